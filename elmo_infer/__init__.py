@@ -1,0 +1,1 @@
+"""ELMo inference: tokens in, arrays out."""

@@ -1,0 +1,95 @@
+"""The command line: subcommands, logging, exit statuses.
+
+Exit status: 0 done, 1 failed, 2 bad usage, 3 done but some records were rejected.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+
+from pipelines.errors import UsageError
+
+DONE, FAILED, BAD_USAGE = 0, 1, 2
+
+# Each command's module is imported only when the command is used: search must not pay for Beam.
+COMMANDS = {}
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; only the arguments of `command` are filled in."""
+    parser = argparse.ArgumentParser(
+        prog="sensegrep",
+        description="Embed text corpora with ELMo and search them by the sense of a word.",
+        epilog="Start with: sensegrep run articles.jsonl --corpus my-corpus",
+    )
+    parser.add_argument("--version", action="version", version=f"sensegrep {_version()}")
+    parser.add_argument(
+        "--verbose", action="store_true", help="log more, and show tracebacks of errors"
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name == command:
+            import_module(module).add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if word in COMMANDS), None)
+    parser = build_parser(command)
+    args = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        return int(import_module(COMMANDS[args.command][0]).execute(args))
+    except UsageError as error:
+        return _report(error, args.verbose, BAD_USAGE)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        return _report(error, args.verbose, FAILED)
+    except KeyboardInterrupt:
+        print("sensegrep: interrupted", file=sys.stderr)
+        return FAILED
+
+
+def console() -> None:
+    """Entry point of the installed `sensegrep` command."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `sensegrep search ... | head` closes our output early; that is not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = DONE
+    sys.exit(status)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sensegrep")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _report(error: BaseException, verbose: bool, status: int) -> int:
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if verbose:
+        logging.getLogger("pipelines").error("traceback of the error below", exc_info=error)
+    print(f"sensegrep: error: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,61 @@
+"""Package metadata of sensegrep. Beam ships this file to workers with --setup_file."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+# Ranges say what is known to work together; constraints.txt pins what is tested.
+CORE = [
+    "apache-beam>=2.77,<2.78",
+    "faiss-cpu>=1.12,<2",
+    "fsspec>=2025.3",
+    "h5py>=3.12,<4",
+    "numpy>=2.1,<2.5",
+    "pyarrow>=18,<26",
+    "safetensors>=0.5,<1",
+    "scikit-learn>=1.6,<2",
+    "spacy>=3.8,<3.9",
+    "torch>=2.6,<3",
+    "zstandard>=0.23,<1",
+]
+EXTRAS = {
+    "train": ["gensim>=4.4,<5", "matplotlib>=3.10,<4"],
+    "plot": ["matplotlib>=3.10,<4"],
+    "gcp": ["gcsfs>=2025.3"],
+    "aws": ["s3fs>=2025.3"],
+    "http": ["aiohttp>=3.11,<4"],
+    "zh": ["jieba>=0.42,<1"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["test"] = [
+    "gensim>=4.4,<5",
+    "hypothesis>=6.130",
+    "matplotlib>=3.10,<4",
+    "mypy>=1.15,<3",
+    "pytest>=8.3,<10",
+    "ruff>=0.11,<1",
+]
+
+setup(
+    name="sensegrep",
+    version="0.1.0",
+    description="Embed text corpora with ELMo on Apache Beam and search them by word sense",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # Listed by name, so that tests never ship to workers.
+    packages=[
+        "schemas",
+        "elmo_infer",
+        "elmo_infer.training",
+        "pipelines",
+        "pipelines.commands",
+    ],
+    package_data={"elmo_infer": ["models/*/*"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["sensegrep=pipelines.__main__:console"]},
+)
