@@ -1,0 +1,160 @@
+"""What a user may choose about an index and about a search; checked before any work starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from pipelines.errors import UsageError
+
+MIN_MEMORY_BYTES = 64 << 20
+SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as `4G` or `512M` into bytes.
+
+    Raises:
+      UsageError: if the text is not a positive number with an optional K, M, G or T.
+    """
+    word = text.strip().upper().removesuffix("IB").removesuffix("B")
+    number, unit = (word[:-1], word[-1]) if word and word[-1] in "KMGT" else (word, "")
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UsageError(f"{text!r} is not a size; write it like 4G, 512M or 1048576")
+    return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """How `build_index` builds.
+
+    Attributes:
+      max_memory_bytes: what the build may hold at once, all of its parts together.
+      target_recall: recall@10 against exact search that an approximate index must reach.
+      allow_low_recall: commit an index below `target_recall` instead of failing.
+      factory: a FAISS factory string for search over all words and sentences; None lets the
+        plan choose (Flat, HNSW, IVF, or OPQ + IVF + PQ).
+      center: subtract the corpus mean before normalising.
+      remove_components: how many top principal components to remove after centering.
+      word_center: compare occurrences of a word around the mean of that word.
+      sentence_weight: share of the sentence vectors' cosine in the score of a token, 0 to 1.
+      shard_rows: most token vectors in a shard; None lets the memory limit decide.
+      rebuild: build everything anew instead of adding shards to the index in place.
+      seed: of every sample and of every training.
+      beam_args: flags for Beam, passed through untouched.
+    """
+
+    max_memory_bytes: int = 2 << 30
+    target_recall: float = 0.9
+    allow_low_recall: bool = False
+    factory: str | None = None
+    center: bool = True
+    remove_components: int = 0
+    word_center: bool = False
+    sentence_weight: float = 0.0
+    shard_rows: int | None = None
+    rebuild: bool = False
+    seed: int = 0
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_memory_bytes < MIN_MEMORY_BYTES:
+            raise UsageError(
+                f"--max-memory is {self.max_memory_bytes} bytes; an index build needs at least"
+                f" {MIN_MEMORY_BYTES} (64M)"
+            )
+        if not 0 < self.target_recall <= 1:
+            raise UsageError(f"--target-recall is {self.target_recall}; give one above 0, up to 1")
+        if not 0 <= self.sentence_weight <= 1:
+            raise UsageError(f"--sentence-weight is {self.sentence_weight}; give one from 0 to 1")
+        if not 0 <= self.remove_components <= 64:
+            raise UsageError(
+                f"--remove-components is {self.remove_components}; give one from 0 to 64"
+            )
+        if self.remove_components and not self.center:
+            raise UsageError(
+                "--remove-components needs centering: the components are those around the mean"
+            )
+        if self.shard_rows is not None and self.shard_rows < 1:
+            raise UsageError(f"--shard-rows is {self.shard_rows}; give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What one search asks for.
+
+    Attributes:
+      k: hits to return, at most.
+      any_word: compare with every token, not only with the query word's own form.
+      fold_case: also take forms that differ in upper and lower case only.
+      inflections: also take simple inflections of the word (banks, banking), in any case.
+      filters: metadata that a hit's document must carry; of several keys, all.
+      min_score: hits below this score are left out.
+      sense: number of the one induced sense to show.
+      senses: tell the sense of each hit, inducing the senses of the word where none are stored.
+      left, right: tokens of context, or None for the whole sentence.
+      sort: one of SORTS; nL and nR sort by the n-th word to the left or right of the node.
+      sample: choose this many hits at random among the k nearest; None takes all.
+      seed: of that choice.
+    """
+
+    k: int = 10
+    any_word: bool = False
+    fold_case: bool = False
+    inflections: bool = False
+    filters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    min_score: float | None = None
+    sense: int | None = None
+    senses: bool = True
+    left: int | None = None
+    right: int | None = None
+    sort: str = "score"
+    sample: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError(f"k is {self.k}; ask for at least 1 hit")
+        if self.any_word and (self.fold_case or self.inflections):
+            raise UsageError("--any-word already takes every form: drop --fold-case/--inflections")
+        if self.sense is not None and self.sense < 1:
+            raise UsageError(f"--sense is {self.sense}; senses are numbered from 1")
+        if self.sense is not None and self.any_word:
+            raise UsageError("--sense picks a sense of one word; it cannot go with --any-word")
+        if self.sort not in SORTS:
+            raise UsageError(f"--sort is {self.sort!r}; one of {', '.join(SORTS)}")
+        if self.sample is not None and self.sample < 1:
+            raise UsageError(f"--sample is {self.sample}; ask for at least 1 hit")
+        for side in (self.left, self.right):
+            if side is not None and side < 0:
+                raise UsageError(f"context of {side} tokens; give 0 or more")
+
+
+def parse_context(text: str) -> tuple[int | None, int | None]:
+    """Read `5:10` (tokens left and right), `5` (both) or `s` (the sentence) into a pair."""
+    if text == "s":
+        return None, None
+    left, colon, right = text.partition(":")
+    try:
+        return int(left), int(right if colon else left)
+    except ValueError:
+        raise UsageError(
+            f"--context is {text!r}; write 5:10 (tokens left and right), 5, or s (the sentence)"
+        ) from None
+
+
+def parse_filters(texts: list[str]) -> dict[str, str]:
+    """Read `key=value` words into a mapping; a key given twice is an error."""
+    filters: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--filter is {text!r}; write key=value")
+        if filters.get(key, value) != value:
+            raise UsageError(f"--filter gives {key!r} twice: no document has two values of it")
+        filters[key] = value
+    return filters
