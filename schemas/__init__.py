@@ -1,1 +1,48 @@
 """What a corpus is on disk."""
+
+from schemas.checks import check_schema, check_table
+from schemas.manifest import (
+    SCHEMA_VERSION,
+    ManifestError,
+    Part,
+    PartSummary,
+    Segment,
+    Snapshot,
+)
+from schemas.tables import (
+    DOCUMENTS,
+    REJECTS,
+    TABLES,
+    TOMBSTONES,
+    VECTOR_TABLES,
+    SentenceKey,
+    first_vector_id,
+    sentences_schema,
+    table_of,
+    table_schema,
+    tokens_schema,
+    vector_type,
+)
+
+__all__ = [
+    "DOCUMENTS",
+    "REJECTS",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "TOMBSTONES",
+    "VECTOR_TABLES",
+    "ManifestError",
+    "Part",
+    "PartSummary",
+    "Segment",
+    "SentenceKey",
+    "Snapshot",
+    "check_schema",
+    "check_table",
+    "first_vector_id",
+    "sentences_schema",
+    "table_of",
+    "table_schema",
+    "tokens_schema",
+    "vector_type",
+]

@@ -1,0 +1,172 @@
+"""The manifests of a corpus: what a segment holds, and which segments a snapshot makes live.
+
+Both are JSON with sorted keys. Reading refuses a newer schema version and says who wrote it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be understood; the message says what was found and expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a segment.
+
+    Attributes:
+      path: relative to the segment's directory.
+      rows: rows in the file.
+      bytes: its size.
+      sha256: of its bytes, hex.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """What segment.json says; written last, so that its presence means completeness.
+
+    Attributes:
+      segment_id: the segment's directory under segments/.
+      number: the reserved number that its vector_ids begin with.
+      fingerprint: of everything that decides a vector except its stored precision; vectors of
+        two segments, or of a query, can be compared if and only if these are equal.
+      recipe: of the fingerprint and of what is stored (dtype, which tokens); a document embedded
+        under another recipe is embedded anew.
+      model: {"name": as it was given, "fingerprint": of the weights, "layers": L}.
+      options: {"layer_weights": [L], "pooling", "initial_state", "tokenizer": {...},
+        "vector_dtype": float16 | float32, "tokens": all | content | none}.
+      dim: width D of the vectors.
+      counts: documents, sentences, tokens (all of them), token_vectors (those stored),
+        rejects (rows), rejected_sentences, characters.
+      parts: for each table its files, in order.
+      compacted_from: the segments this one replaced; empty for one that `embed` wrote.
+      schema_version: of this layout.
+      written_by: the program and version that wrote it.
+    """
+
+    segment_id: str
+    number: int
+    fingerprint: str
+    recipe: str
+    model: Mapping[str, Any]
+    options: Mapping[str, Any]
+    dim: int
+    counts: Mapping[str, int]
+    parts: Mapping[str, tuple[Part, ...]]
+    compacted_from: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+    written_by: str = "sensegrep"
+
+    def to_json(self) -> str:
+        """Return the text of segment.json."""
+        return _dump(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: str = "segment.json") -> "Segment":
+        """Read segment.json; `path` is only for the message.
+
+        Raises:
+          ManifestError: if it is damaged or of a newer version.
+        """
+        fields = _load(text, path)
+        try:
+            parts = {
+                table: tuple(Part(**part) for part in files)
+                for table, files in fields.pop("parts").items()
+            }
+            compacted_from = tuple(fields.pop("compacted_from"))
+            return cls(parts=parts, compacted_from=compacted_from, **fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"{path} is not a segment manifest: {error!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One committed state of a corpus; the highest number is the current one.
+
+    Attributes:
+      number: 1, 2, 3, ...; 0 is the empty corpus, which has no file.
+      segments: ids of the live segments, in the order they were added.
+      tombstones: paths, relative to the corpus, of Parquet files (segment_id, doc_id).
+      index: id of the index under indexes/, or None.
+      created: when, UTC, ISO 8601; the one place where a corpus holds a time.
+      operation: the command that made it.
+      schema_version: of this layout.
+      written_by: the program and version that wrote it.
+    """
+
+    number: int
+    segments: tuple[str, ...] = ()
+    tombstones: tuple[str, ...] = ()
+    index: str | None = None
+    created: str = ""
+    operation: str = ""
+    schema_version: int = SCHEMA_VERSION
+    written_by: str = "sensegrep"
+
+    def to_json(self) -> str:
+        """Return the text of the snapshot's file."""
+        fields = asdict(self)
+        fields["segments"] = [{"segment_id": segment_id} for segment_id in self.segments]
+        return _dump(fields)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: str = "snapshot") -> "Snapshot":
+        """Read a snapshot; `path` is only for the message.
+
+        Raises:
+          ManifestError: if it is damaged or of a newer version.
+        """
+        fields = _load(text, path)
+        try:
+            segments = tuple(entry["segment_id"] for entry in fields.pop("segments"))
+            tombstones = tuple(fields.pop("tombstones"))
+            return cls(segments=segments, tombstones=tombstones, **fields)
+        except (KeyError, TypeError) as error:
+            raise ManifestError(f"{path} is not a snapshot: {error!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSummary:
+    """What one part of a running job wrote; these travel as data and become segment.json.
+
+    Attributes:
+      part: number of the part, as planned.
+      files: for each table its file: {"temporary": path as written, "part": Part}.
+      counts: as in Segment, plus documents_planned and documents_rejected.
+    """
+
+    part: int
+    files: Mapping[str, tuple[str, Part]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _load(text: str | bytes, path: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise ManifestError(f"{path} is not JSON: {error}") from error
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
+    if not isinstance(version, int):
+        raise ManifestError(f"{path} has no schema_version; it is not a manifest of a corpus")
+    if version > SCHEMA_VERSION:
+        raise ManifestError(
+            f"{path} has schema version {version}, written by {fields.get('written_by')}; this"
+            f" program reads up to {SCHEMA_VERSION}: use that version or a newer one"
+        )
+    return fields
