@@ -186,23 +186,25 @@ class SameSense:
 
 
 def same_sense_neighbours(
-    vectors: Vectors, senses: Labels, k: int = 10, block_rows: int = 512
+    vectors: Vectors, senses: Labels, k: int = 10, block_pairs: int = 200_000
 ) -> SameSense:
     """Rank, for each occurrence of one word, all its other occurrences by cosine.
 
     Occurrences that are alone in their sense cannot find another and are not asked; they stay in
-    the others' pool. Work goes in blocks of `block_rows` rows.
+    the others' pool.
 
     Args:
       vectors: [n, D] float32, one row per occurrence of the word.
       senses: [n] labels.
       k: neighbours looked at.
-      block_rows: rows of the similarity matrix held at once.
+      block_pairs: similarities held at once; as many as stay in the processor's cache are the
+        fastest.
     """
     units = unit_rows(vectors)
     _, codes, counts = np.unique(senses, return_inverse=True, return_counts=True)
     asked = np.flatnonzero(counts[codes] > 1)
     precision, mean_precision = np.zeros(len(asked)), np.zeros(len(asked))
+    block_rows = max(1, block_pairs // max(len(senses), 1))
     for low in range(0, len(asked), block_rows):
         rows = asked[low : low + block_rows]
         # The sort is the cost: one integer per pair, its lowest bit the relevance.

@@ -190,7 +190,7 @@ class TestSameSenseNeighbours:
         vectors = rng.standard_normal((50, 4)).astype(np.float32)
         senses = rng.integers(0, 3, 50)
         whole = metrics.same_sense_neighbours(vectors, senses)
-        blocks = metrics.same_sense_neighbours(vectors, senses, block_rows=7)
+        blocks = metrics.same_sense_neighbours(vectors, senses, block_pairs=7 * 50)
         assert blocks.average_precision.tolist() == whole.average_precision.tolist()
 
     def test_a_word_that_never_repeats_a_sense_asks_nobody(self):
