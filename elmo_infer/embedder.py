@@ -1,0 +1,325 @@
+"""Elmo: tokens in, arrays out. Plans batches, runs the biLM, mixes and pools; keeps no state."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from elmo_infer.batching import Packing, plan_batches
+from elmo_infer.config import POOLINGS
+from elmo_infer.model import BiLm, LstmState
+from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
+from elmo_infer.word_cache import WordCache
+
+Sentences = Sequence[Sequence[str]]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbedResult:
+    """Vectors of B sentences with n tokens in all, in the order they were given.
+
+    Attributes:
+      token_vectors: [n, D] float32.
+      offsets: [B + 1] int64; the tokens of sentence b are rows offsets[b] to offsets[b + 1].
+      sentence_vectors: [B, D] float32; zero for a sentence without tokens.
+      attention: [n] float32, the weight of each token in its sentence's vector.
+    """
+
+    token_vectors: Floats
+    offsets: npt.NDArray[np.int64]
+    sentence_vectors: Floats
+    attention: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a model is run; none of it changes a vector beyond rounding.
+
+    Attributes:
+      max_tokens_per_batch: tokens computed together, sentence marks included.
+      word_cache_bytes: limit of the kept context-free vectors.
+    """
+
+    max_tokens_per_batch: int = 8192
+    word_cache_bytes: int = 256 * 2**20
+
+    def __post_init__(self) -> None:
+        if self.max_tokens_per_batch < 1:
+            raise ValueError(
+                f"max_tokens_per_batch is {self.max_tokens_per_batch}; expected at least 1"
+            )
+        if self.word_cache_bytes < 0:
+            raise ValueError(f"word_cache_bytes is {self.word_cache_bytes}; expected at least 0")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pooling:
+    """What a model ships for pooling; the defaults are those of a model that ships nothing.
+
+    Attributes:
+      query: [D] learned attention query, or None: a sentence's mean token vector is its query.
+      layer_weights: [L] coefficients of the default layer mix, or None: the plain mean.
+    """
+
+    query: Floats | None = None
+    layer_weights: tuple[float, ...] | None = None
+
+
+@dataclass(kw_only=True)
+class Elmo:
+    """A loaded model. Safe to call from several threads: calls take turns.
+
+    Attributes:
+      name: as it was asked for.
+      fingerprint: hex digest of all that decides a vector; not of device, dtype, batch budget.
+      dim: D, width of a vector, both directions.
+      n_layers: L, the context-free layer included.
+      default_layer_weights: [L] coefficients used where none are given.
+    """
+
+    name: str
+    fingerprint: str
+    bilm: BiLm
+    initial_state: LstmState
+    pooling: Pooling = field(default_factory=Pooling)
+    settings: RunSettings = field(default_factory=RunSettings)
+
+    def __post_init__(self) -> None:
+        config = self.bilm.config
+        self.dim = config.dim
+        self.n_layers = config.n_lstm_layers + 1
+        self.default_layer_weights = self.pooling.layer_weights or (
+            (1.0 / self.n_layers,) * self.n_layers
+        )
+        self._query = None
+        if self.pooling.query is not None:
+            self._query = torch.tensor(self.pooling.query, device=self.bilm.device)
+        self._cache = WordCache(self.bilm.encode_types, self.settings.word_cache_bytes)
+        self._lock = threading.Lock()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.bilm.device
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: float32, float64, ..."""
+        return str(self.bilm.dtype).removeprefix("torch.")
+
+    def layers(self, sentences: Sentences) -> list[npt.NDArray[np.floating]]:
+        """Return every layer of every token.
+
+        Args:
+          sentences: lists of tokens.
+
+        Returns:
+          Per sentence [L, T, D], float32 (float64 if that is the model's dtype): layer 0 is
+          the context-free vector twice, layer l the forward and the backward output.
+
+        Raises:
+          TypeError: if a token is not a string; names sentence and token.
+        """
+        check_sentences(sentences)
+        results: list[npt.NDArray[np.floating]] = [
+            np.zeros((self.n_layers, 0, self.dim), dtype=self._result_dtype)
+        ] * len(sentences)
+        with self._lock, torch.inference_mode():
+            for batch in self._plan(sentences):
+                packing, computed = self._run(sentences, batch, self.n_layers)
+                slots = self._slots(packing)
+                lengths = packing.lengths - 2
+                everything = torch.stack([_side_by_side(pair, slots) for pair in computed])
+                array = everything.cpu().numpy().astype(self._result_dtype, copy=False)
+                ends = np.cumsum(lengths)
+                for index, end, length in zip(batch, ends, lengths, strict=True):
+                    results[index] = array[:, end - length : end].copy()
+        return results
+
+    def embed(
+        self,
+        sentences: Sentences,
+        layer_weights: Sequence[float] | None = None,
+        pooling: str = "attention",
+        focus: Sequence[int | None] | None = None,
+    ) -> EmbedResult:
+        """Return mixed token vectors and one pooled vector per sentence.
+
+        Args:
+          sentences: lists of tokens.
+          layer_weights: [L] coefficients of the layers, used as they are; None for the defaults.
+          pooling: "attention", "mean" or "max".
+          focus: for attention, per sentence the index of the token whose vector is the query,
+            or None for the model's own query.
+
+        Raises:
+          TypeError: if a token is not a string.
+          ValueError: if layer_weights, pooling or focus cannot be meant; says what could.
+        """
+        lengths = check_sentences(sentences)
+        coefficients = check_layer_weights(
+            self.default_layer_weights if layer_weights is None else layer_weights, self.n_layers
+        )
+        check_pooling(pooling, focus, lengths)
+        n_layers = max(
+            (layer + 1 for layer, weight in enumerate(coefficients) if weight), default=1
+        )
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        result = EmbedResult(
+            token_vectors=np.empty((int(offsets[-1]), self.dim), dtype=np.float32),
+            offsets=offsets,
+            sentence_vectors=np.zeros((len(sentences), self.dim), dtype=np.float32),
+            attention=np.empty(int(offsets[-1]), dtype=np.float32),
+        )
+        with self._lock, torch.inference_mode():
+            for batch in self._plan(sentences):
+                packing, computed = self._run(sentences, batch, n_layers)
+                slots = self._slots(packing)
+                halves = [
+                    mix_layers([pair[side] for pair in computed], coefficients) for side in range(2)
+                ]
+                vectors = _side_by_side((halves[0], halves[1]), slots)
+                chosen = None if focus is None else [focus[index] for index in batch]
+                pooled, attention = self._pool(vectors, packing.lengths - 2, pooling, chosen)
+                _scatter(result, batch, vectors, pooled, attention)
+        return result
+
+    @property
+    def _result_dtype(self) -> type[np.floating]:
+        return np.float64 if self.bilm.dtype == torch.float64 else np.float32
+
+    def _plan(self, sentences: Sentences) -> list[npt.NDArray[np.int64]]:
+        """Plan batches of the sentences that have tokens."""
+        lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
+        filled = np.flatnonzero(lengths > 2)
+        plan = plan_batches(lengths[filled], self.settings.max_tokens_per_batch)
+        return [filled[batch] for batch in plan]
+
+    def _run(
+        self, sentences: Sentences, batch: npt.NDArray[np.int64], n_layers: int
+    ) -> tuple[Packing, list[tuple[Tensor, Tensor]]]:
+        """Compute one batch from the initial state."""
+        speller = self.bilm.speller
+        type_of: dict[str, int] = {}
+        ids: list[int] = []
+        for index in batch:
+            for token in (speller.start, *sentences[index], speller.end):
+                ids.append(type_of.setdefault(speller.key(token), len(type_of)))
+        packing = Packing(np.array([len(sentences[index]) + 2 for index in batch], dtype=np.int64))
+        state = LstmState(
+            h=self.initial_state.h.expand(-1, -1, len(batch), -1),
+            c=self.initial_state.c.expand(-1, -1, len(batch), -1),
+        )
+        type_vectors = self._cache.vectors(list(type_of))
+        type_ids = torch.tensor(ids, dtype=torch.int64).to(self.device)
+        computed, _ = self.bilm.forward(type_vectors, type_ids, packing, state, n_layers)
+        return packing, computed
+
+    def _slots(self, packing: Packing) -> tuple[Tensor, Tensor]:
+        """Return the slots of the tokens without the sentence marks, on the device."""
+        forward, backward = packing.slots_of(skip=1)
+        return (
+            torch.from_numpy(forward).to(self.device),
+            torch.from_numpy(backward).to(self.device),
+        )
+
+    def _pool(
+        self,
+        vectors: Tensor,
+        lengths: npt.NDArray[np.int64],
+        pooling: str,
+        focus: Sequence[int | None] | None,
+    ) -> tuple[Tensor, Tensor]:
+        sizes = torch.from_numpy(lengths).to(self.device)
+        if pooling == "mean":
+            return mean_pool(vectors, sizes)
+        if pooling == "max":
+            return max_pool(vectors, sizes)
+        if focus is None or all(index is None for index in focus):
+            return attention_pool(vectors, sizes, self._query)
+        queries = mean_pool(vectors, sizes)[0] if self._query is None else self._query
+        queries = queries.expand(len(lengths), -1).clone()
+        starts = np.cumsum(lengths) - lengths
+        chosen = [row for row, index in enumerate(focus) if index is not None]
+        tokens = [starts[row] + focus[row] for row in chosen]
+        queries[chosen] = vectors[tokens].to(queries.dtype)
+        return attention_pool(vectors, sizes, queries)
+
+
+def _side_by_side(pair: tuple[Tensor, Tensor], slots: tuple[Tensor, Tensor]) -> Tensor:
+    """Gather both directions from their slots: [n, D]."""
+    return torch.cat([half[index] for half, index in zip(pair, slots, strict=True)], dim=1)
+
+
+def _scatter(
+    result: EmbedResult,
+    batch: npt.NDArray[np.int64],
+    vectors: Tensor,
+    pooled: Tensor,
+    attention: Tensor,
+) -> None:
+    """Copy one batch's tensors to the places of its sentences."""
+    result.sentence_vectors[batch] = pooled.cpu().numpy()
+    token_vectors, weights = vectors.cpu().numpy(), attention.cpu().numpy()
+    first = 0
+    for index in batch:
+        begin, end = result.offsets[index], result.offsets[index + 1]
+        last = first + int(end - begin)
+        result.token_vectors[begin:end] = token_vectors[first:last]
+        result.attention[begin:end] = weights[first:last]
+        first = last
+
+
+def check_sentences(sentences: Sentences) -> npt.NDArray[np.int64]:
+    """Return the lengths [B] of sentences that are lists of strings, or say what is not one."""
+    for index, sentence in enumerate(sentences):
+        if isinstance(sentence, str):
+            raise TypeError(
+                f"sentence {index} is a string, {sentence[:40]!r}; expected a list of tokens. "
+                "Pass a list of sentences, each a list of strings"
+            )
+        for position, token in enumerate(sentence):
+            if not isinstance(token, str):
+                raise TypeError(
+                    f"token {position} of sentence {index} is {token!r} ({type(token).__name__}); "
+                    "expected a string. Convert tokens with str() first"
+                )
+    return np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+
+
+def check_layer_weights(layer_weights: Sequence[float], n_layers: int) -> tuple[float, ...]:
+    """Return the coefficients as floats, one per layer, or say what is wrong with them."""
+    coefficients = tuple(float(weight) for weight in layer_weights)
+    if len(coefficients) != n_layers:
+        raise ValueError(
+            f"layer_weights has {len(coefficients)} numbers; this model has {n_layers} layers, "
+            "so it needs as many"
+        )
+    if not np.isfinite(coefficients).all():
+        raise ValueError(f"layer_weights is {coefficients}; expected finite numbers")
+    return coefficients
+
+
+def check_pooling(
+    pooling: str, focus: Sequence[int | None] | None, lengths: npt.NDArray[np.int64]
+) -> None:
+    """Raise ValueError unless pooling is known and every focus is a token of its sentence."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}")
+    if focus is None:
+        return
+    if pooling != "attention":
+        raise ValueError(f"focus needs pooling='attention'; found pooling={pooling!r}")
+    if len(focus) != len(lengths):
+        raise ValueError(f"focus has {len(focus)} entries for {len(lengths)} sentences")
+    for index, (position, length) in enumerate(zip(focus, lengths, strict=True)):
+        if position is not None and not 0 <= position < length:
+            raise ValueError(
+                f"focus of sentence {index} is {position}; expected a token index from 0 to "
+                f"{length - 1}, or None"
+            )

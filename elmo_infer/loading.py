@@ -1,0 +1,231 @@
+"""load: from a bundled name, a path or a URL to a model that runs."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+
+from elmo_infer.characters import ByteSpeller, Speller
+from elmo_infer.config import BiLmConfig
+from elmo_infer.embedder import Elmo, Pooling, RunSettings
+from elmo_infer.model import BiLm, LstmState
+from elmo_infer.model_files import ModelFiles, read_json
+from elmo_infer.warm_state import WARM_TEXT, warm_state
+from elmo_infer.weights import BiLmWeights, fingerprint, read_official
+
+logger = logging.getLogger(__name__)
+
+MODELS = Path(__file__).parent / "models"
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+POOLING_FILE = "pooling.safetensors"
+
+InitialState = str | tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    options: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    initial_state: InitialState = "zero",
+    max_tokens_per_batch: int = RunSettings.max_tokens_per_batch,
+    word_cache_bytes: int = RunSettings.word_cache_bytes,
+) -> Any:
+    """Load an ELMo, or a baseline that offers the same interface.
+
+    Args:
+      model: a bundled name ("en-small"); a directory, .zip or options.json, as a path or an fsspec
+        URL. The official layout, simple_elmo's and ELMoForManyLangs' are told apart by their
+        files; word2vec files and NNLM directories are baselines.
+      options: instead of `model`, an official options.json ...
+      weights: ... and its HDF5 file.
+      device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
+      dtype: what it computes in: "float32" or "float64".
+      initial_state: what every sentence starts from. "zero"; "warm": one state computed from a
+        fixed text; or arrays (h, c) of shape [n_lstm_layers, 2, P] and
+        [n_lstm_layers, 2, cell_dim], the forward direction first.
+      max_tokens_per_batch: tokens computed together; bounds memory, changes no vector.
+      word_cache_bytes: limit of the kept context-free word vectors.
+
+    Returns:
+      elmo_infer.embedder.Elmo (or a baseline with its interface).
+
+    Raises:
+      ValueError: if an option, the files or the device cannot be used; nothing was computed.
+      FileNotFoundError: if there is no such file.
+    """
+    settings = RunSettings(
+        max_tokens_per_batch=max_tokens_per_batch, word_cache_bytes=word_cache_bytes
+    )
+    place, number = choose_device(device), choose_dtype(dtype)
+    if model is None:
+        if options is None or weights is None:
+            raise ValueError(
+                f"load needs a model, or options and weights; found model=None, "
+                f"options={options!r}, weights={weights!r}"
+            )
+        files = ModelFiles.of_pair(str(options), str(weights))
+        name = str(options)
+    else:
+        if options is not None or weights is not None:
+            raise ValueError("load takes either a model or options and weights, not both")
+        name = str(model)
+        files = ModelFiles.find(_bundled(name) or name)
+    if files.kind == "other":
+        return _load_static(files, device=device, dtype=dtype)
+    config, tensors, speller, spelling = _READERS[files.kind](files)
+    pooling = read_pooling(files, config)
+    bilm = BiLm(config, tensors, speller, place, number)
+    state, described = start_state(bilm, initial_state)
+    extra = {
+        "spelling": spelling,
+        "query": pooling.query,
+        "layer_weights": pooling.layer_weights,
+        **described,
+    }
+    logger.info("loaded %s on %s in %s", name, place, dtype)
+    return Elmo(
+        name=name,
+        fingerprint=fingerprint(config, tensors, extra),
+        bilm=bilm,
+        initial_state=state,
+        pooling=pooling,
+        settings=settings,
+    )
+
+
+def _bundled(name: str) -> str | None:
+    """Return the directory of a bundled model, or None if `name` is a path or URL."""
+    if "/" in name or "\\" in name or Path(name).exists():
+        return None
+    if (MODELS / name).is_dir():
+        return str(MODELS / name)
+    bundled = sorted(entry.name for entry in MODELS.glob("*/")) if MODELS.is_dir() else []
+    raise FileNotFoundError(
+        f"no model {name!r}: it is neither a file or directory here nor a bundled model; "
+        f"bundled are: {', '.join(bundled) or 'none'}"
+    )
+
+
+def _load_static(files: ModelFiles, *, device: str, dtype: str) -> Any:
+    from elmo_infer import static  # the baselines are rarely wanted
+
+    if not static.is_static_model(files.location):
+        raise ValueError(files.explain())
+    return static.load_static(files.location, device=device, dtype=dtype)
+
+
+Loaded = tuple[BiLmConfig, BiLmWeights, Speller, Any]
+
+
+def _load_official(files: ModelFiles) -> Loaded:
+    options = read_json(files, files.options)
+    config = BiLmConfig.from_options(options, files.label(files.options))
+    with files.open_hdf5(files.weights) as file:
+        tensors = read_official(file, config, files.label(files.weights))
+    return config, tensors, ByteSpeller(config.max_characters), "utf-8 bytes"
+
+
+_READERS: dict[str, Callable[[ModelFiles], Loaded]] = {"official": _load_official}
+
+
+def read_pooling(files: ModelFiles, config: BiLmConfig) -> Pooling:
+    """Read pooling.safetensors (`query` [D], `layer_weights` [L]) where a model ships one."""
+    if POOLING_FILE not in files.names:
+        return Pooling()
+    where = files.label(POOLING_FILE)
+    try:
+        tensors = load_safetensors(files.read(POOLING_FILE))
+    except SafetensorError as error:
+        raise ValueError(f"{where}: cannot be read as safetensors: {error}") from error
+    expected = {"query": (config.dim,), "layer_weights": (config.n_lstm_layers + 1,)}
+    for key, values in tensors.items():
+        if key not in expected:
+            raise ValueError(f"{where}: unknown tensor {key!r}; expected {', '.join(expected)}")
+        if values.shape != expected[key] or not np.isfinite(values).all():
+            raise ValueError(
+                f"{where}: tensor {key!r} has shape {values.shape}, expected {expected[key]}, "
+                "finite"
+            )
+    pooling = Pooling()
+    if "query" in tensors:
+        pooling = replace(pooling, query=tensors["query"].astype(np.float32))
+    if "layer_weights" in tensors:
+        pooling = replace(pooling, layer_weights=tuple(tensors["layer_weights"].tolist()))
+    return pooling
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device asked for; never another one.
+
+    Raises:
+      ValueError: if there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"unknown device {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'"
+        ) from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        raise ValueError(
+            f"device {device!r} is not there: {count} CUDA devices were found. "
+            "Use device='cpu', or device='auto' to take what there is"
+        )
+    return chosen
+
+
+def choose_dtype(dtype: str) -> torch.dtype:
+    """Return what to compute in, or raise ValueError saying what is possible."""
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def start_state(bilm: BiLm, initial_state: InitialState) -> tuple[LstmState, dict[str, Any]]:
+    """Return the state every sentence starts from (B = 1), and what of it enters the fingerprint.
+
+    Raises:
+      ValueError: if it is neither "zero", "warm" nor arrays of the right shapes.
+    """
+    if isinstance(initial_state, str):
+        if initial_state == "zero":
+            return bilm.zero_state(1), {"initial_state": "zero"}
+        if initial_state == "warm":
+            return warm_state(bilm), {"initial_state": ["warm", WARM_TEXT]}
+        raise ValueError(
+            f"unknown initial_state {initial_state!r}; expected 'zero', 'warm' or arrays (h, c)"
+        )
+    zero = bilm.zero_state(1)
+    try:
+        h, c = (np.asarray(array, dtype=np.float64) for array in initial_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"initial_state cannot be read as two arrays (h, c): {error}; "
+            "expected 'zero', 'warm' or arrays (h, c)"
+        ) from error
+    for name, given, like in (("h", h, zero.h), ("c", c, zero.c)):
+        expected = (*like.shape[:2], like.shape[3])
+        if given.shape != expected or not np.isfinite(given).all():
+            raise ValueError(
+                f"initial_state: {name} has shape {given.shape}, expected {expected} "
+                "(n_lstm_layers, directions, width), all finite"
+            )
+    state = LstmState(
+        h=torch.from_numpy(h[:, :, None]).to(zero.h), c=torch.from_numpy(c[:, :, None]).to(zero.c)
+    )
+    return state, {"initial_state": "given", "h": h, "c": c}

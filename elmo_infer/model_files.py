@@ -1,0 +1,205 @@
+"""What lies where a model was asked for: a directory, an archive, or an options file.
+
+Everything is reached through fsspec, so paths and URLs are alike; local HDF5 files are opened by
+their path, which is fastest.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import fsspec
+import h5py
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.zip import ZipFileSystem
+
+MANY_LANGS_FILES = ("config.json", "token_embedder.pkl", "encoder.pkl", "char.dic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """The files of one model.
+
+    Attributes:
+      location: as it was asked for, for errors.
+      kind: "official", "many_langs" or "other".
+      paths: path in `filesystem` of every file, by base name.
+      options, weights: names of an official model's two files; empty for other kinds.
+    """
+
+    location: str
+    kind: str
+    filesystem: Any
+    paths: dict[str, str]
+    options: str = ""
+    weights: str = ""
+
+    @classmethod
+    def find(cls, location: str) -> "ModelFiles":
+        """Look at a directory, a .zip or an options.json, and tell what it holds.
+
+        Raises:
+          FileNotFoundError: if there is nothing.
+          ValueError: if an archive cannot be read, or options stand without weights.
+        """
+        filesystem, path = fsspec.core.url_to_fs(location)
+        if not filesystem.exists(path):
+            raise FileNotFoundError(f"no model at {location}: there is no such file or directory")
+        if location.endswith(".zip"):
+            return cls._within(location, _open_zip(filesystem, path, location), "")
+        if filesystem.isdir(path):
+            return cls._within(location, filesystem, path)
+        folder, _, name = path.rpartition("/")
+        if not name.endswith(".json"):
+            return cls(location=location, kind="other", filesystem=filesystem, paths={name: path})
+        paths = _list(filesystem, folder)
+        weights = _weights_beside(name, sorted(paths))
+        if weights is None:
+            raise FileNotFoundError(
+                f"{location}: no weights beside it; expected weights.hdf5, model.hdf5 or a single "
+                f".hdf5 file, found {', '.join(sorted(paths))}. Name it with weights=..."
+            )
+        return cls(
+            location=location,
+            kind="official",
+            filesystem=filesystem,
+            paths=paths,
+            options=name,
+            weights=weights,
+        )
+
+    @classmethod
+    def of_pair(cls, options: str, weights: str) -> "ModelFiles":
+        """Take an official model's two files from wherever they are, on one filesystem."""
+        filesystem, options_path = fsspec.core.url_to_fs(options)
+        other, weights_path = fsspec.core.url_to_fs(weights)
+        if type(filesystem) is not type(other):
+            raise ValueError(
+                f"options and weights lie on different filesystems ({options}, {weights}); "
+                "put them on one"
+            )
+        for location, path in ((options, options_path), (weights, weights_path)):
+            if not filesystem.isfile(path):
+                raise FileNotFoundError(f"no file at {location}")
+        paths = _list(filesystem, weights_path.rpartition("/")[0])
+        paths |= {options: options_path, weights: weights_path}
+        return cls(
+            location=options,
+            kind="official",
+            filesystem=filesystem,
+            paths=paths,
+            options=options,
+            weights=weights,
+        )
+
+    @classmethod
+    def _within(cls, location: str, filesystem: Any, folder: str) -> "ModelFiles":
+        paths = _list(filesystem, folder)
+        names = sorted(paths)
+        found = cls(location=location, kind="other", filesystem=filesystem, paths=paths)
+        if set(MANY_LANGS_FILES) <= set(names):
+            return cls(**(vars(found) | {"kind": "many_langs"}))
+        options = [name for name in names if name.endswith("options.json")]
+        if len(options) != 1:
+            return found
+        weights = _weights_beside(options[0], names)
+        if weights is None:
+            raise FileNotFoundError(
+                f"{location}: {options[0]} is there but no weights; expected weights.hdf5, "
+                f"model.hdf5 or a single .hdf5 file, found {', '.join(names)}"
+            )
+        return cls(
+            **(vars(found) | {"kind": "official", "options": options[0], "weights": weights})
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Base names of all files, sorted."""
+        return sorted(self.paths)
+
+    def label(self, name: str) -> str:
+        """Return a file's name as errors should show it."""
+        return name if name == self.location else f"{self.location.rstrip('/')}: {name}"
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        data: bytes = self.filesystem.cat_file(self.paths[name])
+        return data
+
+    @contextmanager
+    def open_hdf5(self, name: str) -> Iterator[h5py.File]:
+        """Open an HDF5 file for reading.
+
+        Raises:
+          ValueError: if it is not HDF5, or is cut short.
+        """
+        path = self.paths[name]
+        local = isinstance(self.filesystem, LocalFileSystem)
+        source = path if local else BytesIO(self.read(name))
+        try:
+            with h5py.File(source, "r") as file:
+                yield file
+        except OSError as error:
+            raise ValueError(
+                f"{self.label(name)}: cannot be read as HDF5: {error}. "
+                "The file is damaged or its download was cut short; fetch it again"
+            ) from error
+
+    def explain(self) -> str:
+        """Say what was found where no known model was."""
+        return (
+            f"no model that can be read at {self.location}: found "
+            f"{', '.join(self.names) or 'nothing'}; expected options.json with weights.hdf5 or "
+            f"model.hdf5 (official, simple_elmo), or {', '.join(MANY_LANGS_FILES)} "
+            "(ELMoForManyLangs), or a word2vec file"
+        )
+
+
+def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+      ValueError: if it is not one.
+    """
+    try:
+        parsed = json.loads(files.read(name))
+    except ValueError as error:
+        raise ValueError(f"{files.label(name)}: cannot be read as JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ValueError(
+            f"{files.label(name)}: holds a JSON {type(parsed).__name__}, expected an object"
+        )
+    return parsed
+
+
+def _open_zip(filesystem: Any, path: str, location: str) -> ZipFileSystem:
+    try:
+        return ZipFileSystem(filesystem.open(path, "rb"))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{location}: cannot be read as a zip archive: {error}") from error
+
+
+def _list(filesystem: Any, folder: str) -> dict[str, str]:
+    entries = filesystem.ls(folder, detail=True)
+    return {
+        entry["name"].rstrip("/").rpartition("/")[2]: entry["name"]
+        for entry in entries
+        if entry["type"] == "file"
+    }
+
+
+def _weights_beside(options: str, names: list[str]) -> str | None:
+    """Return the HDF5 file that belongs to an options file, or None if that is unclear."""
+    candidates = [name for name in names if name.endswith((".hdf5", ".h5"))]
+    stem = options.removesuffix("options.json")
+    for expected in (f"{stem}weights.hdf5", f"{stem}model.hdf5", "weights.hdf5", "model.hdf5"):
+        if expected in candidates:
+            return expected
+    for group in (candidates, [name for name in candidates if name.endswith("weights.hdf5")]):
+        if len(group) == 1:
+            return group[0]
+    return None

@@ -1,0 +1,87 @@
+"""Context-free vectors of word types, computed once and kept within a limit of bytes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class WordCache:
+    """A least-recently-used store of one vector per word type.
+
+    Recency is counted in calls, not in single words: one number per row is written for a whole
+    batch at once. Rows live in one tensor on the model's device, which grows by doubling.
+
+    Args:
+      encode: computes the vectors of new types, [N, P].
+      max_bytes: limit of the stored vectors.
+    """
+
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor], max_bytes: int) -> None:
+        self._encode = encode
+        self._max_bytes = max_bytes
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows: dict[str, int] = {}
+        self._types: list[str] = []  # the type of each row
+        self._used = np.zeros(0, dtype=np.int64)  # the call that last asked for each row
+        self._table: Tensor | None = None
+        self._calls = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def vectors(self, types: Sequence[str]) -> Tensor:
+        """Return the vectors of distinct word types, [N, P]."""
+        self._calls += 1
+        rows = np.fromiter(
+            (self._rows.get(one, -1) for one in types), dtype=np.int64, count=len(types)
+        )
+        missing = np.flatnonzero(rows < 0)
+        known = np.flatnonzero(rows >= 0)
+        self._used[rows[known]] = self._calls
+        if len(missing) == 0 and self._table is not None:
+            return self._table[torch.from_numpy(rows).to(self._table.device)]
+        new_types = [types[index] for index in missing.tolist()]
+        new = self._encode(new_types)
+        vectors = new.new_empty((len(types), new.shape[1]))
+        if self._table is not None:
+            at = torch.from_numpy(known).to(new.device)
+            vectors[at] = self._table[torch.from_numpy(rows[known]).to(new.device)]
+        vectors[torch.from_numpy(missing).to(new.device)] = new
+        self._store(new_types, new)
+        return vectors
+
+    def _store(self, types: Sequence[str], vectors: Tensor) -> None:
+        capacity = self._max_bytes // max(1, vectors.shape[1] * vectors.element_size())
+        count = min(len(types), capacity)
+        if count == 0:
+            return
+        free = self._make_room(count, capacity, vectors)
+        assert self._table is not None
+        self._table[torch.from_numpy(free).to(vectors.device)] = vectors[:count]
+        self._used[free] = self._calls
+        for row, one in zip(free.tolist(), types, strict=False):
+            self._rows[one] = row
+            self._types[row] = one
+
+    def _make_room(self, count: int, capacity: int, like: Tensor) -> np.ndarray:
+        """Return `count` rows to write, growing the table or evicting the longest unused."""
+        held = len(self._types)
+        wanted = min(held + count, capacity)
+        if self._table is None or wanted > len(self._table):
+            size = min(capacity, max(wanted, 2 * held, 1024))
+            table = like.new_empty((size, like.shape[1]))
+            if self._table is not None:
+                table[:held] = self._table[:held]
+            self._table = table
+        fresh = np.arange(held, wanted)
+        self._types.extend([""] * len(fresh))
+        self._used = np.concatenate([self._used, np.zeros(len(fresh), dtype=np.int64)])
+        evicted = np.argsort(self._used[:held], kind="stable")[: count - len(fresh)]
+        for row in evicted.tolist():
+            del self._rows[self._types[row]]
+        return np.concatenate([evicted, fresh])
