@@ -1,0 +1,428 @@
+"""The biLM as it trains: parameters under their official names, loss and gradients.
+
+One step takes a batch of equally long sentences through
+
+    characters -> token layer (once per distinct word) -> forward and backward LSTM stack
+    -> one shared sampled softmax (Peters et al. 2018, section 3)
+
+from the zero state at each sentence's start, as inference does. The two directions share
+nothing but the token layer and the softmax, so they run side by side in two threads, and so
+does the token layer, in halves. Gradients are summed in a fixed order: a run can be repeated.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from elmo_infer.characters import ByteSpeller
+from elmo_infer.config import BiLmConfig
+from elmo_infer.training.lstm import projected_lstm
+from elmo_infer.training.sampled_softmax import Candidates, choose_candidates, sampled_softmax_loss
+
+DIRECTIONS = ("forward", "backward")
+# Ids of the softmax: the ends of a sentence and everything rare come first, then the types.
+SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
+N_SPECIAL = 3
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch, as indices.
+
+    Attributes:
+      characters: [U, W] int64 spellings of the distinct words, shortest first.
+      spelled_lengths: [U] int64 characters of each, markers included.
+      places: [T + 2, B] int64, each position's word among the U, marks included, time first.
+      targets: per direction [(T + 1) * B] int64 places in the candidates' rows.
+      candidates: the sample, shared by both directions.
+      n_targets: predictions per direction, (T + 1) * B.
+      sentences: [B] int64 indices into the token store.
+    """
+
+    characters: Tensor
+    spelled_lengths: np.ndarray
+    places: Tensor
+    targets: tuple[Tensor, Tensor]
+    candidates: Candidates
+    n_targets: int
+    sentences: np.ndarray
+
+
+@dataclass(kw_only=True)
+class Spellings:
+    """The spelling of every type, and of the two sentence marks after them.
+
+    Attributes:
+      table: [V + 2, C] uint16 character ids.
+      lengths: [V + 2] int64 characters before the padding, markers included.
+    """
+
+    table: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, types: Sequence[str], max_characters: int) -> "Spellings":
+        """Spell all types; V + 0 is the start mark and V + 1 the end mark."""
+        speller = ByteSpeller(max_characters)
+        words = [*types, speller.start, speller.end]
+        table = np.full((len(words), max_characters), speller.padding, dtype=np.uint16)
+        lengths = np.empty(len(words), dtype=np.int64)
+        for low in range(0, len(words), 50_000):
+            spelled = speller.spell(words[low : low + 50_000])
+            width = spelled.character_ids.shape[1]
+            table[low : low + 50_000, :width] = spelled.character_ids
+            lengths[low : low + 50_000] = spelled.lengths
+        return cls(table=table, lengths=lengths)
+
+
+def initial_parameters(config: BiLmConfig, seed: int) -> Parameters:
+    """Draw the parameters of a new biLM, under the names and shapes of the official HDF5."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int, scale: float) -> Tensor:
+        return torch.randn(shape, generator=generator) * scale
+
+    width, cell, n_filters = config.projection_dim, config.cell_dim, config.n_filters
+    parameters = {"char_embed": normal(261, config.character_dim, scale=0.5)}
+    for index, (span, count) in enumerate(config.filters):
+        fan_in = span * config.character_dim
+        scale = (2.0 / fan_in) ** 0.5
+        parameters[f"CNN/W_cnn_{index}"] = normal(1, span, config.character_dim, count, scale=scale)
+        parameters[f"CNN/b_cnn_{index}"] = torch.zeros(count)
+    for index in range(config.n_highway):
+        name = f"CNN_high_{index}"
+        parameters[f"{name}/W_carry"] = normal(n_filters, n_filters, scale=n_filters**-0.5)
+        # Starts as mostly carrying its input through (Srivastava et al. 2015, section 2.2).
+        parameters[f"{name}/b_carry"] = torch.full((n_filters,), -2.0)
+        parameters[f"{name}/W_transform"] = normal(n_filters, n_filters, scale=n_filters**-0.5)
+        parameters[f"{name}/b_transform"] = torch.zeros(n_filters)
+    parameters["CNN_proj/W_proj"] = normal(n_filters, width, scale=n_filters**-0.5)
+    parameters["CNN_proj/b_proj"] = torch.zeros(width)
+    for direction in range(2):
+        for layer in range(config.n_lstm_layers):
+            name = cell_name(direction, layer)
+            parameters[f"{name}/W_0"] = normal(2 * width, 4 * cell, scale=(2 * width) ** -0.5)
+            parameters[f"{name}/B"] = torch.zeros(4 * cell)
+            parameters[f"{name}/W_P_0"] = normal(cell, width, scale=2 * cell**-0.5)
+    return parameters
+
+
+def cell_name(direction: int, layer: int) -> str:
+    """Return the HDF5 group of one LSTM cell."""
+    return f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
+
+
+def encode_types(
+    parameters: Parameters, config: BiLmConfig, characters: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Return [U, P]: the context-free vectors of U spelled words.
+
+    Args:
+      parameters: under official names.
+      config: of the model.
+      characters: [U, W] int64 rows of char_embed; W must leave one window of padding to every
+        filter, or be the full length.
+      dtype: of the matrix products.
+    """
+    embedded = parameters["char_embed"][characters].to(dtype).transpose(1, 2)  # [U, E, W]
+    activation = torch.relu if config.activation == "relu" else torch.tanh
+    spans = []
+    for index, _ in enumerate(config.filters):
+        kernel = parameters[f"CNN/W_cnn_{index}"][0].permute(2, 1, 0).to(dtype)  # [n, E, w]
+        convolved = F.conv1d(embedded, kernel)  # [U, n, W - w + 1]
+        best = convolved.amax(dim=2).float() + parameters[f"CNN/b_cnn_{index}"]
+        spans.append(activation(best))
+    x = torch.cat(spans, dim=1)  # [U, F]
+    for index in range(config.n_highway):
+        name = f"CNN_high_{index}"
+        low = x.to(dtype)
+        carry = (low @ parameters[f"{name}/W_carry"].to(dtype)).float()
+        transform = (low @ parameters[f"{name}/W_transform"].to(dtype)).float()
+        gate = torch.sigmoid(carry + parameters[f"{name}/b_carry"])
+        x = torch.lerp(x, torch.relu(transform + parameters[f"{name}/b_transform"]), gate)
+    projected = x.to(dtype) @ parameters["CNN_proj/W_proj"].to(dtype)
+    return projected.float() + parameters["CNN_proj/b_proj"]
+
+
+def run_direction(
+    parameters: Parameters,
+    config: BiLmConfig,
+    direction: int,
+    tokens: Tensor,
+    dtype: torch.dtype,
+) -> list[Tensor]:
+    """Return the outputs of one direction's layers, each [T, B, P], in reading order.
+
+    Args:
+      parameters: under official names.
+      config: of the model.
+      direction: 0 reads forward, 1 backward.
+      tokens: [T, B, P] token vectors, marks included, in the order of the sentence.
+      dtype: of the matrix products.
+    """
+    x = tokens.flip(0) if direction else tokens
+    layers = []
+    for layer in range(config.n_lstm_layers):
+        name = cell_name(direction, layer)
+        y = projected_lstm(
+            x,
+            parameters[f"{name}/W_0"],
+            parameters[f"{name}/B"],
+            parameters[f"{name}/W_P_0"],
+            cell_clip=config.cell_clip or torch.inf,
+            projection_clip=config.projection_clip or torch.inf,
+            compute_dtype=dtype,
+        )
+        x = y + x if layer and config.use_skip_connections else y
+        layers.append(x)
+    return layers
+
+
+@dataclass(kw_only=True)
+class StepResult:
+    """What one step found.
+
+    Attributes:
+      loss: mean negative log likelihood per predicted word under the sample, per direction.
+      auxiliary: the auxiliary loss, or None.
+      gradients: of the parameters, under their names.
+      table_gradient: [R, P + 1] of the softmax rows in the batch.
+    """
+
+    loss: tuple[float, float]
+    auxiliary: float | None
+    gradients: Parameters
+    table_gradient: Tensor
+
+
+# (batch, layers of both directions joined, each [T + 2, B, 2P]) -> scalar loss per batch
+Auxiliary = Callable[[Batch, list[Tensor]], Tensor]
+
+
+@dataclass(kw_only=True)
+class Network:
+    """A biLM in training: parameters, softmax table, and how to take a step.
+
+    Attributes:
+      config: shape of the model.
+      parameters: under official names.
+      table: [V + 3, P + 1] softmax rows with their bias.
+      spellings: of all types of the training text.
+      dtype: of the matrix products.
+      draws: softmax samples drawn a batch.
+    """
+
+    config: BiLmConfig
+    parameters: Parameters
+    table: Tensor
+    spellings: Spellings
+    dtype: torch.dtype = torch.float32
+    draws: int = 4096
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2), repr=False)
+
+    @property
+    def vocabulary(self) -> int:
+        """Return the number of words the softmax knows, special ids included."""
+        return len(self.table)
+
+    def word_ids(self, types: np.ndarray) -> np.ndarray:
+        """Return the softmax ids of type ids; rare types are UNKNOWN."""
+        ids = types + N_SPECIAL
+        return np.where(ids < self.vocabulary, ids, UNKNOWN)
+
+    def prepare(self, types: np.ndarray, sentences: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Turn [B, T] type ids into the indices of one step."""
+        n_types = len(self.spellings.lengths) - 2
+        marked = np.empty((types.shape[1] + 2, types.shape[0]), dtype=np.int64)
+        marked[0], marked[1:-1], marked[-1] = n_types, types.T, n_types + 1
+        distinct, places = np.unique(marked, return_inverse=True)
+        lengths = self.spellings.lengths[distinct]
+        order = np.argsort(lengths, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        words = self.word_ids(types.T)
+        ends = np.full((1, types.shape[0]), SENTENCE_END, dtype=np.int64)
+        forward = np.concatenate([words, ends])
+        # The backward model reads from the end; it predicts the last word first.
+        backward = np.concatenate([words[::-1], np.full_like(ends, SENTENCE_START)])
+        candidates = choose_candidates(
+            np.stack([forward, backward]), self.vocabulary, self.draws, rng
+        )
+        rows = candidates.rows.numpy()
+        forward_places, backward_places = (
+            torch.from_numpy(np.searchsorted(rows, ids.ravel())) for ids in (forward, backward)
+        )
+        return Batch(
+            characters=torch.from_numpy(self.spellings.table[distinct[order]].astype(np.int64)),
+            spelled_lengths=lengths[order],
+            places=torch.from_numpy(rank[places].reshape(marked.shape)),
+            targets=(forward_places, backward_places),
+            candidates=candidates,
+            n_targets=forward.size,
+            sentences=sentences,
+        )
+
+    def encode(self, batch: Batch, parts: int) -> list[tuple[Tensor, Parameters]]:
+        """Encode the distinct words in `parts` chunks, in parallel; each on its own leaves."""
+        bounds = np.linspace(0, len(batch.characters), parts + 1).astype(int)
+        widest = max(span for span, _ in self.config.filters)
+
+        def chunk(low: int, high: int) -> tuple[Tensor, Parameters]:
+            leaves = self._leaves("char_embed", "CNN")
+            width = int(batch.spelled_lengths[low:high].max(initial=1)) + widest
+            characters = batch.characters[low:high, : min(width, self.config.max_characters)]
+            return encode_types(leaves, self.config, characters, self.dtype), leaves
+
+        return list(self._pool.map(chunk, bounds[:-1], bounds[1:]))
+
+    def step(
+        self, batch: Batch, auxiliary: Auxiliary | None = None, auxiliary_weight: float = 1.0
+    ) -> StepResult:
+        """Return losses and gradients of one batch; nothing is updated."""
+        chunks = self.encode(batch, parts=8)
+        vectors = torch.cat([vectors.detach() for vectors, _ in chunks])
+        rows = self.table[batch.candidates.rows]
+        directions = list(
+            self._pool.map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
+        )
+        extra: list[list[Tensor]] = [[], []]
+        token_grad = torch.zeros(())
+        auxiliary_loss = None
+        if auxiliary is not None:
+            auxiliary_loss, token_grad, extra = self._auxiliary_gradients(
+                auxiliary, auxiliary_weight, batch, vectors, directions
+            )
+        found = list(
+            self._pool.map(
+                lambda d: self._direction_gradients(directions[d], batch.n_targets, extra[d]),
+                (0, 1),
+            )
+        )
+        gradients: Parameters = {}
+        for direction, grads in zip(directions, found, strict=True):
+            gradients |= dict(zip(direction.leaves, grads[2:], strict=True))
+        d_vectors = found[0][0] + found[1][0] + token_grad
+        self._token_layer_gradients(chunks, d_vectors, gradients)
+        return StepResult(
+            loss=(
+                float(directions[0].loss.detach()) / batch.n_targets,
+                float(directions[1].loss.detach()) / batch.n_targets,
+            ),
+            auxiliary=auxiliary_loss,
+            gradients=gradients,
+            table_gradient=found[0][1] + found[1][1],
+        )
+
+    def _leaves(self, *prefixes: str) -> Parameters:
+        return {
+            name: value.detach().requires_grad_()
+            for name, value in self.parameters.items()
+            if name.startswith(prefixes)
+        }
+
+    def _direction_loss(
+        self, direction: int, batch: Batch, vectors: Tensor, rows: Tensor
+    ) -> "_Direction":
+        leaves = self._leaves(f"RNN_{direction}/")
+        own_vectors = vectors.detach().requires_grad_()
+        own_rows = rows.detach().requires_grad_()
+        tokens = F.embedding(batch.places, own_vectors)
+        layers = run_direction(leaves, self.config, direction, tokens, self.dtype)
+        # The last position has nothing left to predict.
+        hidden = layers[-1][:-1].reshape(batch.n_targets, -1)
+        loss = sampled_softmax_loss(
+            hidden, own_rows, batch.targets[direction], batch.candidates, self.dtype
+        )
+        return _Direction(
+            vectors=own_vectors, rows=own_rows, leaves=leaves, layers=layers, loss=loss
+        )
+
+    @staticmethod
+    def _direction_gradients(
+        direction: "_Direction", n_targets: int, extra: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        outputs = [direction.loss, *(direction.layers if extra else [])]
+        # Both directions count: the loss is their mean, so each weighs a half.
+        weights = [torch.tensor(0.5 / n_targets), *extra]
+        return torch.autograd.grad(
+            outputs, [direction.vectors, direction.rows, *direction.leaves.values()], weights
+        )
+
+    @staticmethod
+    def _auxiliary_gradients(
+        auxiliary: Auxiliary,
+        weight: float,
+        batch: Batch,
+        vectors: Tensor,
+        directions: list["_Direction"],
+    ) -> tuple[float, Tensor, list[list[Tensor]]]:
+        own = vectors.detach().requires_grad_()
+        tokens = F.embedding(batch.places, own)
+        forward = [layer.detach().requires_grad_() for layer in directions[0].layers]
+        backward = [layer.detach().requires_grad_() for layer in directions[1].layers]
+        layers = [torch.cat([tokens, tokens], dim=2)]
+        layers += [torch.cat([f, b.flip(0)], dim=2) for f, b in zip(forward, backward, strict=True)]
+        loss = auxiliary(batch, layers) * weight
+        grads = torch.autograd.grad(loss, [own, *forward, *backward])
+        n_layers = len(forward)
+        extra = [list(grads[1 : 1 + n_layers]), list(grads[1 + n_layers :])]
+        return float(loss.detach()), grads[0], extra
+
+    def _token_layer_gradients(
+        self,
+        chunks: list[tuple[Tensor, Parameters]],
+        d_vectors: Tensor,
+        gradients: Parameters,
+    ) -> None:
+        pieces = d_vectors.split([len(vectors) for vectors, _ in chunks])
+
+        def chunk(part: tuple[tuple[Tensor, Parameters], Tensor]) -> tuple[Tensor, ...]:
+            (vectors, leaves), grad = part
+            return torch.autograd.grad(vectors, list(leaves.values()), grad)
+
+        found = list(self._pool.map(chunk, zip(chunks, pieces, strict=True)))
+        names = list(chunks[0][1])
+        for name, *grads in zip(names, *found, strict=True):
+            total = grads[0]
+            for grad in grads[1:]:
+                total = total + grad
+            gradients[name] = total
+
+    @torch.inference_mode()
+    def likelihood(self, batch: Batch, word_targets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return [2] float64: summed negative log likelihood under the full softmax.
+
+        Args:
+          batch: the sentences.
+          word_targets: per direction [(T + 1) * B] softmax ids.
+        """
+        vectors = torch.cat([vectors for vectors, _ in self.encode(batch, parts=2)])
+        tokens = F.embedding(batch.places, vectors)
+        weights = self.table[:, :-1].to(self.dtype).t()
+        totals = np.zeros(2)
+        for direction in range(2):
+            layers = run_direction(self.parameters, self.config, direction, tokens, self.dtype)
+            hidden = layers[-1][:-1].reshape(batch.n_targets, -1)
+            for low in range(0, batch.n_targets, 512):
+                scores = (hidden[low : low + 512].to(self.dtype) @ weights).float()
+                scores += self.table[:, -1]
+                right = torch.from_numpy(word_targets[direction][low : low + 512])
+                totals[direction] += float(F.cross_entropy(scores, right, reduction="sum"))
+        return totals
+
+
+@dataclass(kw_only=True)
+class _Direction:
+    vectors: Tensor
+    rows: Tensor
+    leaves: Parameters
+    layers: list[Tensor]
+    loss: Any

@@ -1,0 +1,65 @@
+"""Adam for the dense parameters, and Adam on just the touched rows of the softmax table."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
+
+
+@dataclass(kw_only=True)
+class Moments:
+    """Adam's running moments (Kingma and Ba 2015, algorithm 1) of one array.
+
+    Attributes:
+      first, second: of the shape of the array.
+      updates: [rows] or scalar int64, how often each row was updated.
+    """
+
+    first: Tensor
+    second: Tensor
+    updates: Tensor
+
+    @classmethod
+    def for_array(cls, array: Tensor, by_row: bool = False) -> "Moments":
+        """Start at zero."""
+        count = array.shape[0] if by_row else 1
+        return cls(
+            first=torch.zeros_like(array),
+            second=torch.zeros_like(array),
+            updates=torch.zeros(count, 1, dtype=torch.int64),
+        )
+
+
+def adam_update(value: Tensor, gradient: Tensor, moments: Moments, rate: float) -> None:
+    """Update an array in place."""
+    moments.updates += 1
+    updates = int(moments.updates)
+    moments.first.lerp_(gradient, 1 - BETA1)
+    moments.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    correction2 = (1 - BETA2**updates) ** 0.5
+    denominator = moments.second.sqrt().div_(correction2).add_(EPSILON)
+    value.addcdiv_(moments.first, denominator, value=-rate / (1 - BETA1**updates))
+
+
+def adam_update_rows(
+    value: Tensor, rows: Tensor, gradient: Tensor, moments: Moments, rate: float
+) -> None:
+    """Update the given rows [R] of an array in place; the others, moments included, rest."""
+    updates = moments.updates[rows] + 1
+    first = moments.first[rows].lerp_(gradient, 1 - BETA1)
+    second = moments.second[rows].mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    moments.updates[rows], moments.first[rows], moments.second[rows] = updates, first, second
+    corrected = first / (1 - BETA1 ** updates.float())
+    scale = (second / (1 - BETA2 ** updates.float())).sqrt_().add_(EPSILON)
+    value[rows] -= rate * corrected / scale
+
+
+def clip_gradients(gradients: list[Tensor], max_norm: float) -> float:
+    """Scale gradients in place to a joint norm of at most max_norm; return the norm found."""
+    norm = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+    if norm > max_norm:
+        for gradient in gradients:
+            gradient.mul_(max_norm / norm)
+    return norm

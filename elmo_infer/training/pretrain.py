@@ -1,0 +1,451 @@
+"""Pretraining of a biLM: the loop, its checkpoints, its curve."""
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elmo_infer.config import BiLmConfig
+from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_batches
+from elmo_infer.training.export import write_official_layout
+from elmo_infer.training.network import (
+    N_SPECIAL,
+    SENTENCE_END,
+    SENTENCE_START,
+    Auxiliary,
+    Network,
+    Spellings,
+    initial_parameters,
+)
+from elmo_infer.training.optimizer import (
+    Moments,
+    adam_update,
+    adam_update_rows,
+    clip_gradients,
+)
+from elmo_infer.training.token_store import TokenStore
+
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.csv"
+CURVE_FIELDS = (
+    "step", "tokens", "seconds", "learning_rate", "loss_forward", "loss_backward",
+    "auxiliary", "valid_perplexity_forward", "valid_perplexity_backward",
+)  # fmt: skip
+
+_SMALL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 128), (6, 64), (7, 64))
+_OFFICIAL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
+_PRESETS = {
+    "tiny": (64, 16, ((1, 8), (2, 16), (3, 32)), 1),
+    "compact": (512, 128, _SMALL_FILTERS, 1),
+    "small": (1024, 128, _OFFICIAL_FILTERS, 1),
+    "medium": (2048, 256, _OFFICIAL_FILTERS, 1),
+    "original": (4096, 512, _OFFICIAL_FILTERS, 2),
+}
+PRESETS = tuple(_PRESETS)
+
+
+def preset(name: str) -> BiLmConfig:
+    """Return the shape of a named size; "small" and up are the published ones.
+
+    Raises:
+      ValueError: if there is no such preset; the message lists them.
+    """
+    if name not in _PRESETS:
+        raise ValueError(f"unknown preset {name!r}; expected one of {', '.join(PRESETS)}")
+    cell, projection, filters, highway = _PRESETS[name]
+    return BiLmConfig(
+        filters=filters,
+        activation="relu",
+        n_highway=highway,
+        character_dim=16,
+        max_characters=50,
+        cell_dim=cell,
+        projection_dim=projection,
+        n_lstm_layers=2,
+        cell_clip=3.0,
+        projection_clip=3.0,
+        use_skip_connections=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """How to train.
+
+    Exactly one of minutes, epochs and steps says how long; the learning rate rises over the
+    first warmup steps and falls along a cosine over just that time.
+
+    Attributes:
+      minutes: of training, checkpoints and validation included, over all resumed parts.
+      epochs: passes over the training text.
+      steps: batches.
+      tokens_per_batch: bound of sentences x length in a batch.
+      learning_rate: at its peak.
+      warmup_steps: batches until the peak.
+      vocabulary: most frequent types that the softmax tells apart.
+      draws: softmax samples a batch.
+      max_gradient_norm: gradients are scaled down to it.
+      auxiliary_weight: of the auxiliary loss, where there is one.
+      checkpoint_minutes: time between checkpoints.
+      seed: of the parameters, the batches and the samples.
+      precision: of the matrix products, "float32" or "bfloat16".
+    """
+
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    tokens_per_batch: int = 4096
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
+    vocabulary: int = 60_000
+    draws: int = 4096
+    max_gradient_norm: float = 1.0
+    auxiliary_weight: float = 1.0
+    checkpoint_minutes: float = 5.0
+    seed: int = 1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                "exactly one of minutes, epochs and steps must say how long to train; "
+                f"found {' and '.join(given) or 'none'}"
+            )
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"unknown precision {self.precision!r}; expected float32 or bfloat16")
+        for name in ("tokens_per_batch", "vocabulary", "draws", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands; handed to the caller now and then.
+
+    Attributes:
+      step: batches done.
+      tokens: tokens seen, repeats included.
+      fraction: share of the run that is done.
+      seconds: of training so far, earlier parts included.
+      tokens_per_second: since the last report.
+      loss: mean of both directions since the last report, in nats under the sample.
+      auxiliary: mean auxiliary loss since then, or None.
+      valid_perplexity: (forward, backward) where it was just measured, or None.
+    """
+
+    step: int
+    tokens: int
+    fraction: float
+    seconds: float
+    tokens_per_second: float
+    loss: float
+    auxiliary: float | None = None
+    valid_perplexity: tuple[float, float] | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Return the expected rest, in seconds."""
+        return self.seconds * (1 - self.fraction) / max(self.fraction, 1e-9)
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Everything a checkpoint holds beside the options."""
+
+    network: Network
+    moments: dict[str, Moments]
+    table_moments: Moments
+    auxiliary_state: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def new_state(
+    store: TokenStore,
+    config: BiLmConfig,
+    options: PretrainOptions,
+    parameters: dict[str, Tensor] | None = None,
+) -> TrainingState:
+    """Start a run: from fresh parameters, or from given ones to fine-tune them."""
+    parameters = parameters or initial_parameters(config, options.seed)
+    rows = min(options.vocabulary, len(store.types)) + N_SPECIAL
+    generator = torch.Generator().manual_seed(options.seed + 1)
+    table = torch.randn(rows, config.projection_dim + 1, generator=generator) * 0.05
+    table[:, -1] = 0.0
+    network = Network(
+        config=config,
+        parameters=parameters,
+        table=table,
+        spellings=Spellings.of(store.types, config.max_characters),
+        dtype=getattr(torch, options.precision),
+        draws=options.draws,
+    )
+    return TrainingState(
+        network=network,
+        moments={name: Moments.for_array(value) for name, value in parameters.items()},
+        table_moments=Moments.for_array(table, by_row=True),
+    )
+
+
+def pretrain(
+    store: TokenStore,
+    state: TrainingState,
+    options: PretrainOptions,
+    out: Path,
+    *,
+    valid: TokenStore | None = None,
+    auxiliary: Auxiliary | None = None,
+    auxiliary_parameters: dict[str, Tensor] | None = None,
+    report: Callable[[Progress], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainingState:
+    """Train until the time given is over; checkpoint, validate and export on the way.
+
+    Args:
+      store: training text.
+      state: a new one, or one read from a checkpoint, which goes on where it stopped.
+      options: how to train.
+      out: directory of checkpoint, curve and exported model.
+      valid: text for validation perplexity, encoded with its own types.
+      auxiliary: a further loss on all layers, or None.
+      auxiliary_parameters: what the auxiliary loss itself learns, updated in place.
+      report: told of progress every few seconds and at each checkpoint.
+      clock: of seconds.
+
+    Returns:
+      The state at the end.
+    """
+    total_steps = _total_steps(store, options)
+    own = auxiliary_parameters or {}
+    own_moments = {name: Moments.for_array(value) for name, value in own.items()}
+    started = clock() - state.seconds
+    last_report = last_checkpoint = clock()
+    losses: list[tuple[float, float]] = []
+    extras: list[float] = []
+    tokens_before = state.tokens
+    batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
+    for _, sentences, types in batches:
+        state.seconds = clock() - started
+        fraction = _fraction(state, options, total_steps)
+        if fraction >= 1.0:
+            break
+        rate = learning_rate(state.step, fraction, options)
+        rng = np.random.default_rng((options.seed, 7, state.step))
+        batch = state.network.prepare(types, sentences, rng)
+        result = state.network.step(batch, auxiliary, options.auxiliary_weight)
+        clip_gradients(
+            [*result.gradients.values(), result.table_gradient], options.max_gradient_norm
+        )
+        for name, gradient in result.gradients.items():
+            adam_update(state.network.parameters[name], gradient, state.moments[name], rate)
+        adam_update_rows(
+            state.network.table, batch.candidates.rows, result.table_gradient,
+            state.table_moments, rate,
+        )  # fmt: skip
+        for name, value in own.items():
+            if value.grad is not None:
+                with torch.no_grad():
+                    adam_update(value, value.grad, own_moments[name], rate)
+                value.grad = None
+        state.step += 1
+        state.tokens += types.size
+        losses.append(result.loss)
+        if result.auxiliary is not None:
+            extras.append(result.auxiliary)
+        now = clock()
+        checkpoint_due = now - last_checkpoint >= options.checkpoint_minutes * 60
+        if checkpoint_due or now - last_report >= 10:
+            state.seconds = now - started
+            perplexity = None
+            if checkpoint_due:
+                state.auxiliary_state = {k: v.detach().clone() for k, v in own.items()}
+                write_checkpoint(state, store, options, out)
+                perplexity = _validate(state.network, store, valid)
+            progress = Progress(
+                step=state.step,
+                tokens=state.tokens,
+                fraction=_fraction(state, options, total_steps),
+                seconds=state.seconds,
+                tokens_per_second=(state.tokens - tokens_before) / (now - last_report),
+                loss=float(np.mean(losses)),
+                auxiliary=float(np.mean(extras)) if extras else None,
+                valid_perplexity=perplexity,
+            )
+            _append_curve(out, progress, rate, np.mean(losses, axis=0))
+            if report is not None:
+                report(progress)
+            last_report, tokens_before = clock(), state.tokens
+            last_checkpoint = clock() if checkpoint_due else last_checkpoint
+            losses.clear()
+            extras.clear()
+    state.seconds = clock() - started
+    state.auxiliary_state = {k: v.detach().clone() for k, v in own.items()}
+    write_checkpoint(state, store, options, out)
+    return state
+
+
+def learning_rate(step: int, fraction: float, options: PretrainOptions) -> float:
+    """Return the rate: a linear rise, then half a cosine down to a fiftieth of the peak."""
+    rise = min(1.0, (step + 1) / options.warmup_steps)
+    fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+    return options.learning_rate * rise * fall
+
+
+def write_checkpoint(
+    state: TrainingState, store: TokenStore, options: PretrainOptions, out: Path
+) -> None:
+    """Write the checkpoint beside its name and rename it, then export the model as it stands."""
+    part = out / f"{CHECKPOINT}.tmp"
+    torch.save(
+        {
+            "parameters": state.network.parameters,
+            "table": state.network.table,
+            "moments": {name: vars(value) for name, value in state.moments.items()},
+            "table_moments": vars(state.table_moments),
+            "auxiliary": state.auxiliary_state,
+            "step": state.step,
+            "tokens": state.tokens,
+            "seconds": state.seconds,
+            "config": json.dumps(asdict(state.network.config)),
+            "options": json.dumps(asdict(options)),
+            "store": store.digest,
+        },
+        part,
+    )
+    os.replace(part, out / CHECKPOINT)
+    write_official_layout(out, state.network.config, state.network.parameters)
+
+
+def read_checkpoint(
+    out: Path, store: TokenStore, config: BiLmConfig, options: PretrainOptions
+) -> TrainingState:
+    """Go on from a checkpoint.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      ValueError: if it is of another text, another shape or another seed.
+    """
+    path = out / CHECKPOINT
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint to resume in {out}: {CHECKPOINT} is missing; train without --resume"
+        )
+    saved = torch.load(path, weights_only=True)
+    theirs = json.loads(saved["config"])
+    ours = json.loads(json.dumps(asdict(config)))
+    for name in ours:
+        if theirs.get(name) != ours[name]:
+            raise ValueError(
+                f"{path} is of another configuration: its {name} is {theirs.get(name)}, "
+                f"the one asked for is {ours[name]}; use the same options or another directory"
+            )
+    if saved["store"] != store.digest:
+        raise ValueError(
+            f"{path} was trained on another text: its digest is {saved['store'][:12]}, this "
+            f"text's is {store.digest[:12]}; give the same input, or start anew with --from"
+        )
+    fixed = ("seed", "tokens_per_batch", "vocabulary", "draws")
+    before = json.loads(saved["options"])
+    for name in fixed:
+        if before[name] != getattr(options, name):
+            raise ValueError(
+                f"{path} was trained with {name}={before[name]}, not {getattr(options, name)}; "
+                "resuming needs the same"
+            )
+    state = new_state(store, config, options, saved["parameters"])
+    state.network.table = saved["table"]
+    state.moments = {name: Moments(**value) for name, value in saved["moments"].items()}
+    state.table_moments = Moments(**saved["table_moments"])
+    state.auxiliary_state = saved["auxiliary"]
+    state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
+    return state
+
+
+def validation_perplexity(
+    network: Network, types: list[str], store: TokenStore, max_tokens: int = 60_000
+) -> tuple[float, float]:
+    """Return the perplexity per word of both directions under the full softmax.
+
+    The end marks count as words, and everything outside the vocabulary as one word.
+
+    Args:
+      network: the model.
+      types: words of the training text, in the order of the softmax.
+      store: validation text.
+      max_tokens: about how many tokens of it to use.
+    """
+    place = {word: index for index, word in enumerate(types[: network.vocabulary - N_SPECIAL])}
+    beyond = len(types)
+    to_training = np.array([place.get(word, beyond) for word in store.types])
+    spellings, network.spellings = (
+        network.spellings,
+        Spellings.of(store.types, network.config.max_characters),
+    )
+    totals, words = np.zeros(2), 0
+    try:
+        rng = np.random.default_rng(0)
+        for sentences in plan_equal_length_batches(store.lengths, 4096, rng):
+            starts = store.sentences[sentences]
+            length = int(store.sentences[sentences[0] + 1] - starts[0])
+            own = store.tokens[starts[:, None] + np.arange(length)].astype(np.int64)
+            batch = network.prepare(own, sentences, rng)
+            ids = network.word_ids(to_training[own]).T
+            end = np.full((1, len(sentences)), SENTENCE_END)
+            start = np.full((1, len(sentences)), SENTENCE_START)
+            targets = (np.concatenate([ids, end]), np.concatenate([ids[::-1], start]))
+            totals += network.likelihood(batch, (targets[0].ravel(), targets[1].ravel()))
+            words += batch.n_targets
+            if words >= max_tokens:
+                break
+    finally:
+        network.spellings = spellings
+    forward, backward = np.exp(totals / max(1, words))
+    return float(forward), float(backward)
+
+
+def _validate(
+    network: Network, store: TokenStore, valid: TokenStore | None
+) -> tuple[float, float] | None:
+    return None if valid is None else validation_perplexity(network, store.types, valid)
+
+
+def _total_steps(store: TokenStore, options: PretrainOptions) -> int | None:
+    if options.steps is not None:
+        return options.steps
+    if options.epochs is not None:
+        rng = np.random.default_rng(0)
+        per_epoch = len(plan_equal_length_batches(store.lengths, options.tokens_per_batch, rng))
+        return math.ceil(options.epochs * per_epoch)
+    return None
+
+
+def _fraction(state: TrainingState, options: PretrainOptions, total_steps: int | None) -> float:
+    if total_steps is not None:
+        return state.step / max(1, total_steps)
+    assert options.minutes is not None
+    return state.seconds / (options.minutes * 60)
+
+
+def _append_curve(out: Path, progress: Progress, rate: float, losses: np.ndarray) -> None:
+    path = out / CURVE
+    new = not path.exists()
+    perplexity = progress.valid_perplexity or ("", "")
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(CURVE_FIELDS)
+        writer.writerow(
+            [progress.step, progress.tokens, round(progress.seconds, 1), f"{rate:.6g}",
+             f"{losses[0]:.4f}", f"{losses[1]:.4f}",
+             "" if progress.auxiliary is None else f"{progress.auxiliary:.4f}", *perplexity]
+        )  # fmt: skip
