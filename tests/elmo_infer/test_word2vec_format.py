@@ -112,7 +112,7 @@ RECORD = b"word " + np.ones(2, "<f4").tobytes()
         (b"0 5\n", "header says 0 words of 5 dimensions"),
         (b"999999999 300\na 1 2\n", "more than the file can hold"),
         (b"3 2\na 1 2\nb 1 2\n", "ends after 2 words, its header says 3"),
-        (b"3 2\na 1 2\nb 1 ", "ends after 1 words"),
+        (b"3 2\na 1.000 2.000\nb 1.0", "ends after 1 words"),
         (b"2 2\na 1 2\nb 1\n", "word 1 has 1 numbers, expected 2"),
         (b"2 2\na 1 2\nb 1 x\n", "word 1, 'b': could not convert"),
         (b"1 2\na 1 2\nb 1 2\n", "more follows after the 1 words"),
