@@ -1,0 +1,203 @@
+"""A sentence transformer as a teacher: BERT states for words, read from a local directory.
+
+The directory is in the layout of sentence-transformers (config.json, model.safetensors,
+vocab.txt); all-MiniLM-L6-v2 is the intended one. It is read at training time only: the biLM
+that comes out is a biLM.
+"""
+
+import itertools
+import json
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+MAX_PIECES = 128
+_NEEDED = ("config.json", "model.safetensors", "vocab.txt")
+
+
+class WordPieces:
+    """Uncased WordPiece (Devlin et al. 2018): a word's pieces, longest match first."""
+
+    def __init__(self, vocabulary: Path) -> None:
+        lines = vocabulary.read_text(encoding="utf-8").split("\n")
+        self._ids = {piece: index for index, piece in enumerate(lines) if piece}
+        self.start, self.end = self._ids["[CLS]"], self._ids["[SEP]"]
+        self.unknown, self.padding = self._ids["[UNK]"], self._ids["[PAD]"]
+        self._cache: dict[str, list[int]] = {}
+
+    def __call__(self, word: str) -> list[int]:
+        """Return the ids of a word's pieces; at least one."""
+        found = self._cache.get(word)
+        if found is None:
+            if len(self._cache) > 500_000:
+                self._cache.clear()
+            found = [piece for part in _plain_parts(word) for piece in self._split(part)]
+            self._cache[word] = found = found or [self.unknown]
+        return found
+
+    def _split(self, part: str) -> list[int]:
+        pieces: list[int] = []
+        start = 0
+        while start < len(part):
+            for end in range(len(part), start, -1):
+                piece = part[start:end] if start == 0 else "##" + part[start:end]
+                if piece in self._ids:
+                    pieces.append(self._ids[piece])
+                    start = end
+                    break
+            else:
+                return [self.unknown]
+        return pieces
+
+
+def _plain_parts(word: str) -> list[str]:
+    """Lower-case, drop accents, and set punctuation apart."""
+    plain = unicodedata.normalize("NFD", word[:100].lower())
+    parts = [""]
+    for char in plain:
+        category = unicodedata.category(char)
+        if category == "Mn" or char == "\ufffd" or category.startswith("C"):
+            continue
+        if category[0] in "PS" or "\u4e00" <= char <= "\u9fff":
+            parts += [char, ""]
+        else:
+            parts[-1] += char
+    return [part for part in parts if part]
+
+
+@dataclass(kw_only=True)
+class Teacher:
+    """A BERT encoder with its weights, in bfloat16 or float32.
+
+    Attributes:
+      pieces: the tokenizer.
+      weights: under their names in the file.
+      heads: attention heads.
+      n_layers: transformer layers.
+      dim: width of a state.
+      dtype: of the matrix products.
+    """
+
+    pieces: WordPieces
+    weights: dict[str, Tensor]
+    heads: int
+    n_layers: int
+    dim: int
+    dtype: torch.dtype
+
+    @classmethod
+    def open(cls, directory: str | Path, dtype: torch.dtype = torch.float32) -> "Teacher":
+        """Read a teacher.
+
+        Raises:
+          FileNotFoundError: if one of its files is missing; the message names it.
+          ValueError: if it is not a BERT encoder.
+        """
+        path = Path(directory)
+        for name in _NEEDED:
+            if not (path / name).is_file():
+                raise FileNotFoundError(
+                    f"{path} is no teacher: {name} is missing; expected a sentence-transformers "
+                    f"directory with {', '.join(_NEEDED)}"
+                )
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if config.get("model_type") != "bert":
+            raise ValueError(f"{path}: model_type is {config.get('model_type')!r}; expected 'bert'")
+        weights = load_file(path / "model.safetensors")
+        return cls(
+            pieces=WordPieces(path / "vocab.txt"),
+            weights={
+                name: value.to(dtype) if value.is_floating_point() else value
+                for name, value in weights.items()
+            },
+            heads=int(config["num_attention_heads"]),
+            n_layers=int(config["num_hidden_layers"]),
+            dim=int(config["hidden_size"]),
+            dtype=dtype,
+        )
+
+    @torch.inference_mode()
+    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+        """Return the states of equally long sentences.
+
+        Args:
+          sentences: B lists of T words.
+
+        Returns:
+          Word states [B, T, dim] float32, the mean over each word's pieces (zero for words
+          beyond MAX_PIECES), and sentence vectors [B, dim] float32 of length 1, the mean over
+          all pieces as the model was trained.
+        """
+        pieces = [[self.pieces(word) for word in sentence] for sentence in sentences]
+        owner = [
+            np.repeat(np.arange(len(words)), [len(word) for word in words])[: MAX_PIECES - 2]
+            for words in pieces
+        ]
+        width = max(len(row) for row in owner) + 2
+        ids = np.full((len(pieces), width), self.pieces.padding, dtype=np.int64)
+        places = np.full((len(pieces), width), len(sentences[0]), dtype=np.int64)
+        for row, (words, own) in enumerate(zip(pieces, owner, strict=True)):
+            flat = [piece for word in words for piece in word][: len(own)]
+            ids[row, : len(own) + 2] = [self.pieces.start, *flat, self.pieces.end]
+            places[row, 1 : len(own) + 1] = own
+        real = torch.from_numpy(ids != self.pieces.padding)
+        states = self._encode(torch.from_numpy(ids), real).float()
+        mean = (states * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+        index = torch.from_numpy(places)[:, :, None].expand(-1, -1, self.dim)
+        words = torch.zeros(len(pieces), len(sentences[0]) + 1, self.dim)
+        counts = torch.zeros(len(pieces), len(sentences[0]) + 1, 1)
+        words.scatter_add_(1, index, states)
+        counts.scatter_add_(1, index[:, :, :1], torch.ones(*places.shape, 1))
+        return (words / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
+
+    def _encode(self, ids: Tensor, real: Tensor) -> Tensor:
+        """Run the encoder: [B, S] ids and their mask to [B, S, dim] last states."""
+        rows, width = ids.shape
+        w = self.weights
+        x = F.embedding(ids, w["embeddings.word_embeddings.weight"])
+        x = x + w["embeddings.position_embeddings.weight"][:width]
+        x = x + w["embeddings.token_type_embeddings.weight"][0]
+        x = self._norm(x, "embeddings.LayerNorm")
+        # Additive, in the type of the products: a boolean mask would take a slower path.
+        mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype)
+        mask.masked_fill_(~real[:, None, None, :], -1e4)
+        for layer in range(self.n_layers):
+            name = f"encoder.layer.{layer}"
+            q, k, v = (
+                self._linear(x, f"{name}.attention.self.{part}")
+                .view(rows, width, self.heads, -1)
+                .transpose(1, 2)
+                for part in ("query", "key", "value")
+            )
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            mixed = mixed.transpose(1, 2).reshape(rows, width, self.dim)
+            attended = self._linear(mixed, f"{name}.attention.output.dense")
+            x = self._norm(x + attended, f"{name}.attention.output.LayerNorm")
+            inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
+            outer = self._linear(inner, f"{name}.output.dense")
+            x = self._norm(x + outer, f"{name}.output.LayerNorm")
+        return x
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        return F.layer_norm(x, (self.dim,), weight, bias, 1e-12)
+
+
+def states_in_parallel(
+    teacher: Teacher, sentences: list[list[str]], pool: ThreadPoolExecutor, parts: int
+) -> tuple[Tensor, Tensor]:
+    """Return what Teacher.states does, computed in `parts` pieces side by side."""
+    bounds = np.linspace(0, len(sentences), parts + 1).astype(int)
+    pieces = [sentences[low:high] for low, high in itertools.pairwise(bounds)]
+    found = list(pool.map(teacher.states, [piece for piece in pieces if piece]))
+    return torch.cat([words for words, _ in found]), torch.cat([vector for _, vector in found])
