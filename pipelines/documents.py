@@ -1,0 +1,67 @@
+"""What travels between reading and tokenising: documents, and what could not become one."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+RAW_CHARACTERS = 200
+
+# The stages that can reject something, in the order of the data.
+READ, SELECT, TOKENIZE, EMBED = "read", "select", "tokenize", "embed"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of the input.
+
+    Attributes:
+      doc_id: its id, unique in a corpus.
+      text: what is embedded; never blank, no lone surrogates.
+      metadata: all other fields, as strings.
+      uri: the file it came from.
+      position: byte offset or row in that file.
+      part: the part of the segment that it will be written to.
+    """
+
+    doc_id: str
+    text: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    uri: str = ""
+    position: int = 0
+    part: int = 0
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text's UTF-8 bytes, hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record or sentence that was not embedded, with its reason and place.
+
+    Attributes:
+      uri: the file it came from.
+      position: byte offset or row in that file.
+      stage: READ, SELECT, TOKENIZE or EMBED.
+      reason: a short name, such as invalid-json.
+      detail: what was found and what was expected.
+      doc_id: of the document, None where the record has none.
+      sentence_index: of the sentence, None where a whole record is rejected.
+      raw: the start of the record.
+    """
+
+    uri: str
+    position: int
+    stage: str
+    reason: str
+    detail: str
+    doc_id: str | None = None
+    sentence_index: int | None = None
+    raw: str = ""
+
+
+def raw_start(record: bytes | str) -> str:
+    """Return the start of a record in a form that can be stored and read."""
+    if isinstance(record, bytes):
+        record = record[: 4 * RAW_CHARACTERS].decode("utf-8", errors="replace")
+    return record[:RAW_CHARACTERS].encode("utf-8", errors="replace").decode()

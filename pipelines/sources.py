@@ -1,0 +1,190 @@
+"""Which files the input is made of, and how their bytes are opened. No Beam.
+
+A file's name says its format (.txt .jsonl .ndjson .csv .tsv .parquet) and its compression
+(.gz .zst .xz .bz2). `-` is JSON lines from standard input.
+"""
+
+import bz2
+import glob
+import gzip
+import io
+import lzma
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import IO, Any
+
+import zstandard
+from fsspec.core import url_to_fs
+
+from pipelines.errors import UsageError
+
+STDIN = "-"
+FORMATS = {
+    ".txt": "txt",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+# What the decompressors below raise on damaged or truncated data.
+DAMAGE = (EOFError, OSError, lzma.LZMAError, zstandard.ZstdError)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of the input.
+
+    Attributes:
+      uri: as the user gave it, or as the glob found it; part of ids that records lack.
+      format: one of the values of FORMATS.
+      compression: suffix such as .gz, or empty.
+      size: bytes as stored, None where unknown (standard input).
+    """
+
+    uri: str
+    format: str
+    compression: str = ""
+    size: int | None = None
+
+    @property
+    def seekable(self) -> bool:
+        """Whether records can be read again from their positions."""
+        return not self.compression and self.uri != STDIN
+
+
+def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
+    """Return the files that paths, globs and fsspec URLs name, in the order given.
+
+    Raises:
+      UsageError: if there is no input, a file's name does not say its format, or it is a directory.
+      FileNotFoundError: if a file is not there or a glob matches nothing.
+    """
+    found = [file for pattern in patterns for file in _find(pattern)]
+    if not found:
+        raise UsageError("no input was given; name files, globs or URLs, or - for standard input")
+    if sum(file.uri == STDIN for file in found) > 1:
+        raise UsageError("standard input (-) can be read only once, but is named twice")
+    return found
+
+
+def open_bytes(file: InputFile) -> IO[bytes]:
+    """Open a file for buffered reading, decompressed.
+
+    Raises:
+      OSError: if it cannot be opened.
+    """
+    if file.uri == STDIN:
+        return sys.stdin.buffer
+    filesystem, path = url_to_fs(file.uri)
+    raw = filesystem.open(path, "rb")
+    return _DECOMPRESSORS[file.compression](raw)
+
+
+def _find(pattern: str) -> list[InputFile]:
+    if pattern == STDIN:
+        return [InputFile(STDIN, "jsonl")]
+    if not glob.has_magic(pattern) or _is_file(pattern):
+        return [_describe(pattern)]
+    if "://" in pattern:
+        filesystem, path = url_to_fs(pattern)
+        matches = [filesystem.unstrip_protocol(match) for match in filesystem.glob(path)]
+    else:
+        matches = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
+    if not matches:
+        raise FileNotFoundError(f"no file matches {pattern!r}; check the path and the quotes")
+    return [_describe(match) for match in sorted(matches)]
+
+
+def _is_file(uri: str) -> bool:
+    return "://" not in uri and os.path.isfile(uri)
+
+
+def _describe(uri: str) -> InputFile:
+    bare = uri.lower().partition("?")[0] if "://" in uri else uri.lower()
+    compression = next((c for c in _DECOMPRESSORS if c and bare.endswith(c)), "")
+    suffix = os.path.splitext(bare.removesuffix(compression))[1]
+    filesystem, path = _filesystem(uri)
+    try:
+        info = filesystem.info(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"input file {uri} is not there") from None
+    except OSError as error:
+        raise OSError(f"input file {uri} cannot be read: {error}") from error
+    if info.get("type") == "directory":
+        raise UsageError(f"input {uri} is a directory; name its files, as in '{uri}/*.jsonl'")
+    if _is_file(uri) and not os.access(uri, os.R_OK):
+        raise PermissionError(f"input file {uri} may not be read; check its permissions")
+    if suffix not in FORMATS:
+        raise UsageError(
+            f"input {uri} has a name that does not say what it is; expected one of"
+            f" {', '.join(FORMATS)}, each also with .gz, .zst, .xz or .bz2"
+        )
+    if suffix == ".parquet" and compression:
+        raise UsageError(f"input {uri}: Parquet is compressed within; remove the {compression}")
+    size = info.get("size")
+    return InputFile(uri, FORMATS[suffix], compression, None if size is None else int(size))
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    try:
+        return url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"input {uri} cannot be opened: {error}") from error
+
+
+class _ZstdFile(io.RawIOBase):
+    """Decompresses frames one after another; zstandard's own reader is silent at a short end."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._frame: Any = None
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            data = self._unused() or self._raw.read(1 << 16)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the zstd data ends before its frame does")
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._ready = self._frame.decompress(data)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _unused(self) -> bytes:
+        if self._frame is None or not self._frame.eof:
+            return b""
+        unused = bytes(self._frame.unused_data)
+        self._frame = None
+        return unused
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
+    return io.BufferedReader(_ZstdFile(raw), 1 << 18)
+
+
+def _open_gzip(raw: IO[bytes]) -> IO[bytes]:
+    return io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 18)
+
+
+_DECOMPRESSORS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "": lambda raw: raw,
+    ".gz": _open_gzip,
+    ".zst": _open_zstd,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+}
