@@ -1,7 +1,7 @@
 """Elmo: tokens in, arrays out. Plans batches, runs the biLM, mixes and pools; keeps no state."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from elmo_infer.batching import Packing, plan_batches
+from elmo_infer.batching import Indices, Packing, plan_batches
 from elmo_infer.config import POOLINGS
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
@@ -70,6 +70,39 @@ class Pooling:
     layer_weights: tuple[float, ...] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Computed:
+    """One batch as the biLM leaves it.
+
+    Attributes:
+      batch: [B] which sentences.
+      lengths: [B] their tokens, marks not counted.
+      directions: per direction the layers' outputs, [slots, P] each.
+      slots: per direction the slot of every token, sentence by sentence.
+    """
+
+    batch: Indices
+    lengths: Indices
+    directions: tuple[list[Tensor], list[Tensor]]
+    slots: tuple[Tensor, Tensor]
+
+    def layers(self) -> Tensor:
+        """Return all layers, [L, n, D]."""
+        halves = [
+            torch.stack([output[slots] for output in outputs])
+            for outputs, slots in zip(self.directions, self.slots, strict=True)
+        ]
+        return torch.cat(halves, dim=2)
+
+    def mixed(self, coefficients: tuple[float, ...]) -> Tensor:
+        """Return the layers' mix, [n, D]."""
+        halves = [
+            mix_layers(outputs, coefficients)[slots]
+            for outputs, slots in zip(self.directions, self.slots, strict=True)
+        ]
+        return torch.cat(halves, dim=1)
+
+
 @dataclass(kw_only=True)
 class Elmo:
     """A loaded model. Safe to call from several threads: calls take turns.
@@ -98,19 +131,19 @@ class Elmo:
         )
         self._query = None
         if self.pooling.query is not None:
-            self._query = torch.tensor(self.pooling.query, device=self.bilm.device)
+            self._query = torch.tensor(self.pooling.query, device=self.bilm.placement.device)
         self._cache = WordCache(self.bilm.encode_types, self.settings.word_cache_bytes)
         self._lock = threading.Lock()
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.bilm.device
+        return self.bilm.placement.device
 
     @property
     def dtype(self) -> str:
         """What it computes in: float32, float64, ..."""
-        return str(self.bilm.dtype).removeprefix("torch.")
+        return str(self.bilm.placement.dtype).removeprefix("torch.")
 
     def layers(self, sentences: Sentences) -> list[npt.NDArray[np.floating]]:
         """Return every layer of every token.
@@ -130,15 +163,12 @@ class Elmo:
             np.zeros((self.n_layers, 0, self.dim), dtype=self._result_dtype)
         ] * len(sentences)
         with self._lock, torch.inference_mode():
-            for batch in self._plan(sentences):
-                packing, computed = self._run(sentences, batch, self.n_layers)
-                slots = self._slots(packing)
-                lengths = packing.lengths - 2
-                everything = torch.stack([_side_by_side(pair, slots) for pair in computed])
-                array = everything.cpu().numpy().astype(self._result_dtype, copy=False)
-                ends = np.cumsum(lengths)
-                for index, end, length in zip(batch, ends, lengths, strict=True):
-                    results[index] = array[:, end - length : end].copy()
+            for computed in self._run(sentences, self.n_layers):
+                everything = computed.layers().cpu().numpy().astype(self._result_dtype, copy=False)
+                ends = np.cumsum(computed.lengths)
+                starts = ends - computed.lengths
+                for index, start, end in zip(computed.batch, starts, ends, strict=True):
+                    results[index] = everything[:, start:end].copy()
         return results
 
     def embed(
@@ -177,55 +207,74 @@ class Elmo:
             attention=np.empty(int(offsets[-1]), dtype=np.float32),
         )
         with self._lock, torch.inference_mode():
-            for batch in self._plan(sentences):
-                packing, computed = self._run(sentences, batch, n_layers)
-                slots = self._slots(packing)
-                halves = [
-                    mix_layers([pair[side] for pair in computed], coefficients) for side in range(2)
-                ]
-                vectors = _side_by_side((halves[0], halves[1]), slots)
-                chosen = None if focus is None else [focus[index] for index in batch]
-                pooled, attention = self._pool(vectors, packing.lengths - 2, pooling, chosen)
-                _scatter(result, batch, vectors, pooled, attention)
+            for computed in self._run(sentences, n_layers):
+                vectors = computed.mixed(coefficients)
+                chosen = None if focus is None else [focus[index] for index in computed.batch]
+                pooled, attention = self._pool(vectors, computed.lengths, pooling, chosen)
+                _scatter(result, computed.batch, vectors, pooled, attention)
         return result
 
     @property
     def _result_dtype(self) -> type[np.floating]:
-        return np.float64 if self.bilm.dtype == torch.float64 else np.float32
+        return np.float64 if self.bilm.placement.dtype == torch.float64 else np.float32
 
-    def _plan(self, sentences: Sentences) -> list[npt.NDArray[np.int64]]:
-        """Plan batches of the sentences that have tokens."""
+    def _plan(self, sentences: Sentences) -> list[list[Indices]]:
+        """Plan the sentences that have tokens: groups of batches that are computed side by side."""
         lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
         filled = np.flatnonzero(lengths > 2)
-        plan = plan_batches(lengths[filled], self.settings.max_tokens_per_batch)
-        return [filled[batch] for batch in plan]
+        at_once = max(1, self.bilm.workers.count // 2)  # each has two directions
+        budget = max(1, self.settings.max_tokens_per_batch // at_once)
+        batches = [filled[batch] for batch in plan_batches(lengths[filled], budget)]
+        return [batches[first : first + at_once] for first in range(0, len(batches), at_once)]
 
-    def _run(
-        self, sentences: Sentences, batch: npt.NDArray[np.int64], n_layers: int
-    ) -> tuple[Packing, list[tuple[Tensor, Tensor]]]:
-        """Compute one batch from the initial state."""
+    def _run(self, sentences: Sentences, n_layers: int) -> Iterator[_Computed]:
+        """Compute all sentences from the initial state, batch by batch."""
+        for group in self._plan(sentences):
+            type_of: dict[str, int] = {}
+            ids = [self._type_ids(sentences, batch, type_of) for batch in group]
+            packings = [
+                Packing(np.array([len(sentences[index]) + 2 for index in batch])) for batch in group
+            ]
+            vectors = self._cache.vectors(list(type_of))
+            tasks = [
+                task
+                for type_ids, packing in zip(ids, packings, strict=True)
+                for task in self.bilm.directions(
+                    vectors, type_ids, packing, self._start(len(packing.lengths)), n_layers
+                )
+            ]
+            runs = [outputs for outputs, _, _ in self.bilm.workers.run(tasks)]
+            for batch, packing, forward, backward in zip(
+                group, packings, runs[::2], runs[1::2], strict=True
+            ):
+                slots = packing.slots_of(skip=1)
+                yield _Computed(
+                    batch=batch,
+                    lengths=packing.lengths - 2,
+                    directions=(forward, backward),
+                    slots=(
+                        self.bilm.placement.indices(slots[0]),
+                        self.bilm.placement.indices(slots[1]),
+                    ),
+                )
+
+    def _type_ids(self, sentences: Sentences, batch: Indices, type_of: dict[str, int]) -> Indices:
+        """Number the tokens of a batch, marks included; new types are entered in `type_of`."""
         speller = self.bilm.speller
-        type_of: dict[str, int] = {}
+        key, number = speller.key, type_of.setdefault
+        start, end = (number(mark, len(type_of)) for mark in (speller.start, speller.end))
         ids: list[int] = []
-        for index in batch:
-            for token in (speller.start, *sentences[index], speller.end):
-                ids.append(type_of.setdefault(speller.key(token), len(type_of)))
-        packing = Packing(np.array([len(sentences[index]) + 2 for index in batch], dtype=np.int64))
-        state = LstmState(
-            h=self.initial_state.h.expand(-1, -1, len(batch), -1),
-            c=self.initial_state.c.expand(-1, -1, len(batch), -1),
-        )
-        type_vectors = self._cache.vectors(list(type_of))
-        type_ids = torch.tensor(ids, dtype=torch.int64).to(self.device)
-        computed, _ = self.bilm.forward(type_vectors, type_ids, packing, state, n_layers)
-        return packing, computed
+        for index in batch.tolist():
+            ids.append(start)
+            ids.extend([number(key(token), len(type_of)) for token in sentences[index]])
+            ids.append(end)
+        return np.array(ids, dtype=np.int64)
 
-    def _slots(self, packing: Packing) -> tuple[Tensor, Tensor]:
-        """Return the slots of the tokens without the sentence marks, on the device."""
-        forward, backward = packing.slots_of(skip=1)
-        return (
-            torch.from_numpy(forward).to(self.device),
-            torch.from_numpy(backward).to(self.device),
+    def _start(self, n_sentences: int) -> LstmState:
+        """Return the initial state of B sentences."""
+        return LstmState(
+            h=self.initial_state.h.expand(-1, -1, n_sentences, -1),
+            c=self.initial_state.c.expand(-1, -1, n_sentences, -1),
         )
 
     def _pool(
@@ -249,11 +298,6 @@ class Elmo:
         tokens = [starts[row] + focus[row] for row in chosen]
         queries[chosen] = vectors[tokens].to(queries.dtype)
         return attention_pool(vectors, sizes, queries)
-
-
-def _side_by_side(pair: tuple[Tensor, Tensor], slots: tuple[Tensor, Tensor]) -> Tensor:
-    """Gather both directions from their slots: [n, D]."""
-    return torch.cat([half[index] for half, index in zip(pair, slots, strict=True)], dim=1)
 
 
 def _scatter(

@@ -15,7 +15,7 @@ from safetensors.numpy import load as load_safetensors
 from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.embedder import Elmo, Pooling, RunSettings
-from elmo_infer.model import BiLm, LstmState
+from elmo_infer.model import BiLm, LstmState, Placement
 from elmo_infer.model_files import ModelFiles, read_json
 from elmo_infer.warm_state import WARM_TEXT, warm_state
 from elmo_infer.weights import BiLmWeights, fingerprint, read_official
@@ -66,7 +66,7 @@ def load(
     settings = RunSettings(
         max_tokens_per_batch=max_tokens_per_batch, word_cache_bytes=word_cache_bytes
     )
-    place, number = choose_device(device), choose_dtype(dtype)
+    placement = Placement(device=choose_device(device), dtype=choose_dtype(dtype))
     if model is None:
         if options is None or weights is None:
             raise ValueError(
@@ -84,7 +84,7 @@ def load(
         return _load_static(files, device=device, dtype=dtype)
     config, tensors, speller, spelling = _READERS[files.kind](files)
     pooling = read_pooling(files, config)
-    bilm = BiLm(config, tensors, speller, place, number)
+    bilm = BiLm(config, tensors, speller, placement)
     state, described = start_state(bilm, initial_state)
     extra = {
         "spelling": spelling,
@@ -92,7 +92,7 @@ def load(
         "layer_weights": pooling.layer_weights,
         **described,
     }
-    logger.info("loaded %s on %s in %s", name, place, dtype)
+    logger.info("loaded %s on %s in %s", name, placement.device, dtype)
     return Elmo(
         name=name,
         fingerprint=fingerprint(config, tensors, extra),

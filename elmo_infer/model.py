@@ -10,126 +10,163 @@ elmo_infer.batching.Packing: no padding anywhere.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from elmo_infer.batching import Packing
+from elmo_infer.batching import Indices, Packing
 from elmo_infer.characters import Speller, Spellings
 from elmo_infer.config import BiLmConfig
-from elmo_infer.weights import Array, BiLmWeights, HighwayWeights, LstmWeights
+from elmo_infer.linear import Linear, make_linear, padded_rows
+from elmo_infer.weights import BiLmWeights, HighwayWeights, LstmWeights
+from elmo_infer.workers import Workers
 
-# Rows of a convolution's unfolded input computed at once.
-WINDOWS_PER_BLOCK = 4096
-# Rows of pre-activations held at once, over several time steps: 4 * cell_dim numbers each.
-SLOTS_PER_BLOCK = 512
+# The most word types, and rows of their unfolded characters, that are computed at once.
+TYPES_PER_BLOCK = 256
+WINDOWS_PER_BLOCK = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a model computes, and in what.
+
+    Attributes:
+      device: where the tensors live.
+      dtype: of matrix products.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """The dtype of everything that is not inside a matrix product; float32 at least."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """Put an array of numbers where it is needed."""
+        return torch.tensor(array, dtype=self.state_dtype, device=self.device)
+
+    def indices(self, array: Indices) -> Tensor:
+        """Put indices where they are needed."""
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def linear(self, weight: np.ndarray, bias: np.ndarray | None) -> Linear:
+        """Prepare x -> x @ weight + bias."""
+        return make_linear(weight, bias, self.dtype, self.device)
 
 
 class CharacterEncoder:
     """Character embeddings -> convolutions -> max over positions -> highways -> projection."""
 
-    def __init__(
-        self, config: BiLmConfig, weights: BiLmWeights, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        def place(array: Array) -> Tensor:
-            return torch.tensor(array, dtype=dtype, device=device)
-
+    def __init__(self, config: BiLmConfig, weights: BiLmWeights, placement: Placement) -> None:
         self.config = config
-        self.device = device
-        self.characters = place(weights.characters)
-        self.words = None if weights.words is None else place(weights.words)
+        self.placement = placement
+        self.characters = placement.tensor(weights.characters)
+        self.words = None if weights.words is None else placement.tensor(weights.words)
         self.convolutions = [
-            (place(kernel.reshape(-1, kernel.shape[-1])), place(bias))  # [width * E, count]
+            (placement.tensor(kernel.reshape(-1, kernel.shape[-1])), placement.tensor(bias))
             for kernel, bias in weights.convolutions
-        ]
-        self.highways = [_Highway(highway, place) for highway in weights.highways]
+        ]  # [width * E, count], [count]
+        self.highways = [_Highway(highway, placement) for highway in weights.highways]
         self.projection = None
         if weights.projection is not None:
-            self.projection = tuple(place(array) for array in weights.projection)
+            self.projection = placement.linear(*weights.projection)
 
-    def encode(self, spellings: Spellings, padding: int) -> Tensor:
+    def encode(self, spellings: Spellings, padding: int, workers: Workers) -> Tensor:
         """Return the context-free vectors of N spelled types, [N, P].
 
         A window that lies wholly in the padding gives the same value wherever it lies, so only
-        the first such window is computed: the maximum is the same to the bit.
+        the first such window is computed: the maximum is the same.
         """
         order = np.argsort(spellings.lengths, kind="stable")
-        encoded = torch.empty(
-            (len(order), self.config.projection_dim),
-            dtype=self.characters.dtype,
-            device=self.device,
-        )
-        first = 0
-        while first < len(order):
-            last = self._block_end(spellings.lengths[order], first)
-            rows = order[first:last]
-            encoded[torch.from_numpy(rows).to(self.device)] = self._encode_block(
-                spellings, rows, padding
-            )
-            first = last
+        blocks = plan_blocks(spellings.lengths[order])
+        tasks = [
+            partial(self._encode_block, spellings, order[first:last], padding)
+            for first, last in blocks
+        ]
+        encoded = self.characters.new_empty((len(order), self.config.projection_dim))
+        for (first, last), vectors in zip(blocks, workers.run(tasks), strict=True):
+            encoded[self.placement.indices(order[first:last])] = vectors[: last - first]
         return encoded
 
-    def _block_end(self, lengths: np.ndarray, first: int) -> int:
-        """Return how far a block of types of rising length may go."""
-        last = min(len(lengths), first + WINDOWS_PER_BLOCK // int(lengths[first] + 1))
-        while last > first + 1 and (last - first) * int(lengths[last - 1] + 1) > WINDOWS_PER_BLOCK:
-            last = first + (last - first) * 3 // 4
-        return max(last, first + 1)
-
-    def _encode_block(self, spellings: Spellings, rows: np.ndarray, padding: int) -> Tensor:
-        """Encode types of about the same length."""
+    def _encode_block(self, spellings: Spellings, rows: Indices, padding: int) -> Tensor:
+        """Encode types of about the same length; returns surplus rows too, of no meaning."""
         config = self.config
         longest = int(spellings.lengths[rows].max())
         widest = max(width for width, _ in config.filters)
         n_positions = min(longest + widest, config.max_characters)
-        ids = np.full((len(rows), n_positions), padding, dtype=np.int64)
+        ids = np.full((padded_rows(len(rows)), n_positions), padding, dtype=np.int64)
         known = min(n_positions, spellings.character_ids.shape[1])
-        ids[:, :known] = spellings.character_ids[rows, :known]
-        vectors = self.characters[torch.from_numpy(ids).to(self.device)]  # [n, positions, E]
-        features = torch.cat(
-            [
-                self._convolve(vectors, width, min(longest + 1, n_positions - width + 1), *filters)
-                for (width, _), filters in zip(config.filters, self.convolutions, strict=True)
-            ],
-            dim=1,
-        )  # [n, F]
+        ids[: len(rows), :known] = spellings.character_ids[rows, :known]
+        vectors = self.characters[self.placement.indices(ids)]  # [n, positions, E]
+        features = vectors.new_empty((len(ids), config.n_filters))
+        first = 0
+        for (width, count), (kernel, bias) in zip(config.filters, self.convolutions, strict=True):
+            n_windows = min(longest + 1, n_positions - width + 1)
+            peaks = convolve_and_pool(vectors, n_windows, kernel)
+            torch.add(peaks, bias, out=features[:, first : first + count])
+            first += count
+        # Rising activations commute with the maximum.
+        features = features.relu_() if config.activation == "relu" else features.tanh_()
         for highway in self.highways:
-            features = highway.apply(features)
+            features = highway(features)
         if self.words is not None:
             assert spellings.word_ids is not None
-            word_ids = torch.from_numpy(spellings.word_ids[rows]).to(self.device)
-            features = torch.cat([self.words[word_ids], features], dim=1)
-        if self.projection is not None:
-            kernel, bias = self.projection
-            features = torch.addmm(bias, features, kernel)
-        return features
+            word_ids = np.zeros(len(ids), dtype=np.int64)
+            word_ids[: len(rows)] = spellings.word_ids[rows]
+            features = torch.cat([self.words[self.placement.indices(word_ids)], features], dim=1)
+        return features if self.projection is None else self.projection(features)
 
-    def _convolve(
-        self, vectors: Tensor, width: int, n_windows: int, kernel: Tensor, bias: Tensor
-    ) -> Tensor:
-        """Convolve, take the maximum over windows, then activate: [n, positions, E] -> [n, count].
 
-        Activations rise, so they commute with the maximum.
-        """
-        n, positions, size = vectors.shape
-        windows = vectors.as_strided(
-            (n, n_windows, width * size), (positions * size, size, 1)
-        ).reshape(n * n_windows, width * size)
-        peaks = (windows @ kernel).view(n, n_windows, -1).amax(dim=1).add_(bias)
-        return peaks.relu_() if self.config.activation == "relu" else peaks.tanh_()
+def plan_blocks(lengths: Indices) -> list[tuple[int, int]]:
+    """Divide types of rising length into (first, last) blocks that are bounded in size.
+
+    Args:
+      lengths: [N] characters, rising.
+    """
+    blocks = []
+    first = 0
+    while first < len(lengths):
+        last = min(first + TYPES_PER_BLOCK, len(lengths))
+        while last > first + 1 and (last - first) * int(lengths[last - 1] + 1) > WINDOWS_PER_BLOCK:
+            last = first + (last - first) // 2
+        blocks.append((first, last))
+        first = last
+    return blocks
+
+
+def convolve_and_pool(vectors: Tensor, n_windows: int, kernel: Tensor) -> Tensor:
+    """Convolve and take the maximum over windows.
+
+    Args:
+      vectors: [n, positions, E], contiguous.
+      n_windows: how many windows to look at, from the first.
+      kernel: [width * E, count].
+
+    Returns:
+      [n, count].
+    """
+    n, positions, size = vectors.shape
+    windows = vectors.as_strided(
+        (n, n_windows, kernel.shape[0]), (positions * size, size, 1)
+    ).reshape(n * n_windows, kernel.shape[0])
+    return (windows @ kernel).view(n, n_windows, -1).amax(dim=1)
 
 
 class _Highway:
     """y = x + g * (relu(x W_t + b_t) - x), g = sigmoid(x W_g + b_g) (Srivastava et al., 2015)."""
 
-    def __init__(self, weights: HighwayWeights, place: Callable[[Array], Tensor]) -> None:
-        self.kernel = place(np.concatenate([weights.transform, weights.gate], axis=1))  # [F, 2F]
-        self.bias = place(np.concatenate([weights.transform_bias, weights.gate_bias]))
+    def __init__(self, weights: HighwayWeights, placement: Placement) -> None:
+        self.both = placement.linear(
+            np.concatenate([weights.transform, weights.gate], axis=1),  # [F, 2F]
+            np.concatenate([weights.transform_bias, weights.gate_bias]),
+        )
 
-    def apply(self, features: Tensor) -> Tensor:
-        both = torch.addmm(self.bias, features, self.kernel)
-        transformed, gate = both.chunk(2, dim=1)
+    def __call__(self, features: Tensor) -> Tensor:
+        transformed, gate = self.both(features).chunk(2, dim=1)
         return features.addcmul_(transformed.relu_().sub_(features), gate.sigmoid_())
 
 
@@ -153,114 +190,104 @@ class ProjectedLstm:
     c = clip(sigmoid(f) * c + sigmoid(i) * tanh(g))
     h = clip((sigmoid(o) * tanh(c)) W_p)
 
-    With sigmoid(x) = (tanh(x / 2) + 1) / 2 and the halves folded into the weights, one tanh over
-    z serves all four gates.
+    Since tanh(x) = 2 sigmoid(2x) - 1, one sigmoid over z serves all four gates once the columns
+    of g are doubled; and cells are kept doubled, for the same use of theirs. x and h stand side by
+    side in memory, so that a step takes one product with [W_x; W_h].
     """
 
-    def __init__(
-        self, config: BiLmConfig, weights: LstmWeights, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        def place(array: Array) -> Tensor:
-            return torch.tensor(array, dtype=dtype, device=device)
-
+    def __init__(self, config: BiLmConfig, weights: LstmWeights, placement: Placement) -> None:
         cell = config.cell_dim
-        halves = np.full(4 * cell, 0.5, dtype=np.float32)
-        halves[2 * cell : 3 * cell] = 1.0  # the candidate is a tanh already
+        doubled = np.ones(4 * cell, dtype=np.float32)
+        doubled[2 * cell : 3 * cell] = 2.0
         self.config = config
-        self.input = place(weights.input * halves)
-        self.recurrent = place(weights.recurrent * halves)
-        self.bias = place(weights.bias * halves)
+        self.gates = placement.linear(
+            np.concatenate([weights.input, weights.recurrent]) * doubled, weights.bias * doubled
+        )
         self.projection = None
         if weights.projection is not None:
-            self.projection = place(weights.projection * np.float32(0.5))
+            self.projection = placement.linear(weights.projection * np.float32(2.0), None)
 
-    def run(self, inputs: Tensor, packing: Packing, h: Tensor, c: Tensor) -> Tensor:
+    def run(self, inputs: Tensor, packing: Packing, c: Tensor, outputs: Tensor) -> None:
         """Read packed sentences.
 
         Args:
-          inputs: [slots, P], in the slots' order.
+          inputs: [>= slots, 2P], rows of [x, h]: x at every slot, h at those of the first step; the
+            other h are filled in. The rows beyond the slots may be read, to no effect.
           packing: where each time step lies.
-          h: [B, P], the state before the first step; left as it is.
-          c: [B, cell_dim], the same; overwritten with the state after each sentence's last step.
-
-        Returns:
-          [slots, P]: h after each step, before any residual.
+          c: [B, cell_dim], the cells before the first step; overwritten with those after each
+            sentence's last step.
+          outputs: [>= slots, P], gets h after each step, before any residual.
         """
-        starts = packing.starts
-        steps = len(packing.rows)
-        outputs = inputs.new_empty((inputs.shape[0], h.shape[1]))
-        first = 0
-        while first < steps:
-            limit = starts[first] + SLOTS_PER_BLOCK
-            last = int(np.searchsorted(starts, limit, side="right")) - 1
-            last = max(last, first + 1)
-            begin, end = int(starts[first]), int(starts[last])
-            block = torch.addmm(self.bias, inputs[begin:end], self.input)
-            for step in range(first, last):
-                slot, rows = int(starts[step]), int(packing.rows[step])
-                gates = block[slot - begin : slot - begin + rows]
-                output = outputs[slot : slot + rows]
-                self._step(gates, h[:rows], c[:rows], output)
-                h = output
-            first = last
-        return outputs
+        width = outputs.shape[1]
+        exposed = c.new_zeros((padded_rows(len(c)), c.shape[1]))
+        c.mul_(2.0)
+        starts, steps = packing.starts.tolist(), packing.rows.tolist()
+        for step, n in enumerate(steps):
+            slot, surplus = starts[step], padded_rows(n)
+            gates = self.gates(inputs[slot : slot + surplus])
+            self._advance(gates[:n], c[:n], exposed[:n])
+            h = outputs[slot : slot + n]
+            if self.projection is None:
+                torch.mul(exposed[:n], 2.0, out=h)
+            elif self.config.projection_clip is None:
+                h.copy_(self.projection(exposed[:surplus])[:n])
+            else:
+                clip = self.config.projection_clip
+                torch.clamp(self.projection(exposed[:surplus])[:n], -clip, clip, out=h)
+            if step + 1 < len(steps):
+                following = steps[step + 1]
+                inputs[slot + n : slot + n + following, width:] = h[:following]
+        c.mul_(0.5)
 
-    def _step(self, gates: Tensor, h: Tensor, c: Tensor, output: Tensor) -> None:
-        """Advance n rows: gates [n, 4 * cell] holds x W_x + b; c is updated, h goes to output."""
-        gates.addmm_(h, self.recurrent).tanh_()
-        i, f, g, o = gates.chunk(4, dim=1)
-        c.addcmul_(c, f).add_(g.addcmul_(g, i)).mul_(0.5)
+    def _advance(self, gates: Tensor, c: Tensor, exposed: Tensor) -> None:
+        """Advance n cells by one step.
+
+        Args:
+          gates: [n, 4 * cell_dim] z; overwritten.
+          c: [n, cell_dim] doubled cells; updated.
+          exposed: [n, cell_dim], gets half of sigmoid(o) * tanh(c).
+        """
+        i, f, g, o = gates.sigmoid_().chunk(4, dim=1)
+        # 2c' = f * 2c + 2 i (2g - 1)
+        c.mul_(f).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
         if self.config.cell_clip is not None:
-            c.clamp_(-self.config.cell_clip, self.config.cell_clip)
-        exposed = torch.tanh(c)
-        exposed.addcmul_(exposed, o)  # twice sigmoid(o) * tanh(c); W_p holds the half
-        if self.projection is None:
-            torch.mul(exposed, 0.5, out=output)
-            return
-        torch.mm(exposed, self.projection, out=output)
-        if self.config.projection_clip is not None:
-            output.clamp_(-self.config.projection_clip, self.config.projection_clip)
+            c.clamp_(-2.0 * self.config.cell_clip, 2.0 * self.config.cell_clip)
+        torch.sigmoid(c, out=exposed)
+        exposed.sub_(0.5).mul_(o)
 
 
 class BiLm:
     """The forward and the backward stack; a layer reads its own direction's layer below."""
 
     def __init__(
-        self,
-        config: BiLmConfig,
-        weights: BiLmWeights,
-        speller: Speller,
-        device: torch.device,
-        dtype: torch.dtype,
+        self, config: BiLmConfig, weights: BiLmWeights, speller: Speller, placement: Placement
     ) -> None:
         self.config = config
         self.speller = speller
-        self.device = device
-        self.dtype = dtype
-        self.encoder = CharacterEncoder(config, weights, device, dtype)
+        self.placement = placement
+        self.workers = Workers()
+        self.encoder = CharacterEncoder(config, weights, placement)
         self.stacks = [
-            [ProjectedLstm(config, layer, device, dtype) for layer in stack]
-            for stack in weights.lstm
+            [ProjectedLstm(config, layer, placement) for layer in stack] for stack in weights.lstm
         ]
 
     def zero_state(self, n_sentences: int) -> LstmState:
         """Return the state of zeros for B sentences."""
-        config = self.config
+        config, placement = self.config, self.placement
         shape = (config.n_lstm_layers, 2, n_sentences)
-        make = torch.zeros
         return LstmState(
-            h=make((*shape, config.projection_dim), dtype=self.dtype, device=self.device),
-            c=make((*shape, config.cell_dim), dtype=self.dtype, device=self.device),
+            h=placement.tensor(np.zeros((*shape, config.projection_dim), dtype=np.float32)),
+            c=placement.tensor(np.zeros((*shape, config.cell_dim), dtype=np.float32)),
         )
 
     def encode_types(self, types: Sequence[str]) -> Tensor:
         """Return the context-free vectors of word types, [N, P]."""
-        return self.encoder.encode(self.speller.spell(types), self.speller.padding)
+        return self.encoder.encode(self.speller.spell(types), self.speller.padding, self.workers)
 
     def forward(
         self,
         type_vectors: Tensor,
-        type_ids: Tensor,
+        type_ids: Indices,
         packing: Packing,
         state: LstmState,
         n_layers: int,
@@ -269,7 +296,7 @@ class BiLm:
 
         Args:
           type_vectors: [N, P], one row per word type.
-          type_ids: [slots] int64, the type of each token, sentence by sentence, marks included.
+          type_ids: [slots], the type of each token, sentence by sentence, marks included.
           packing: how these sentences lie in slots.
           state: what each stack starts from; left as it is.
           n_layers: how many layers to compute, the context-free one included.
@@ -278,22 +305,66 @@ class BiLm:
           Per layer the forward and the backward outputs, each [slots, P] in the slots of its own
           direction; and the state after the last token.
         """
-        after = LstmState(h=state.h.clone(), c=state.c.clone())
-        ends = torch.from_numpy(
+        runs = self.workers.run(self.directions(type_vectors, type_ids, packing, state, n_layers))
+        after = LstmState(
+            h=torch.stack([h for _, h, _ in runs], dim=1),
+            c=torch.stack([c for _, _, c in runs], dim=1),
+        )
+        return list(zip(*(outputs for outputs, _, _ in runs), strict=True)), after
+
+    def directions(
+        self,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> list[Callable[[], tuple[list[Tensor], Tensor, Tensor]]]:
+        """Return `forward`'s work as two independent tasks, one per direction.
+
+        Each returns its outputs per layer, [slots, P], and its h and c after the last token,
+        [n_lstm_layers, B, width].
+        """
+        return [
+            partial(
+                self._read,
+                direction,
+                type_vectors,
+                type_ids[order],
+                packing,
+                LstmState(h=state.h[:, direction], c=state.c[:, direction]),
+                n_layers,
+            )
+            for direction, order in enumerate((packing.forward, packing.backward))
+        ]
+
+    def _read(
+        self,
+        direction: int,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run one direction's stack on the tokens of its slots, given by their types [slots]."""
+        inputs = type_vectors[self.placement.indices(type_ids)]
+        slots, width = inputs.shape
+        ends = self.placement.indices(
             packing.starts[packing.lengths - 1] + np.arange(len(packing.lengths))
         )
-        ends = ends.to(self.device)
-        stacks = []
-        for direction, order in enumerate((packing.forward, packing.backward)):
-            inputs = type_vectors[type_ids[torch.from_numpy(order).to(self.device)]]
-            outputs = [inputs]
-            for layer, lstm in enumerate(self.stacks[direction][: n_layers - 1]):
-                cells = after.c[layer, direction]
-                hidden = lstm.run(inputs, packing, state.h[layer, direction], cells)
-                after.h[layer, direction] = hidden[ends]
-                if layer > 0 and self.config.use_skip_connections:
-                    hidden.add_(inputs)
-                inputs = hidden
-                outputs.append(hidden)
-            stacks.append(outputs)
-        return list(zip(*stacks, strict=True)), after
+        c, h = state.c.clone(), state.h.clone()
+        outputs = [inputs]
+        stack = self.stacks[direction][: n_layers - 1]
+        for layer, lstm in enumerate(stack):
+            both = inputs.new_zeros((slots + padded_rows(len(ends)), 2 * width))
+            both[:slots, :width] = inputs
+            both[: len(ends), width:] = h[layer]
+            hidden = torch.empty_like(inputs)
+            lstm.run(both, packing, c[layer], hidden)
+            h[layer] = hidden[ends]
+            if layer > 0 and self.config.use_skip_connections:
+                hidden.add_(inputs)
+            inputs = hidden
+            outputs.append(hidden)
+        return outputs, h, c

@@ -27,6 +27,7 @@ def warm_state(bilm: BiLm) -> LstmState:
             tokens = [bilm.speller.start, *sentence.split(), bilm.speller.end]
             vectors = bilm.encode_types(tokens)
             packing = Packing(np.array([len(tokens)]))
-            ids = torch.arange(len(tokens), device=bilm.device)
-            _, state = bilm.forward(vectors, ids, packing, state, bilm.config.n_lstm_layers + 1)
+            _, state = bilm.forward(
+                vectors, np.arange(len(tokens)), packing, state, bilm.config.n_lstm_layers + 1
+            )
     return state

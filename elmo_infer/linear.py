@@ -1,0 +1,93 @@
+"""Matrix products with fixed weights, prepared once for where and in what they are computed.
+
+Every kind takes float32 (or float64) rows and returns the same; what lies between is its affair.
+"""
+
+import logging
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elmo_infer.weights import Array
+
+logger = logging.getLogger(__name__)
+
+
+# (step, limit): numbers of rows up to `limit` are rounded up to a multiple of `step`.
+ROW_STEPS = ((1, 8), (4, 32), (8, 128), (16, 512))
+
+
+class Linear(Protocol):
+    """x -> x @ W + b."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Map [n, in] to [n, out]."""
+        ...
+
+
+def padded_rows(count: int) -> int:
+    """Return the number of rows to hand to a Linear where `count` are needed.
+
+    oneDNN compiles a kernel for every number of rows it meets (milliseconds each), and batches of
+    sentences of many lengths would meet them all. The surplus rows may hold anything.
+    """
+    step = next((step for step, limit in ROW_STEPS if count <= limit), 64)
+    return -(-count // step) * step
+
+
+class PlainLinear:
+    """In torch's own matrix product, in any float dtype, on any device; accumulates in float32."""
+
+    def __init__(
+        self, weight: Array, bias: Array | None, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._weight = torch.tensor(weight, dtype=dtype, device=device)  # [in, out]
+        self._bias = None
+        if bias is not None:
+            self._bias = torch.tensor(bias, dtype=torch.promote_types(dtype, torch.float32))
+            self._bias = self._bias.to(device)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        product = (rows.to(self._weight.dtype) @ self._weight).to(rows.dtype)
+        return product if self._bias is None else product.add_(self._bias)
+
+
+class PackedLinear:
+    """In oneDNN on weights that are laid out for it once (float32, or bfloat16 where wanted).
+
+    Without this, a product with few rows spends most of its time on laying out the weights anew.
+    """
+
+    def __init__(self, weight: Array, bias: Array | None, dtype: torch.dtype) -> None:
+        by_output = torch.from_numpy(np.ascontiguousarray(weight.T)).to(dtype)
+        self._dtype = dtype
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(by_output, 64)
+        self._bias = None if bias is None else torch.tensor(bias, dtype=dtype)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rows.to(self._dtype), self._weight, self._bias, "none", [], ""
+        )
+        return product.to(rows.dtype)
+
+
+def make_linear(
+    weight: Array, bias: Array | None, dtype: torch.dtype, device: torch.device
+) -> Linear:
+    """Prepare x -> x @ weight + bias.
+
+    Args:
+      weight: [in, out].
+      bias: [out], or None.
+      dtype: of the product; sums are taken in float32 at least.
+    """
+    if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and _has_onednn():
+        return PackedLinear(weight, bias, dtype)
+    return PlainLinear(weight, bias, dtype, device)
+
+
+def _has_onednn() -> bool:
+    """Return whether this torch has oneDNN's products on prepared weights."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
