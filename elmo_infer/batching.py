@@ -73,14 +73,9 @@ class Packing:
         object.__setattr__(self, "forward", firsts[sentence] + step)
         object.__setattr__(self, "backward", (firsts + lengths - 1)[sentence] - step)
 
-    def slots_of(self, skip: int) -> tuple[Indices, Indices]:
-        """Return the forward and backward slot of every token, sentence by sentence.
-
-        Args:
-          skip: how many tokens to leave out at both ends of each sentence.
-        """
-        inner = self.lengths - 2 * skip
-        sentence = np.repeat(np.arange(len(inner)), inner)
-        position = np.arange(int(inner.sum())) - (np.cumsum(inner) - inner)[sentence] + skip
+    def slots(self) -> tuple[Indices, Indices]:
+        """Return the forward and the backward slot of every token, sentence by sentence."""
+        sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        position = np.arange(len(sentence)) - (np.cumsum(self.lengths) - self.lengths)[sentence]
         mirrored = self.lengths[sentence] - 1 - position
         return self.starts[position] + sentence, self.starts[mirrored] + sentence

@@ -41,7 +41,7 @@ class RunSettings:
     """How a model is run; none of it changes a vector beyond rounding.
 
     Attributes:
-      max_tokens_per_batch: tokens computed together, sentence marks included.
+      max_tokens_per_batch: tokens computed together.
       word_cache_bytes: limit of the kept context-free vectors.
     """
 
@@ -76,7 +76,7 @@ class _Computed:
 
     Attributes:
       batch: [B] which sentences.
-      lengths: [B] their tokens, marks not counted.
+      lengths: [B] their tokens.
       directions: per direction the layers' outputs, [slots, P] each.
       slots: per direction the slot of every token, sentence by sentence.
     """
@@ -110,6 +110,7 @@ class Elmo:
     Attributes:
       name: as it was asked for.
       fingerprint: hex digest of all that decides a vector; not of device, dtype, batch budget.
+      start: the state (B = 1) in which a sentence's first token is read, from either side.
       dim: D, width of a vector, both directions.
       n_layers: L, the context-free layer included.
       default_layer_weights: [L] coefficients used where none are given.
@@ -118,7 +119,7 @@ class Elmo:
     name: str
     fingerprint: str
     bilm: BiLm
-    initial_state: LstmState
+    start: LstmState
     pooling: Pooling = field(default_factory=Pooling)
     settings: RunSettings = field(default_factory=RunSettings)
 
@@ -220,8 +221,8 @@ class Elmo:
 
     def _plan(self, sentences: Sentences) -> list[list[Indices]]:
         """Plan the sentences that have tokens: groups of batches that are computed side by side."""
-        lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
-        filled = np.flatnonzero(lengths > 2)
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+        filled = np.flatnonzero(lengths)
         at_once = max(1, self.bilm.workers.count // 2)  # each has two directions
         budget = max(1, self.settings.max_tokens_per_batch // at_once)
         batches = [filled[batch] for batch in plan_batches(lengths[filled], budget)]
@@ -233,7 +234,7 @@ class Elmo:
             type_of: dict[str, int] = {}
             ids = [self._type_ids(sentences, batch, type_of) for batch in group]
             packings = [
-                Packing(np.array([len(sentences[index]) + 2 for index in batch])) for batch in group
+                Packing(np.array([len(sentences[index]) for index in batch])) for batch in group
             ]
             vectors = self._cache.vectors(list(type_of))
             tasks = [
@@ -247,10 +248,10 @@ class Elmo:
             for batch, packing, forward, backward in zip(
                 group, packings, runs[::2], runs[1::2], strict=True
             ):
-                slots = packing.slots_of(skip=1)
+                slots = packing.slots()
                 yield _Computed(
                     batch=batch,
-                    lengths=packing.lengths - 2,
+                    lengths=packing.lengths,
                     directions=(forward, backward),
                     slots=(
                         self.bilm.placement.indices(slots[0]),
@@ -259,22 +260,22 @@ class Elmo:
                 )
 
     def _type_ids(self, sentences: Sentences, batch: Indices, type_of: dict[str, int]) -> Indices:
-        """Number the tokens of a batch, marks included; new types are entered in `type_of`."""
-        speller = self.bilm.speller
-        key, number = speller.key, type_of.setdefault
-        start, end = (number(mark, len(type_of)) for mark in (speller.start, speller.end))
-        ids: list[int] = []
-        for index in batch.tolist():
-            ids.append(start)
-            ids.extend([number(key(token), len(type_of)) for token in sentences[index]])
-            ids.append(end)
-        return np.array(ids, dtype=np.int64)
+        """Number the tokens of a batch; new types are entered in `type_of`."""
+        key, number = self.bilm.speller.key, type_of.setdefault
+        return np.array(
+            [
+                number(key(token), len(type_of))
+                for index in batch.tolist()
+                for token in sentences[index]
+            ],
+            dtype=np.int64,
+        )
 
     def _start(self, n_sentences: int) -> LstmState:
-        """Return the initial state of B sentences."""
+        """Return the state that B sentences start from."""
         return LstmState(
-            h=self.initial_state.h.expand(-1, -1, n_sentences, -1),
-            c=self.initial_state.c.expand(-1, -1, n_sentences, -1),
+            h=self.start.h.expand(-1, -1, n_sentences, -1),
+            c=self.start.c.expand(-1, -1, n_sentences, -1),
         )
 
     def _pool(

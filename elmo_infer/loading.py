@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
@@ -15,9 +14,9 @@ from safetensors.numpy import load as load_safetensors
 from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.embedder import Elmo, Pooling, RunSettings
-from elmo_infer.model import BiLm, LstmState, Placement
+from elmo_infer.model import BiLm, Placement
 from elmo_infer.model_files import ModelFiles, read_json
-from elmo_infer.warm_state import WARM_TEXT, warm_state
+from elmo_infer.states import InitialState, after_marks, start_state
 from elmo_infer.weights import BiLmWeights, fingerprint, read_official
 
 logger = logging.getLogger(__name__)
@@ -25,8 +24,6 @@ logger = logging.getLogger(__name__)
 MODELS = Path(__file__).parent / "models"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 POOLING_FILE = "pooling.safetensors"
-
-InitialState = str | tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 def load(
@@ -97,7 +94,7 @@ def load(
         name=name,
         fingerprint=fingerprint(config, tensors, extra),
         bilm=bilm,
-        initial_state=state,
+        start=after_marks(bilm, state),
         pooling=pooling,
         settings=settings,
     )
@@ -194,38 +191,3 @@ def choose_dtype(dtype: str) -> torch.dtype:
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
     return DTYPES[dtype]
-
-
-def start_state(bilm: BiLm, initial_state: InitialState) -> tuple[LstmState, dict[str, Any]]:
-    """Return the state every sentence starts from (B = 1), and what of it enters the fingerprint.
-
-    Raises:
-      ValueError: if it is neither "zero", "warm" nor arrays of the right shapes.
-    """
-    if isinstance(initial_state, str):
-        if initial_state == "zero":
-            return bilm.zero_state(1), {"initial_state": "zero"}
-        if initial_state == "warm":
-            return warm_state(bilm), {"initial_state": ["warm", WARM_TEXT]}
-        raise ValueError(
-            f"unknown initial_state {initial_state!r}; expected 'zero', 'warm' or arrays (h, c)"
-        )
-    zero = bilm.zero_state(1)
-    try:
-        h, c = (np.asarray(array, dtype=np.float64) for array in initial_state)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"initial_state cannot be read as two arrays (h, c): {error}; "
-            "expected 'zero', 'warm' or arrays (h, c)"
-        ) from error
-    for name, given, like in (("h", h, zero.h), ("c", c, zero.c)):
-        expected = (*like.shape[:2], like.shape[3])
-        if given.shape != expected or not np.isfinite(given).all():
-            raise ValueError(
-                f"initial_state: {name} has shape {given.shape}, expected {expected} "
-                "(n_lstm_layers, directions, width), all finite"
-            )
-    state = LstmState(
-        h=torch.from_numpy(h[:, :, None]).to(zero.h), c=torch.from_numpy(c[:, :, None]).to(zero.c)
-    )
-    return state, {"initial_state": "given", "h": h, "c": c}
