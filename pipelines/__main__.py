@@ -15,7 +15,9 @@ from pipelines.errors import UsageError
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
-COMMANDS = {}
+COMMANDS = {
+    "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
+}
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:

@@ -59,12 +59,6 @@ class Distillation:
         for value in self.parameters.values():
             value.requires_grad_()
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up the values a checkpoint kept."""
-        with torch.no_grad():
-            for name, value in state.items():
-                self.parameters[name].copy_(value)
-
     def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
         """Return the loss; gradients of the own parameters are added to their .grad."""
         rows = max(2, round(len(batch.sentences) * self._share))

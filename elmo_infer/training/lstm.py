@@ -46,7 +46,7 @@ def projected_lstm(
     Returns:
       [T, B, P] float32 outputs, before any residual connection.
     """
-    output: Tensor = _ProjectedLstm.apply(  # type: ignore[no-untyped-call]
+    output: Tensor = _ProjectedLstm.apply(
         inputs, kernel, bias, projection, cell_clip, projection_clip, compute_dtype
     )
     return output

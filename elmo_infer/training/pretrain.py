@@ -21,8 +21,10 @@ from elmo_infer.training.network import (
     SENTENCE_END,
     SENTENCE_START,
     Auxiliary,
+    Batch,
     Network,
     Spellings,
+    StepResult,
     initial_parameters,
 )
 from elmo_infer.training.optimizer import (
@@ -40,6 +42,7 @@ CURVE_FIELDS = (
     "auxiliary", "valid_perplexity_forward", "valid_perplexity_backward",
 )  # fmt: skip
 
+_REPORT_SECONDS = 10.0
 _SMALL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 128), (6, 64), (7, 64))
 _OFFICIAL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
 _PRESETS = {
@@ -159,15 +162,27 @@ class Progress:
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """Everything a checkpoint holds beside the options."""
+    """Everything a checkpoint holds beside the options.
+
+    Attributes:
+      network: parameters and softmax.
+      moments: Adam's, per parameter, those of the auxiliary loss as "auxiliary/NAME".
+      table_moments: Adam's, of the softmax rows.
+      auxiliary: what the auxiliary loss has learned.
+      step: batches done.
+      tokens: tokens seen, repeats included.
+      seconds: trained so far.
+      perplexity: (forward, backward) on the validation text when last measured, or None.
+    """
 
     network: Network
     moments: dict[str, Moments]
     table_moments: Moments
-    auxiliary_state: dict[str, Tensor] = field(default_factory=dict)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    perplexity: tuple[float, float] | None = None
 
 
 def new_state(
@@ -181,7 +196,7 @@ def new_state(
     rows = min(options.vocabulary, len(store.types)) + N_SPECIAL
     generator = torch.Generator().manual_seed(options.seed + 1)
     table = torch.randn(rows, config.projection_dim + 1, generator=generator) * 0.05
-    table[:, -1] = 0.0
+    table[:, -1] = torch.from_numpy(_log_shares(store, rows))
     network = Network(
         config=config,
         parameters=parameters,
@@ -195,6 +210,15 @@ def new_state(
         moments={name: Moments.for_array(value) for name, value in parameters.items()},
         table_moments=Moments.for_array(table, by_row=True),
     )
+
+
+def _log_shares(store: TokenStore, rows: int) -> np.ndarray:
+    """Return [rows] float32: the log share of each softmax word, where the bias starts."""
+    known = store.counts[: rows - N_SPECIAL]
+    beyond = int(store.counts[rows - N_SPECIAL :].sum())
+    ends = len(store) / 2  # each direction predicts one of the two marks
+    counts = np.concatenate([[ends, ends, max(beyond, 1)], known]).astype(np.float64)
+    return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def pretrain(
@@ -218,7 +242,8 @@ def pretrain(
       out: directory of checkpoint, curve and exported model.
       valid: text for validation perplexity, encoded with its own types.
       auxiliary: a further loss on all layers, or None.
-      auxiliary_parameters: what the auxiliary loss itself learns, updated in place.
+      auxiliary_parameters: what the auxiliary loss itself learns; they take up the values of
+        a checkpoint and are updated in place.
       report: told of progress every few seconds and at each checkpoint.
       clock: of seconds.
 
@@ -226,13 +251,34 @@ def pretrain(
       The state at the end.
     """
     total_steps = _total_steps(store, options)
-    own = auxiliary_parameters or {}
-    own_moments = {name: Moments.for_array(value) for name, value in own.items()}
+    own = _adopt_auxiliary(state, auxiliary_parameters or {})
     started = clock() - state.seconds
-    last_report = last_checkpoint = clock()
-    losses: list[tuple[float, float]] = []
-    extras: list[float] = []
-    tokens_before = state.tokens
+    window = _Window(began=clock(), tokens_before=state.tokens)
+    last_checkpoint = clock()
+    rate = 0.0
+
+    def account(checkpoint: bool) -> None:
+        """Write down what happened since the last account, and tell the caller."""
+        now = clock()
+        state.seconds = now - started
+        if checkpoint:
+            write_checkpoint(state, store, options, out)
+            if valid is not None:
+                state.perplexity = validation_perplexity(state.network, store.types, valid)
+        progress = Progress(
+            step=state.step,
+            tokens=state.tokens,
+            fraction=_fraction(state, options, total_steps),
+            seconds=state.seconds,
+            tokens_per_second=(state.tokens - window.tokens_before) / max(now - window.began, 1e-9),
+            loss=float(np.mean(window.losses)),
+            auxiliary=float(np.mean(window.auxiliary)) if window.auxiliary else None,
+            valid_perplexity=state.perplexity if checkpoint else None,
+        )
+        _append_curve(out, progress, rate, np.mean(window.losses, axis=0))
+        if report is not None:
+            report(progress)
+
     batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
     for _, sentences, types in batches:
         state.seconds = clock() - started
@@ -243,55 +289,62 @@ def pretrain(
         rng = np.random.default_rng((options.seed, 7, state.step))
         batch = state.network.prepare(types, sentences, rng)
         result = state.network.step(batch, auxiliary, options.auxiliary_weight)
-        clip_gradients(
-            [*result.gradients.values(), result.table_gradient], options.max_gradient_norm
-        )
-        for name, gradient in result.gradients.items():
-            adam_update(state.network.parameters[name], gradient, state.moments[name], rate)
-        adam_update_rows(
-            state.network.table, batch.candidates.rows, result.table_gradient,
-            state.table_moments, rate,
-        )  # fmt: skip
-        for name, value in own.items():
-            if value.grad is not None:
-                with torch.no_grad():
-                    adam_update(value, value.grad, own_moments[name], rate)
-                value.grad = None
+        _update(state, batch, result, own, rate, options.max_gradient_norm)
         state.step += 1
         state.tokens += types.size
-        losses.append(result.loss)
+        window.losses.append(result.loss)
         if result.auxiliary is not None:
-            extras.append(result.auxiliary)
-        now = clock()
-        checkpoint_due = now - last_checkpoint >= options.checkpoint_minutes * 60
-        if checkpoint_due or now - last_report >= 10:
-            state.seconds = now - started
-            perplexity = None
-            if checkpoint_due:
-                state.auxiliary_state = {k: v.detach().clone() for k, v in own.items()}
-                write_checkpoint(state, store, options, out)
-                perplexity = _validate(state.network, store, valid)
-            progress = Progress(
-                step=state.step,
-                tokens=state.tokens,
-                fraction=_fraction(state, options, total_steps),
-                seconds=state.seconds,
-                tokens_per_second=(state.tokens - tokens_before) / (now - last_report),
-                loss=float(np.mean(losses)),
-                auxiliary=float(np.mean(extras)) if extras else None,
-                valid_perplexity=perplexity,
-            )
-            _append_curve(out, progress, rate, np.mean(losses, axis=0))
-            if report is not None:
-                report(progress)
-            last_report, tokens_before = clock(), state.tokens
+            window.auxiliary.append(result.auxiliary)
+        checkpoint_due = clock() - last_checkpoint >= options.checkpoint_minutes * 60
+        if checkpoint_due or clock() - window.began >= _REPORT_SECONDS:
+            account(checkpoint_due)
             last_checkpoint = clock() if checkpoint_due else last_checkpoint
-            losses.clear()
-            extras.clear()
-    state.seconds = clock() - started
-    state.auxiliary_state = {k: v.detach().clone() for k, v in own.items()}
-    write_checkpoint(state, store, options, out)
+            window = _Window(began=clock(), tokens_before=state.tokens)
+    if window.losses:
+        account(checkpoint=True)
     return state
+
+
+def _update(
+    state: TrainingState,
+    batch: Batch,
+    result: StepResult,
+    auxiliary: dict[str, Tensor],
+    rate: float,
+    max_gradient_norm: float,
+) -> None:
+    """Apply one step's gradients."""
+    clip_gradients([*result.gradients.values(), result.table_gradient], max_gradient_norm)
+    for name, gradient in result.gradients.items():
+        adam_update(state.network.parameters[name], gradient, state.moments[name], rate)
+    rows, table = batch.candidates.rows, state.network.table
+    adam_update_rows(table, rows, result.table_gradient, state.table_moments, rate)
+    for name, value in auxiliary.items():
+        if value.grad is not None:
+            with torch.no_grad():
+                adam_update(value, value.grad, state.moments[f"auxiliary/{name}"], rate)
+            value.grad = None
+
+
+@dataclass(kw_only=True)
+class _Window:
+    """What happened since the last report."""
+
+    began: float
+    tokens_before: int
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    auxiliary: list[float] = field(default_factory=list)
+
+
+def _adopt_auxiliary(state: TrainingState, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the auxiliary loss the values of a checkpoint, and make its arrays the state's."""
+    with torch.no_grad():
+        for name, value in own.items():
+            if name in state.auxiliary:
+                value.copy_(state.auxiliary[name])
+            state.moments.setdefault(f"auxiliary/{name}", Moments.for_array(value.detach()))
+    state.auxiliary = own
+    return own
 
 
 def learning_rate(step: int, fraction: float, options: PretrainOptions) -> float:
@@ -312,7 +365,7 @@ def write_checkpoint(
             "table": state.network.table,
             "moments": {name: vars(value) for name, value in state.moments.items()},
             "table_moments": vars(state.table_moments),
-            "auxiliary": state.auxiliary_state,
+            "auxiliary": {name: value.detach() for name, value in state.auxiliary.items()},
             "step": state.step,
             "tokens": state.tokens,
             "seconds": state.seconds,
@@ -366,7 +419,7 @@ def read_checkpoint(
     state.network.table = saved["table"]
     state.moments = {name: Moments(**value) for name, value in saved["moments"].items()}
     state.table_moments = Moments(**saved["table_moments"])
-    state.auxiliary_state = saved["auxiliary"]
+    state.auxiliary = saved["auxiliary"]
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
     return state
 
@@ -411,12 +464,6 @@ def validation_perplexity(
         network.spellings = spellings
     forward, backward = np.exp(totals / max(1, words))
     return float(forward), float(backward)
-
-
-def _validate(
-    network: Network, store: TokenStore, valid: TokenStore | None
-) -> tuple[float, float] | None:
-    return None if valid is None else validation_perplexity(network, store.types, valid)
 
 
 def _total_steps(store: TokenStore, options: PretrainOptions) -> int | None:

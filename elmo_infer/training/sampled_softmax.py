@@ -83,9 +83,7 @@ def sampled_softmax_loss(
       candidates: of this batch.
       compute_dtype: of the matrix products.
     """
-    loss: Tensor = _SampledSoftmax.apply(  # type: ignore[no-untyped-call]
-        hidden, table, targets, candidates, compute_dtype
-    )
+    loss: Tensor = _SampledSoftmax.apply(hidden, table, targets, candidates, compute_dtype)
     return loss
 
 

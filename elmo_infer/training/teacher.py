@@ -150,12 +150,12 @@ class Teacher:
         real = torch.from_numpy(ids != self.pieces.padding)
         states = self._encode(torch.from_numpy(ids), real).float()
         mean = (states * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
-        index = torch.from_numpy(places)[:, :, None].expand(-1, -1, self.dim)
-        words = torch.zeros(len(pieces), len(sentences[0]) + 1, self.dim)
+        index = torch.from_numpy(places)[:, :, None]
+        sums = torch.zeros(len(pieces), len(sentences[0]) + 1, self.dim)
         counts = torch.zeros(len(pieces), len(sentences[0]) + 1, 1)
-        words.scatter_add_(1, index, states)
-        counts.scatter_add_(1, index[:, :, :1], torch.ones(*places.shape, 1))
-        return (words / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
+        sums.scatter_add_(1, index.expand(-1, -1, self.dim), states)
+        counts.scatter_add_(1, index, torch.ones(*places.shape, 1))
+        return (sums / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
 
     def _encode(self, ids: Tensor, real: Tensor) -> Tensor:
         """Run the encoder: [B, S] ids and their mask to [B, S, dim] last states."""

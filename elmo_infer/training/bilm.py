@@ -1,0 +1,209 @@
+"""Train a biLM from a token store to a directory that `load` reads."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import torch
+from safetensors.torch import save_file
+
+from elmo_infer.config import BiLmConfig
+from elmo_infer.training.distillation import Distillation
+from elmo_infer.training.network import Parameters
+from elmo_infer.training.pretrain import (
+    CHECKPOINT,
+    PretrainOptions,
+    Progress,
+    TrainingState,
+    new_state,
+    pretrain,
+    read_checkpoint,
+)
+from elmo_infer.training.teacher import Teacher
+from elmo_infer.training.token_store import TokenStore
+
+POOLING = "pooling.safetensors"
+
+
+def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> None:
+    """Fail before any work where a run could not be written.
+
+    Raises:
+      FileExistsError: if the directory holds another run and this one does not resume it.
+      FileNotFoundError: if there is nothing to resume.
+      OSError: if the disk has no room.
+    """
+    if resume:
+        if not (out / CHECKPOINT).is_file():
+            raise FileNotFoundError(
+                f"nothing to resume in {out}: it has no {CHECKPOINT}; train without --resume"
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        found = sorted(path.name for path in out.iterdir())[:3]
+        raise FileExistsError(
+            f"{out} is not empty (found {', '.join(found)}); give a new directory, "
+            "or --resume to go on with the run in it"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out).free
+    if free < bytes_needed:
+        raise OSError(
+            f"no room in {out}: {free // 2**20} MB are free, the text and two checkpoints need "
+            f"{bytes_needed // 2**20} MB"
+        )
+
+
+def checkpoint_bytes(config: BiLmConfig, vocabulary: int) -> int:
+    """Return about how large a checkpoint is: each number once, and twice for Adam."""
+    width, cell, filters = config.projection_dim, config.cell_dim, config.n_filters
+    cells = 2 * config.n_lstm_layers * (8 * width * cell + 4 * cell + cell * width)
+    highway = config.n_highway * 2 * filters * (filters + 1)
+    spans = sum(span * count * config.character_dim for span, count in config.filters)
+    table = (vocabulary + 3) * (width + 1)
+    return 12 * (cells + highway + spans + filters * width + table)
+
+
+def parameters_of_model(directory: Path, config: BiLmConfig) -> Parameters:
+    """Read weights.hdf5 as training parameters, to fine-tune them.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if its tensors are not those of the configuration.
+    """
+    path = directory / "weights.hdf5"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"nothing to fine-tune in {directory}: weights.hdf5 is missing; expected a model "
+            "in the official layout"
+        )
+    found: Parameters = {}
+
+    def take(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = torch.from_numpy(item[()]).float()
+
+    with h5py.File(path, "r") as file:
+        file.visititems(take)
+    if found.get("CNN_proj/W_proj") is None or found["CNN_proj/W_proj"].shape != (
+        config.n_filters,
+        config.projection_dim,
+    ):
+        raise ValueError(
+            f"{path}: CNN_proj/W_proj does not fit options.json; only a character-input biLM "
+            "in the official layout can be fine-tuned"
+        )
+    return found
+
+
+def train_bilm(
+    store: TokenStore,
+    out: Path,
+    config: BiLmConfig,
+    options: PretrainOptions,
+    *,
+    valid: TokenStore | None = None,
+    resume: bool = False,
+    start_from: Path | None = None,
+    teacher: Path | None = None,
+    teacher_share: float = 0.5,
+    recipe: str = "",
+    report: Callable[[Progress], None] | None = None,
+) -> TrainingState:
+    """Train a biLM and write it in the official layout, with its pooling query and card.
+
+    Args:
+      store: training text.
+      out: directory of the model, its checkpoint and its curve.
+      config: shape of the model.
+      options: how long and how to train.
+      valid: text for the perplexity.
+      resume: go on from the checkpoint in out.
+      start_from: a model in the official layout to fine-tune.
+      teacher: a sentence-transformers directory to distil from.
+      teacher_share: of each batch's sentences that the teacher reads.
+      recipe: the command, for the model card.
+      report: told of progress.
+    """
+    if resume:
+        state = read_checkpoint(out, store, config, options)
+    else:
+        given = None if start_from is None else parameters_of_model(start_from, config)
+        state = new_state(store, config, options, given)
+    distillation = None
+    if teacher is not None:
+        distillation = Distillation(
+            Teacher.open(teacher, state.network.dtype),
+            store,
+            dim=config.dim,
+            n_layers=config.n_lstm_layers + 1,
+            share=teacher_share,
+            seed=options.seed,
+        )
+
+    def save_query() -> None:
+        if distillation is not None:
+            part = out / f"{POOLING}.tmp"
+            query = distillation.parameters["query"].detach().clone()
+            save_file({"query": query}, str(part))
+            os.replace(part, out / POOLING)
+
+    def tell(progress: Progress) -> None:
+        save_query()
+        if report is not None:
+            report(progress)
+
+    state = pretrain(
+        store,
+        state,
+        options,
+        out,
+        valid=valid,
+        auxiliary=distillation,
+        auxiliary_parameters=None if distillation is None else distillation.parameters,
+        report=tell,
+    )
+    save_query()
+    card = model_card(store, state, options, teacher is not None, recipe)
+    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    return state
+
+
+def model_card(
+    store: TokenStore,
+    state: TrainingState,
+    options: PretrainOptions,
+    taught: bool,
+    recipe: str,
+) -> str:
+    """Say what a model is made of, in Markdown."""
+    config = state.network.config
+    measured = (
+        "not measured (no validation text was given)"
+        if state.perplexity is None
+        else f"{state.perplexity[0]:.1f} forward, {state.perplexity[1]:.1f} backward"
+    )
+    passes = state.tokens / max(1, len(store.tokens))
+    rows: Mapping[str, object] = {
+        "Kind": "bidirectional LSTM language model over characters (ELMo), official layout",
+        "LSTM cells / projection": f"{config.cell_dim} / {config.projection_dim}",
+        "Character filters": json.dumps([list(pair) for pair in config.filters]),
+        "Training text": f"{len(store.tokens):,} tokens, {len(store.types):,} types, "
+        f"{len(store):,} sentences",
+        "Seen in training": f"{state.tokens:,} tokens ({passes:.2f} passes), {state.step:,} steps",
+        "Teacher": "a sentence transformer, besides the language-model loss" if taught else "none",
+        "Validation perplexity": measured,
+        "Time": f"{state.seconds / 60:.0f} minutes",
+        "Machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), "
+        f"{options.precision} products",
+        "Seed": options.seed,
+    }
+    lines = ["# Model card", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in rows.items()]
+    lines += ["", "## Recipe", "", "```", recipe, "```", "", "## Options", "", "```json"]
+    lines += [json.dumps(asdict(options), indent=1), "```", ""]
+    return "\n".join(lines)

@@ -1,0 +1,305 @@
+"""`sensegrep train`: pretrain a biLM, or train one of the static baselines."""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.pretrain import PretrainOptions, Progress
+    from elmo_infer.training.token_store import TokenStore
+
+KINDS = {
+    "bilm": "a bidirectional language model (ELMo)",
+    "cbow": "word2vec vectors by continuous bag of words",
+    "skip-gram": "word2vec vectors by skip-gram",
+    "nnlm": "the neural language model of Bengio et al. 2003",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare a subcommand for each kind of model."""
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    for kind, summary in KINDS.items():
+        subparser = kinds.add_parser(
+            kind,
+            help=summary,
+            description=f"Train {summary}.",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        _add_text_arguments(subparser, input_required=kind != "bilm")
+        if kind == "bilm":
+            _add_bilm_arguments(subparser)
+        else:
+            _add_static_arguments(subparser)
+
+
+def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool) -> None:
+    add = parser.add_argument
+    add(
+        "--input",
+        nargs="+",
+        metavar="FILE",
+        required=input_required,
+        help="training text: one paragraph a line, an empty line between documents; .gz, .bz2, "
+        ".xz and .zst are read too",
+    )
+    add("--out", required=True, metavar="DIR", help="directory of the model; made if absent")
+    add(
+        "--shares",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="documents to take from each input in turn; equal if not given",
+    )
+    add("--max-tokens", type=int, metavar="N", help="stop reading there")
+    add(
+        "--lowercase-share",
+        type=float,
+        default=0.15,
+        metavar="X",
+        help="share of documents to lower-case",
+    )
+    add("--language", default="en", help="language of the tokeniser")
+    add("--seed", type=int, default=1, metavar="N", help="of everything random")
+
+
+def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--preset", default="compact", help="size: tiny, compact, small, medium or original")
+    add("--minutes", type=float, metavar="X", help="train this long (or --epochs, or --steps)")
+    add("--epochs", type=float, metavar="X", help="train for so many passes over the text")
+    add("--steps", type=int, metavar="N", help="train for so many batches")
+    add("--valid", nargs="+", metavar="FILE", help="text to measure perplexity on")
+    add("--tokens-per-batch", type=int, default=4096, metavar="N", help="size of a batch")
+    add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
+    add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
+    add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
+    add(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="of matrix products; auto takes bfloat16 where the CPU has it",
+    )
+    add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
+    add("--resume", action="store_true", help="go on with the run in --out")
+    add("--from", dest="start_from", metavar="DIR", help="fine-tune this model (official layout)")
+    add(
+        "--teacher",
+        metavar="DIR",
+        help="also distil this sentence-transformers directory (a BERT encoder)",
+    )
+    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of its loss")
+    add(
+        "--teacher-share",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="share of each batch that it reads",
+    )
+
+
+def _add_static_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--dim", type=int, default=256, metavar="N", help="width of a word vector")
+    add("--epochs", type=int, default=3, metavar="N", help="passes over the text")
+    add("--min-count", type=int, default=5, metavar="N", help="rarer words are left out")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command."""
+    out = Path(args.out)
+    if args.kind != "bilm":
+        return _train_static(args, out)
+    return _train_bilm(args, out)
+
+
+def _train_bilm(args: argparse.Namespace, out: Path) -> int:
+    import torch
+
+    from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes, train_bilm
+
+    config, options = _bilm_options(args)
+    _check_inputs(args, out)
+    text_bytes = 8 * (args.max_tokens or sum(_size(path) for path in args.input or ()))
+    check_output_directory(
+        out,
+        resume=args.resume,
+        bytes_needed=2 * checkpoint_bytes(config, options.vocabulary) + text_bytes,
+    )
+    # Two directions run side by side, each on its share of the cores.
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+    store = _token_store(args, out / "text", args.input, training=True)
+    valid = _token_store(args, out / "valid", args.valid, training=False) if args.valid else None
+    state = train_bilm(
+        store,
+        out,
+        config,
+        options,
+        valid=valid,
+        resume=args.resume,
+        start_from=None if args.start_from is None else Path(args.start_from),
+        teacher=None if args.teacher is None else Path(args.teacher),
+        teacher_share=args.teacher_share,
+        recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
+        report=_print_progress,
+    )
+    _draw_curve(out)
+    print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
+    print(f"next: sensegrep run INPUT --model {out} --corpus DIR")
+    return 0
+
+
+def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions]":
+    import json
+
+    from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.pretrain import PretrainOptions, preset
+
+    try:
+        if args.start_from is not None:
+            path = Path(args.start_from) / "options.json"
+            if not path.is_file():
+                raise UsageError(f"--from {args.start_from}: no options.json there")
+            options = json.loads(path.read_text(encoding="utf-8"))
+            config = BiLmConfig.from_options(options, str(path))
+        else:
+            config = preset(args.preset)
+        return config, PretrainOptions(
+            minutes=args.minutes,
+            epochs=args.epochs,
+            steps=args.steps,
+            tokens_per_batch=args.tokens_per_batch,
+            learning_rate=args.learning_rate,
+            vocabulary=args.vocabulary,
+            draws=args.samples,
+            auxiliary_weight=args.teacher_weight,
+            checkpoint_minutes=args.checkpoint_minutes,
+            seed=args.seed,
+            precision=_precision(args.precision),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _precision(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def _check_inputs(args: argparse.Namespace, out: Path) -> None:
+    from pipelines.training_text import check_training_files
+
+    if args.input:
+        check_training_files(args.input)
+    elif not (args.resume and (out / "text" / "store.json").is_file()):
+        raise UsageError("--input names the training text; it may be left out only with --resume")
+    if args.kind == "bilm" and args.valid:
+        check_training_files(args.valid)
+    if args.shares is not None and len(args.shares) != len(args.input or ()):
+        raise UsageError(
+            f"--shares has {len(args.shares)} numbers for {len(args.input or ())} input files; "
+            "give one each"
+        )
+
+
+def _token_store(
+    args: argparse.Namespace, directory: Path, paths: list[str] | None, *, training: bool
+) -> "TokenStore":
+    from elmo_infer.training.token_store import build_token_store, open_token_store
+    from pipelines.tokenization import Tokenizer
+    from pipelines.training_text import read_training_documents
+
+    if args.kind == "bilm" and args.resume and (directory / "store.json").is_file():
+        return open_token_store(directory)
+    started = time.monotonic()
+
+    def progress(documents: int, tokens: int) -> None:
+        rate = tokens / (time.monotonic() - started)
+        _say(f"reading text: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
+
+    documents: Iterator[Iterator[list[str]]] = read_training_documents(
+        paths or [], Tokenizer(args.language), args.shares if training else None
+    )
+    return build_token_store(
+        documents,
+        directory,
+        lowercase_share=args.lowercase_share if training else 0.0,
+        max_tokens=args.max_tokens if training else 200_000,
+        seed=args.seed,
+        progress=progress,
+    )
+
+
+def _train_static(args: argparse.Namespace, out: Path) -> int:
+    from elmo_infer.training.bilm import check_output_directory
+
+    _check_inputs(args, out)
+    text_bytes = 8 * (args.max_tokens or sum(_size(path) for path in args.input or ()))
+    check_output_directory(out, resume=False, bytes_needed=text_bytes)
+    store = _token_store(args, out / "text", args.input, training=True)
+    if args.kind == "nnlm":
+        from elmo_infer.training.nnlm import train_nnlm
+
+        model = out / "model"
+        train_nnlm(store, model, dim=args.dim, epochs=args.epochs,
+                   min_count=args.min_count, seed=args.seed)  # fmt: skip
+    else:
+        from elmo_infer.training.word2vec import train_word2vec
+
+        model = out / "vectors.bin"
+        train_word2vec(store, model, architecture=args.kind, dim=args.dim,
+                       epochs=args.epochs, min_count=args.min_count,
+                       seed=args.seed)  # fmt: skip
+    print(f"trained on {len(store.tokens):,} tokens; the model is {model}")
+    print(f"next: sensegrep evaluate {model} --data DIR")
+    return 0
+
+
+def _size(path: str) -> int:
+    local = Path(path)
+    # Compressed text grows about fourfold; the store holds four bytes a token of about six.
+    return local.stat().st_size if local.is_file() else 0
+
+
+def _print_progress(progress: "Progress") -> None:
+    left = int(progress.seconds_left)
+    line = (
+        f"{progress.fraction:6.1%}  step {progress.step:,}  {progress.tokens:,} tokens  "
+        f"{progress.tokens_per_second:,.0f} tokens/s  loss {progress.loss:.3f}"
+    )
+    if progress.auxiliary is not None:
+        line += f"  teacher {progress.auxiliary:.3f}"
+    line += f"  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+    _say(line)
+    if progress.valid_perplexity is not None:
+        forward, backward = progress.valid_perplexity
+        _say(f"checkpoint; validation perplexity {forward:.1f} forward, {backward:.1f} backward",
+             keep=True)  # fmt: skip
+
+
+def _say(line: str, keep: bool = False) -> None:
+    """Print progress: over itself on a terminal, line by line elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r{line:<110}", end="\n" if keep else "", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _draw_curve(out: Path) -> None:
+    from elmo_infer.training.curve import draw_curve
+
+    try:
+        draw_curve(out)
+    except ImportError:
+        print("no picture of the curve: matplotlib is missing; pip install 'sensegrep[train]'",
+              file=sys.stderr)  # fmt: skip
