@@ -17,6 +17,7 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 # Each command's module is imported only when the command is used: search must not pay for Beam.
 COMMANDS = {
     "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
+    "evaluate": ("pipelines.commands.evaluate", "score models on sense and similarity sets"),
 }
 
 

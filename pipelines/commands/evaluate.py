@@ -1,0 +1,272 @@
+"""`sensegrep evaluate`: score models on sense and similarity sets, side by side."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.evaluation import EvaluationOptions, SetReport
+    from pipelines.evaluation_report import ModelReport
+    from pipelines.evaluation_sets import EvaluationSet
+    from pipelines.evaluation_vectors import Encoder
+
+PROGRESS_SECONDS = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="bundled name, directory, archive or word2vec file; several are put side by side",
+    )
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="DIR", help="folder that holds the sets"
+    )
+    parser.add_argument(
+        "--sets", type=_names, default=(), metavar="A,B", help="which sets; all of the language"
+    )
+    parser.add_argument("--language", default="en", help="language of the sets and the tokeniser")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="a quick look: at most N occurrences a word, pairs a set, documents a collection",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument(
+        "--layer-weights", type=_numbers, metavar="W,W,W", help="mix to score; the model's own"
+    )
+    parser.add_argument(
+        "--centerings",
+        type=_names,
+        default="raw,mean,mean-1,mean-3,word",
+        metavar="A,B",
+        help="of raw, mean, mean-R (also without the top R principal components), word",
+    )
+    parser.add_argument(
+        "--poolings",
+        type=_names,
+        default="attention,mean,max",
+        metavar="A,B",
+        help="of attention, mean, max; for sentence sets",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--lowercase-fallback",
+        action="store_true",
+        help="static models: try a word's lower-cased form before calling it unknown",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw static against contextual, per word"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from pipelines.evaluation import EvaluationOptions
+    from pipelines.evaluation_report import PLOTTED_SET, plot, tables, to_json
+
+    _check_outputs(args)
+    try:
+        options = EvaluationOptions(
+            centerings=args.centerings, poolings=args.poolings, layer_weights=args.layer_weights
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    sets = _read_sets(args)
+    if args.plot is not None and PLOTTED_SET not in [each.name for each in sets]:
+        raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
+    encoders = _load_models(args)
+    reports = [
+        _evaluate(label, path, encoder, sets, options)
+        for (label, path), encoder in zip(_labels(args.models), encoders, strict=True)
+    ]
+    if args.sample is not None:
+        print(_sample_note(args) + "\n")
+    print(tables(reports))
+    print("\n" + _timing(reports))
+    if args.json is not None:
+        args.json.write_text(
+            json.dumps(to_json(reports, _settings(args)), indent=1) + "\n", encoding="utf-8"
+        )
+    if args.plot is not None:
+        sampled = "" if args.sample is None else f", sample of {args.sample} a word"
+        plot(reports, args.plot, sampled)
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers such as 0.2,0.5,0.3"
+        ) from None
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Find out before the work what would fail after it."""
+    if args.sample is not None and args.sample < 1:
+        raise UsageError(f"--sample is {args.sample}; expected at least 1")
+    for option, path in (("--json", args.json), ("--plot", args.plot)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if args.plot is not None and args.plot.suffix != ".png":
+        raise UsageError(f"--plot {args.plot}: the plot is a PNG; end the name in .png")
+    if args.plot is not None and find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib; install it with: pip install 'sensegrep[plot]'")
+
+
+def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
+    from pipelines.evaluation_readers import choose_sets, read_set
+    from pipelines.evaluation_sets import sample
+    from pipelines.tokenization import Tokenizer
+
+    try:
+        names = choose_sets(args.data, args.sets, args.language)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    tokenizer = Tokenizer(args.language)
+    sets = []
+    for name in names:
+        _say(f"reading {name}")
+        found = read_set(args.data, name, tokenizer.tokenize)
+        sets.append(found if args.sample is None else sample(found, args.sample, args.seed))
+    return sets
+
+
+def _load_models(args: argparse.Namespace) -> "list[Encoder]":
+    from elmo_infer import load
+    from elmo_infer.static import is_static_model, load_static
+    from pipelines.evaluation_vectors import views_of
+
+    encoders: list[Any] = []
+    for model in args.models:
+        _say(f"loading {model}")
+        if is_static_model(model):
+            encoders.append(load_static(model, lowercase_fallback=args.lowercase_fallback))
+        else:
+            encoders.append(load(model, device=args.device))
+        if encoders[-1].n_layers > 1:
+            try:
+                views_of(encoders[-1], args.layer_weights)
+            except ValueError as error:
+                raise UsageError(f"--layer-weights: {error}") from error
+    if args.layer_weights is not None and all(encoder.n_layers == 1 for encoder in encoders):
+        raise UsageError("--layer-weights: none of the models has layers to mix")
+    return encoders
+
+
+def _evaluate(
+    label: str,
+    path: str,
+    encoder: "Encoder",
+    sets: "Sequence[EvaluationSet]",
+    options: "EvaluationOptions",
+) -> "ModelReport":
+    from dataclasses import replace
+
+    from pipelines.evaluation import evaluate
+    from pipelines.evaluation_report import ModelReport
+
+    if encoder.n_layers == 1:
+        options = replace(options, layer_weights=None)  # there is nothing to mix
+    found: list[SetReport] = []
+    for each in sets:
+        found.append(evaluate(encoder, each, options, _Progress(label)))
+        timing = f"{found[-1].embed_seconds:.1f} s embedding, {found[-1].score_seconds:.1f} s"
+        _say(f"{label}: {each.name}: {timing} scoring")
+    weights = options.layer_weights or encoder.default_layer_weights
+    return ModelReport(
+        label=label,
+        path=path,
+        fingerprint=encoder.fingerprint,
+        dim=encoder.dim,
+        n_layers=encoder.n_layers,
+        layer_weights=tuple(weights),
+        sets=tuple(found),
+    )
+
+
+class _Progress:
+    """Says from time to time how many tokens are embedded and how long it will take."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._started = self._last = time.monotonic()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last < PROGRESS_SECONDS or done == total:
+            return
+        self._last = now
+        speed = done / (now - self._started)
+        left = (total - done) / max(speed, 1e-9)
+        _say(
+            f"{self._label}: {name}: {done:,} of {total:,} tokens, {speed:,.0f} tokens/s, "
+            f"{left:.0f} s left"
+        )
+
+
+def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
+    """(short name, path) of each model; whole paths where short names would be the same."""
+    short = [Path(model).name or model for model in models]
+    return [
+        (name if short.count(name) == 1 else model, model)
+        for name, model in zip(short, models, strict=True)
+    ]
+
+
+def _sample_note(args: argparse.Namespace) -> str:
+    return (
+        f"SAMPLE (--sample {args.sample} --seed {args.seed}): at most {args.sample} occurrences a "
+        "word, pairs a set, documents a collection.\nCompare only with numbers of the same sample."
+    )
+
+
+def _timing(reports: "Sequence[ModelReport]") -> str:
+    lines = []
+    for report in reports:
+        embedding = sum(each.embed_seconds for each in report.sets)
+        scoring = sum(each.score_seconds for each in report.sets)
+        unknown = ", ".join(
+            f"{each.name} {100 * each.unknown_share:.1f}%"
+            for each in report.sets
+            if each.unknown_share
+        )
+        weights = ", ".join(f"{weight:.3g}" for weight in report.layer_weights)
+        lines.append(
+            f"{report.label}: D = {report.dim}, mix [{weights}]; {embedding:.1f} s embedding, "
+            f"{scoring:.1f} s scoring" + (f"; unknown words: {unknown}" if unknown else "")
+        )
+    return "\n".join(lines)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "sets": list(args.sets) or "all",
+        "language": args.language,
+        "sample": args.sample,
+        "seed": args.seed,
+        "centerings": list(args.centerings),
+        "poolings": list(args.poolings),
+        "lowercase_fallback": args.lowercase_fallback,
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
