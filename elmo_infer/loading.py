@@ -14,6 +14,7 @@ from safetensors.numpy import load as load_safetensors
 from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.embedder import Elmo, Pooling, RunSettings
+from elmo_infer.many_langs import read_many_langs
 from elmo_infer.model import BiLm, Placement
 from elmo_infer.model_files import ModelFiles, read_json
 from elmo_infer.states import InitialState, after_marks, start_state
@@ -132,7 +133,15 @@ def _load_official(files: ModelFiles) -> Loaded:
     return config, tensors, ByteSpeller(config.max_characters), "utf-8 bytes"
 
 
-_READERS: dict[str, Callable[[ModelFiles], Loaded]] = {"official": _load_official}
+def _load_many_langs(files: ModelFiles) -> Loaded:
+    model = read_many_langs(files)
+    return model.config, model.weights, model.speller, model.spelling
+
+
+_READERS: dict[str, Callable[[ModelFiles], Loaded]] = {
+    "official": _load_official,
+    "many_langs": _load_many_langs,
+}
 
 
 def read_pooling(files: ModelFiles, config: BiLmConfig) -> Pooling:

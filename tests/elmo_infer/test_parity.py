@@ -86,3 +86,16 @@ def test_training_time_options_are_accepted(shared: Path, fixture_dir: Path) -> 
     expected = np.array([[float(number) for number in line[1:]] for line in lines])
     assert len(expected) == 17
     np.testing.assert_allclose(layers[0][:, :16], expected, atol=TOLERANCE, rtol=0)
+
+
+def test_many_langs_vectors_match_its_own_package(shared: Path) -> None:
+    folder = shared / "fixtures" / "elmo" / "efml_synthetic"
+    sentences = json.loads((folder / "sentences.json").read_text())
+    oracle = np.load(folder / "oracle_stateless.npz")
+    elmo = load(folder)
+
+    layers = elmo.layers(sentences)
+
+    computed = np.concatenate([one.transpose(1, 0, 2) for one in layers])
+    assert computed.shape == oracle["vectors"].shape
+    np.testing.assert_allclose(computed, oracle["vectors"], atol=TOLERANCE, rtol=0)
