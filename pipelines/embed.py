@@ -1,0 +1,273 @@
+"""The embedding job: plan a slice, run it as one Beam pipeline, commit it, and so on to the end."""
+
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.corpus import Change, Corpus, read_segment
+from pipelines.errors import CorpusError
+from pipelines.inference import ElmoModelHandler, load_model
+from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions, make_recipe
+from pipelines.planning import Planner, Slice
+from pipelines.progress import METER, Progress
+from pipelines.records import check_columns
+from pipelines.selection import LiveDocuments, Selector
+from pipelines.sources import find_inputs
+from pipelines.transforms import (
+    BatchByTokens,
+    EmbedSentences,
+    ReadDocuments,
+    SegmentTarget,
+    TokenizeDocuments,
+    WriteSegment,
+)
+from pipelines.writing import clean_segment, finish_segment, write_rejects_part
+from schemas import PartSummary, Segment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedJob:
+    """All that an embedding job is asked for.
+
+    Attributes:
+      inputs: paths, globs, URLs, or -.
+      corpus: path or URL of the corpus.
+      reading: how records become documents.
+      model: which model, and where it runs.
+      embedding: what rows are made of.
+      running: how the job runs.
+      single_writer: nobody else writes to the corpus.
+      beam_args: flags for Beam, passed through untouched.
+    """
+
+    inputs: Sequence[str]
+    corpus: str
+    reading: InputOptions = field(default_factory=InputOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    embedding: EmbedOptions = field(default_factory=EmbedOptions)
+    running: JobOptions = field(default_factory=JobOptions)
+    single_writer: bool = False
+    beam_args: Sequence[str] = ()
+
+
+@dataclass(kw_only=True)
+class EmbedReport:
+    """What a job did.
+
+    Attributes:
+      read: documents read; always written + rejected + unchanged.
+      written: embedded and committed now.
+      unchanged: live already.
+      rejected: records rejected, those that an earlier run recorded included.
+      rejected_sentences: of written and unchanged documents.
+      reasons: how many new rejects for each reason.
+      sentences: written now.
+      tokens: of these.
+      pruned: documents tombstoned because the input does not have them.
+      segments: ids of the segments added.
+      seconds: that it took, the loading of the model excluded.
+      model_seconds: that loading the model took.
+      device: where the model ran.
+    """
+
+    read: int = 0
+    written: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejected_sentences: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    sentences: int = 0
+    tokens: int = 0
+    pruned: int = 0
+    segments: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    model_seconds: float = 0.0
+    device: str = ""
+
+
+def embed(job: EmbedJob, progress: Progress | None = None) -> EmbedReport:
+    """Run an embedding job; each committed slice is safe whatever comes after.
+
+    Raises:
+      UsageError, FileNotFoundError, ValueError: before any work, if an option, the input or the
+        model cannot be used.
+      CorpusError: if the corpus cannot be written, or the count of documents does not add up.
+    """
+    files = find_inputs(job.inputs)
+    for file in files:
+        check_columns(file, job.reading)
+    tokenizer = job.embedding.make_tokenizer()
+    corpus = Corpus.open_or_create(job.corpus, single_writer=job.single_writer)
+    corpus.store.check_can_commit()
+    started = time.monotonic()
+    model = load_model(job.model)
+    recipe = make_recipe(model, job.model, job.embedding, tokenizer)
+    report = EmbedReport(device=str(model.device), model_seconds=time.monotonic() - started)
+    started = time.monotonic()
+    live = LiveDocuments(corpus, recipe.digest)
+    run = _Run(job, corpus, ElmoModelHandler(job.model, recipe), tokenizer, report)
+    with tempfile.TemporaryDirectory(prefix="sensegrep-") as directory:
+        selector = Selector(live)
+        planner = Planner(
+            files, job.reading, selector, job.running.commit_every, spool_directory=directory
+        )
+        damaged: list[str] = []
+        for current in planner.slices():
+            run.take(current)
+            damaged += current.damaged
+            if progress is not None and planner.total_bytes:
+                progress.behind(current.input_bytes / planner.total_bytes)
+    if job.running.prune:
+        run.prune(selector, damaged)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Run:
+    """The running job: what is committed so far, and how the next slice is."""
+
+    def __init__(
+        self,
+        job: EmbedJob,
+        corpus: Corpus,
+        handler: ElmoModelHandler,
+        tokenizer: Any,
+        report: EmbedReport,
+    ) -> None:
+        self._job = job
+        self.corpus = corpus
+        self._handler = handler
+        self._tokenizer = tokenizer
+        self._report = report
+
+    def take(self, current: Slice) -> None:
+        """Embed and commit one slice, if there is anything new in it."""
+        report = self._report
+        METER.add(rejects=len(current.rejects))
+        self._check_reject_fraction(current)
+        segment = None
+        if current.chosen or current.rejects:
+            segment = self._embed(current)
+            change = Change(
+                operation="embed",
+                add=(segment,),
+                supersede=current.supersede,
+                claims=frozenset(current.claims),
+            )
+            self.corpus = self.corpus.commit(change)
+        counts = segment.counts if segment else Counter[str]()
+        lost = len(current.chosen) - counts["documents"]
+        report.read += current.read
+        report.unchanged += current.unchanged
+        report.rejected += current.rejected + lost
+        report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
+        report.reasons.update(reject.reason for reject in current.rejects)
+        report.written += counts["documents"]
+        report.sentences += counts["sentences"]
+        report.tokens += counts["tokens"]
+        if segment:
+            report.segments.append(segment.segment_id)
+        if report.read != report.written + report.rejected + report.unchanged:
+            raise CorpusError(
+                f"{report.read} documents were read, but {report.written} written,"
+                f" {report.rejected} rejected and {report.unchanged} unchanged; the count must"
+                " add up"
+            )
+
+    def _embed(self, current: Slice) -> Segment:
+        store = self.corpus.store
+        segment_id, number = self.corpus.reserve_segment()
+        try:
+            tasks = current.tasks(self._job.running.workers, self._job.reading)
+            planned: tuple[PartSummary, ...] = ()
+            if current.rejects:
+                planned = (write_rejects_part(store, segment_id, len(tasks), current.rejects),)
+            target = SegmentTarget(
+                store,
+                segment_id,
+                number,
+                self._handler.recipe,
+                len(current.chosen),
+                planned,
+                self._job.running.row_group_bytes,
+            )
+            if tasks:
+                self._run_pipeline(tasks, target)
+            else:
+                finish_segment(store, segment_id, number, target.recipe, planned, 0)
+            return read_segment(store, segment_id)
+        except BaseException:
+            clean_segment(store, segment_id)
+            raise
+
+    def _run_pipeline(self, tasks: list[Any], target: SegmentTarget) -> None:
+        budget = self._job.model.max_tokens_per_batch
+        with beam.Pipeline(options=pipeline_options(self._job)) as pipeline:
+            _ = (
+                pipeline
+                | "Tasks" >> beam.Create(tasks)
+                | "ReadDocuments" >> ReadDocuments()
+                | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
+                | "BatchByTokens" >> BatchByTokens(budget)
+                | "EmbedSentences" >> EmbedSentences(self._handler)
+                | "WriteSegment" >> WriteSegment(target, self._tokenizer)
+            )
+
+    def _check_reject_fraction(self, current: Slice) -> None:
+        read = self._report.read + current.read
+        rejected = self._report.rejected + current.rejected
+        limit = self._job.running.max_reject_fraction
+        if read and rejected / read > limit:
+            reasons = self._report.reasons + Counter(r.reason for r in current.rejects)
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+            raise CorpusError(
+                f"{rejected} of {read} records read so far were rejected, more than"
+                f" --max-reject-fraction {limit} ({listed}); nothing of this slice was committed:"
+                " check the input, --text-field and --id-field, or raise the limit"
+            )
+
+    def prune(self, selector: Selector, damaged: list[str]) -> None:
+        """Tombstone the documents of the corpus that the input does not have.
+
+        Raises:
+          CorpusError: if part of the input could not be read: what it has is not known then.
+        """
+        if damaged:
+            raise CorpusError(
+                f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
+                " which documents it has no more; what was embedded is committed"
+            )
+        supersede: dict[str, list[str]] = {}
+        for segment in self.corpus.segments:
+            for batch in self.corpus.read("documents", ["doc_id"], [segment.segment_id]):
+                gone = selector.missing(batch.column("doc_id").to_pylist())
+                if gone:
+                    supersede.setdefault(segment.segment_id, []).extend(gone)
+        if supersede:
+            self.corpus = self.corpus.commit(Change(operation="prune", supersede=supersede))
+        self._report.pruned = sum(map(len, supersede.values()))
+
+
+def pipeline_options(job: EmbedJob) -> PipelineOptions:
+    """Return Beam's options: FnApiRunner unless the flags name another runner.
+
+    DirectRunner is never taken by itself: it would try to download Prism.
+    """
+    flags = list(job.beam_args)
+    if not any(flag.split("=")[0] == "--runner" for flag in flags):
+        flags.append("--runner=FnApiRunner")
+    if job.running.workers > 1:
+        flags += [
+            f"--direct_num_workers={job.running.workers}",
+            "--direct_running_mode=multi_processing",
+        ]
+    return PipelineOptions(flags)

@@ -1,0 +1,270 @@
+"""The Beam transforms of the embedding job; each may be used in another pipeline. Wiring only.
+
+tasks | ReadDocuments() | TokenizeDocuments(tokenizer) | BatchByTokens(8192)
+      | EmbedSentences(handler) | WriteSegment(...)
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.transforms.combiners import ToListCombineFn
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines.batches import EmbeddedBatch, SentenceBatch, TokenBatcher, tokenize_document
+from pipelines.documents import Document
+from pipelines.inference import ElmoModelHandler
+from pipelines.options import Recipe
+from pipelines.planning import ReadTask, read_task
+from pipelines.progress import METER
+from pipelines.storage import Store
+from pipelines.tokenization import PretokenizedText, Tokenizer
+from pipelines.writing import PartWriter, finish_segment
+from schemas import PartSummary, Segment
+
+_NAMESPACE = "sensegrep"
+
+
+@beam.typehints.with_input_types(ReadTask)
+@beam.typehints.with_output_types(Document)
+class ReadDocuments(beam.PTransform):
+    """Reads the planned documents of each task."""
+
+    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+        """ReadTask -> Document."""
+        return tasks | "ReadTask" >> beam.ParDo(_ReadTask())
+
+
+@beam.typehints.with_input_types(Document)
+@beam.typehints.with_output_types(SentenceBatch)
+class TokenizeDocuments(beam.PTransform):
+    """Splits documents into sentences and tokens with offsets.
+
+    Args:
+      tokenizer: of the job.
+      max_tokens: of an output batch; a long document gives several.
+    """
+
+    def __init__(self, tokenizer: Tokenizer | PretokenizedText, max_tokens: int = 2048) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+
+    def expand(self, documents: beam.PCollection) -> beam.PCollection:
+        """Document -> SentenceBatch, the last of a document with its end."""
+        return documents | "Tokenize" >> beam.ParDo(_Tokenize(self._tokenizer, self._max_tokens))
+
+
+@beam.typehints.with_input_types(SentenceBatch)
+@beam.typehints.with_output_types(SentenceBatch)
+class BatchByTokens(beam.PTransform):
+    """Joins small batches of a part into batches of at most `max_tokens` tokens.
+
+    Args:
+      max_tokens: budget; a single sentence may exceed it.
+    """
+
+    def __init__(self, max_tokens: int) -> None:
+        super().__init__()
+        self._max_tokens = max_tokens
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """SentenceBatch -> SentenceBatch, numbered within their part."""
+        return batches | "Batch" >> beam.ParDo(_Batch(self._max_tokens))
+
+
+@beam.typehints.with_input_types(SentenceBatch)
+@beam.typehints.with_output_types(EmbeddedBatch)
+class EmbedSentences(beam.PTransform):
+    """Embeds batches through RunInference; sentences that fail alone become rejects.
+
+    Args:
+      handler: names the model and how its layers are mixed and pooled.
+    """
+
+    def __init__(self, handler: ElmoModelHandler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """SentenceBatch -> EmbeddedBatch."""
+        return batches | "RunElmo" >> RunInference(self._handler.with_no_batching())
+
+
+@dataclass(frozen=True)
+class SegmentTarget:
+    """Where and how a segment is written.
+
+    Attributes:
+      store: of the corpus.
+      segment_id: reserved for this segment alone.
+      number: its number.
+      recipe: of its rows.
+      planned_documents: that must be accounted for.
+      planned_parts: parts written before the pipeline ran (rejects of the plan).
+      row_group_bytes: of vectors in a row group.
+    """
+
+    store: Store
+    segment_id: str
+    number: int
+    recipe: Recipe
+    planned_documents: int
+    planned_parts: tuple[PartSummary, ...] = ()
+    row_group_bytes: int = 8 << 20
+
+
+@beam.typehints.with_input_types(EmbeddedBatch)
+@beam.typehints.with_output_types(Segment)
+class WriteSegment(beam.PTransform):
+    """Writes each part under temporary names, then all final names and segment.json.
+
+    Args:
+      target: where and how.
+      tokenizer: tells content tokens from others, if only those are stored.
+    """
+
+    def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
+        super().__init__()
+        self._target = target
+        self._tokenizer = tokenizer
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """EmbeddedBatch -> the one Segment."""
+        return (
+            batches
+            | "WriteParts" >> beam.ParDo(_WriteParts(self._target, self._tokenizer))
+            | "GatherSummaries" >> beam.CombineGlobally(ToListCombineFn())
+            | "FinishSegment" >> beam.ParDo(_FinishSegment(self._target))
+        )
+
+
+class _ReadTask(beam.DoFn):
+    def __init__(self) -> None:
+        self._documents = Metrics.counter(_NAMESPACE, "documents_read")
+
+    def process(self, task: ReadTask) -> Iterator[Document]:
+        for document in read_task(task):
+            self._documents.inc()
+            yield document
+
+
+class _Tokenize(beam.DoFn):
+    def __init__(self, tokenizer: Tokenizer | PretokenizedText, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._sentences = Metrics.counter(_NAMESPACE, "sentences")
+        self._tokens = Metrics.counter(_NAMESPACE, "tokens")
+
+    def process(self, document: Document) -> Iterator[SentenceBatch]:
+        for batch in tokenize_document(document, self._tokenizer, self._max_tokens):
+            self._sentences.inc(len(batch))
+            self._tokens.inc(batch.n_tokens)
+            yield batch
+
+
+class _Batch(beam.DoFn):
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
+        self._fill = Metrics.distribution(_NAMESPACE, "batch_tokens")
+        self._rows = Metrics.distribution(_NAMESPACE, "batch_sentences")
+
+    def start_bundle(self) -> None:
+        self._batcher = TokenBatcher(self._max_tokens)
+
+    def process(self, small: SentenceBatch) -> Iterator[SentenceBatch]:
+        yield from self._measured(self._batcher.add(small))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for batch in self._measured(self._batcher.flush()):
+            yield beam.transforms.window.GlobalWindows.windowed_value(batch)
+
+    def _measured(self, batches: Iterable[SentenceBatch]) -> Iterator[SentenceBatch]:
+        for batch in batches:
+            self._fill.update(batch.n_tokens)
+            self._rows.update(len(batch))
+            yield batch
+
+
+class _WriteParts(beam.DoFn):
+    def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
+        self._target = target
+        self._tokenizer = tokenizer
+        self._latency = Metrics.distribution(_NAMESPACE, "write_batch_latency_us")
+        self._bytes = Metrics.counter(_NAMESPACE, "bytes_written")
+        self._writer: PartWriter | None = None
+
+    def process(self, embedded: EmbeddedBatch) -> Iterator[PartSummary]:
+        if self._writer is not None and self._writer.part != embedded.batch.part:
+            yield self._finish()
+        started = time.perf_counter_ns()
+        try:
+            if self._writer is None:
+                self._writer = self._open(embedded.batch.part)
+            self._writer.write(embedded)
+        except BaseException:
+            self._abort()
+            raise
+        self._latency.update((time.perf_counter_ns() - started) // 1000)
+        self._count(embedded.batch)
+
+    def _count(self, batch: SentenceBatch) -> None:
+        METER.add(documents=len(batch.ends), tokens=batch.n_tokens, rejects=len(batch.rejects))
+        for reject in batch.rejects:
+            Metrics.counter(_NAMESPACE, f"rejects_{reject.reason}").inc()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._writer is not None:
+            yield beam.transforms.window.GlobalWindows.windowed_value(self._finish())
+
+    def teardown(self) -> None:
+        self._abort()
+
+    def _open(self, part: int) -> PartWriter:
+        target = self._target
+        keep = self._tokenizer.is_content if target.recipe.options["tokens"] == "content" else None
+        return PartWriter(
+            target.store,
+            target.segment_id,
+            target.number,
+            part,
+            target.recipe,
+            keep,
+            target.row_group_bytes,
+        )
+
+    def _finish(self) -> PartSummary:
+        assert self._writer is not None
+        try:
+            summary = self._writer.finish()
+        except BaseException:
+            self._abort()
+            raise
+        self._writer = None
+        self._bytes.inc(sum(part.bytes for _, part in summary.files.values()))
+        return summary
+
+    def _abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+
+
+class _FinishSegment(beam.DoFn):
+    def __init__(self, target: SegmentTarget) -> None:
+        self._target = target
+
+    def process(self, summaries: list[PartSummary], *_: Any) -> Iterator[Segment]:
+        target = self._target
+        yield finish_segment(
+            target.store,
+            target.segment_id,
+            target.number,
+            target.recipe,
+            [*target.planned_parts, *summaries],
+            target.planned_documents,
+        )
