@@ -42,6 +42,7 @@ class Factory:
       nlist: inverted lists, or None.
       links: HNSW links per vector, or None.
       code_bytes: of one vector's code.
+      least_rows: fewer vectors cannot train it: lists, 256 centroids of OPQ, 2^bits of PQ.
       exact: whether its search is exact (Flat or SQfp16 alone).
       rerank: whether codes are so coarse that candidates are scored again in float16.
     """
@@ -52,6 +53,7 @@ class Factory:
     nlist: int | None
     links: int | None
     code_bytes: int
+    least_rows: int
     exact: bool
     rerank: bool
 
@@ -84,14 +86,19 @@ def parse_factory(text: str, dim: int) -> Factory:
     opq, pq = _number(group, "opq"), _number(group, "pq")
     width = _number(group, "opq_dim") or dim
     bits = _number(group, "bits") or 8
+    codes = "PQ" if pq else group.get("codes") or "Flat"
     for name, parts in (("OPQ", opq), ("PQ", pq)):
         if parts is not None and (parts < 1 or width % parts):
             raise UsageError(
                 f"--factory {text!r}: {name}{parts} must divide the width {width} of the vectors"
             )
+    if codes in ("SQ8", "PQ") and not {"nlist", "links"} & group.keys():
+        raise UsageError(
+            f"--factory {text!r}: compressed codes need lists or a graph before them, such as"
+            f" IVF1024,{codes}"
+        )
     if width > dim:
         raise UsageError(f"--factory {text!r}: OPQ to {width} exceeds the vectors' width {dim}")
-    codes = group["codes"] or "Flat"
     sizes = {"Flat": 4 * width, "SQfp16": 2 * width, "SQ8": width}
     return Factory(
         text=text.strip(),
@@ -100,6 +107,7 @@ def parse_factory(text: str, dim: int) -> Factory:
         nlist=_number(group, "nlist"),
         links=_number(group, "links"),
         code_bytes=sizes[codes] if codes in sizes else ((pq or 0) * bits + 7) // 8,
+        least_rows=max(_number(group, "nlist") or 0, 256 if opq else 0, 2**bits if pq else 0),
         exact=not {"nlist", "links", "opq", "pq"} & group.keys() and codes != "SQ8",
         rerank=codes not in ("Flat", "SQfp16"),
     )
@@ -360,11 +368,14 @@ def train_index(factory: Factory, dim: int, sample: Floats, seed: int) -> Any:
     ivf = _ivf(index)
     if ivf is not None:
         ivf.cp.seed = seed
-        ivf.cp.min_points_per_centroid = 1  # small corpora may ask for IVF by --factory
-    if factory.nlist is not None and len(sample) < factory.nlist:
+        # FAISS would warn on small corpora, which may ask for IVF by --factory.
+        ivf.cp.min_points_per_centroid = 1
+        if hasattr(faiss.downcast_index(ivf), "pq"):
+            faiss.downcast_index(ivf).pq.cp.min_points_per_centroid = 1
+    if len(sample) < factory.least_rows:
         raise UsageError(
-            f"--factory {factory.text} has {factory.nlist} lists, but there are only"
-            f" {len(sample)} vectors to train on; give fewer lists"
+            f"--factory {factory.text} takes at least {factory.least_rows} vectors to train, but"
+            f" there are only {len(sample)}; give a coarser one, or none"
         )
     if not index.is_trained:
         index.train(np.ascontiguousarray(sample))
@@ -419,6 +430,11 @@ def _parameters(index: Any, nprobe: int, ef_search: int, selector: Any) -> Any:
 def read_index(path: str | Path) -> Any:
     """Open an index memory-mapped: what a search does not touch stays on disk."""
     return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+
+
+def read_trained(path: str | Path) -> Any:
+    """Read an index into memory, to add vectors to it."""
+    return faiss.read_index(str(path))
 
 
 def write_index(index: Any, path: str | Path) -> None:

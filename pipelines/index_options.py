@@ -6,8 +6,16 @@ from types import MappingProxyType
 
 from pipelines.errors import UsageError
 
-MIN_MEMORY_BYTES = 64 << 20
+MIN_MEMORY_BYTES = 512 << 20
 SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
+# What an index gets where neither the options nor an earlier index say.
+DEFAULT_SETTINGS = {
+    "center": True,
+    "remove_components": 0,
+    "word_center": False,
+    "sentence_weight": 0.0,
+    "factory": None,
+}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -32,12 +40,14 @@ def parse_size(text: str) -> int:
 class IndexOptions:
     """How `build_index` builds.
 
+    Where None is allowed it means: as the index in place has it, or else the default.
+
     Attributes:
-      max_memory_bytes: what the build may hold at once, all of its parts together.
+      max_memory_bytes: the build's peak memory, the process itself included.
       target_recall: recall@10 against exact search that an approximate index must reach.
       allow_low_recall: commit an index below `target_recall` instead of failing.
-      factory: a FAISS factory string for search over all words and sentences; None lets the
-        plan choose (Flat, HNSW, IVF, or OPQ + IVF + PQ).
+      factory: a FAISS factory string for search over all words and sentences; without one the
+        plan chooses (exact, HNSW, IVF, or OPQ + IVF + PQ).
       center: subtract the corpus mean before normalising.
       remove_components: how many top principal components to remove after centering.
       word_center: compare occurrences of a word around the mean of that word.
@@ -52,10 +62,10 @@ class IndexOptions:
     target_recall: float = 0.9
     allow_low_recall: bool = False
     factory: str | None = None
-    center: bool = True
-    remove_components: int = 0
-    word_center: bool = False
-    sentence_weight: float = 0.0
+    center: bool | None = None
+    remove_components: int | None = None
+    word_center: bool | None = None
+    sentence_weight: float | None = None
     shard_rows: int | None = None
     rebuild: bool = False
     seed: int = 0
@@ -65,17 +75,17 @@ class IndexOptions:
         if self.max_memory_bytes < MIN_MEMORY_BYTES:
             raise UsageError(
                 f"--max-memory is {self.max_memory_bytes} bytes; an index build needs at least"
-                f" {MIN_MEMORY_BYTES} (64M)"
+                f" {MIN_MEMORY_BYTES} (512M)"
             )
         if not 0 < self.target_recall <= 1:
             raise UsageError(f"--target-recall is {self.target_recall}; give one above 0, up to 1")
-        if not 0 <= self.sentence_weight <= 1:
+        if not 0 <= (self.sentence_weight or 0) <= 1:
             raise UsageError(f"--sentence-weight is {self.sentence_weight}; give one from 0 to 1")
-        if not 0 <= self.remove_components <= 64:
+        if not 0 <= (self.remove_components or 0) <= 64:
             raise UsageError(
                 f"--remove-components is {self.remove_components}; give one from 0 to 64"
             )
-        if self.remove_components and not self.center:
+        if self.remove_components and self.center is False:
             raise UsageError(
                 "--remove-components needs centering: the components are those around the mean"
             )

@@ -55,6 +55,7 @@ def test_factory_strings_are_taken_apart(
         ("", "not an index that can be built here"),
         ("LSH", "not an index that can be built here"),
         ("IVF16,", "not an index that can be built here"),
+        ("PQ16", "need lists or a graph before them, such as IVF1024,PQ"),
         ("IVF16,PQ7", "PQ7 must divide the width 64"),
         ("OPQ16_128,IVF16,PQ16", "exceeds the vectors' width 64"),
     ],
@@ -202,7 +203,7 @@ def test_training_twice_gives_the_same_bytes(rng: np.random.Generator) -> None:
 
 def test_more_lists_than_vectors_are_refused(rng: np.random.Generator) -> None:
     factory = ann.parse_factory("IVF64,SQfp16", 8)
-    with pytest.raises(UsageError, match="64 lists, but there are only 10 vectors"):
+    with pytest.raises(UsageError, match="at least 64 vectors to train, but there are only 10"):
         ann.train_index(factory, 8, unit(rng, 10, 8), seed=0)
 
 
