@@ -24,6 +24,8 @@ def plan_equal_length_batches(
     order = rng.permutation(len(lengths))
     order = order[np.argsort(lengths[order], kind="stable")]
     order = order[lengths[order] >= min_length]
+    if len(order) == 0:
+        return []
     batches: list[np.ndarray] = []
     sorted_lengths = lengths[order]
     starts = np.flatnonzero(np.diff(sorted_lengths, prepend=-1))
@@ -47,6 +49,9 @@ def epochs_of_batches(
 
     The order depends on the seed and the epoch alone, so `skip` batches in, a resumed
     run sees what an uninterrupted one would have seen.
+
+    Raises:
+      ValueError: if no sentence is long enough to train on.
     """
     epoch = 0
     lengths = store.lengths
@@ -54,6 +59,11 @@ def epochs_of_batches(
         batches = plan_equal_length_batches(
             lengths, max_tokens, np.random.default_rng((seed, epoch))
         )
+        if not batches:
+            raise ValueError(
+                f"no sentence of the training text has 2 tokens or more (found {len(store)} "
+                "shorter ones); there is no context to learn from"
+            )
         if skip >= len(batches):
             skip -= len(batches)
         else:

@@ -1,0 +1,156 @@
+"""The teacher against torch's own transformer, and what its lessons do."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from elmo_infer.training.bilm import train_bilm
+from elmo_infer.training.distillation import attention_pool
+from elmo_infer.training.pretrain import PretrainOptions, preset
+from elmo_infer.training.teacher import Teacher, WordPieces
+from elmo_infer.training.token_store import build_token_store
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "cafe", ".", "the", "cat"]
+DIM, HEADS, LAYERS = 16, 4, 2
+
+
+@pytest.fixture
+def teacher_dir(tmp_path: Path) -> Path:
+    """A random BERT encoder of two layers in the layout of sentence-transformers."""
+    path = tmp_path / "teacher"
+    path.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (len(PIECES), DIM),
+        "embeddings.position_embeddings.weight": (128, DIM),
+        "embeddings.token_type_embeddings.weight": (2, DIM),
+        "embeddings.LayerNorm.weight": (DIM,),
+        "embeddings.LayerNorm.bias": (DIM,),
+    }
+    for layer in range(LAYERS):
+        name = f"encoder.layer.{layer}"
+        for part in ("attention.self.query", "attention.self.key", "attention.self.value",
+                     "attention.output.dense"):  # fmt: skip
+            shapes |= {f"{name}.{part}.weight": (DIM, DIM), f"{name}.{part}.bias": (DIM,)}
+        for part in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes |= {f"{name}.{part}.weight": (DIM,), f"{name}.{part}.bias": (DIM,)}
+        shapes |= {f"{name}.intermediate.dense.weight": (32, DIM),
+                   f"{name}.intermediate.dense.bias": (32,),
+                   f"{name}.output.dense.weight": (DIM, 32),
+                   f"{name}.output.dense.bias": (DIM,)}  # fmt: skip
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    save_file(weights, str(path / "model.safetensors"))
+    config = {"model_type": "bert", "num_attention_heads": HEADS, "num_hidden_layers": LAYERS,
+              "hidden_size": DIM}  # fmt: skip
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    return path
+
+
+def states_by_torch(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
+    """Run the same weights through nn.TransformerEncoderLayer."""
+    x = weights["embeddings.word_embeddings.weight"][ids]
+    x = x + weights["embeddings.position_embeddings.weight"][: len(ids)]
+    x = x + weights["embeddings.token_type_embeddings.weight"][0]
+    norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
+    x = nn.functional.layer_norm(x, (DIM,), *norm, 1e-12)[None]
+    for layer in range(LAYERS):
+        module = nn.TransformerEncoderLayer(
+            DIM, HEADS, 32, dropout=0.0, activation="gelu", layer_norm_eps=1e-12, batch_first=True
+        )
+        name = f"encoder.layer.{layer}"
+        joined = {
+            kind: torch.cat(
+                [
+                    weights[f"{name}.attention.self.{part}.{kind}"]
+                    for part in ("query", "key", "value")
+                ]
+            )
+            for kind in ("weight", "bias")
+        }
+        module.load_state_dict(
+            {
+                "self_attn.in_proj_weight": joined["weight"],
+                "self_attn.in_proj_bias": joined["bias"],
+                **{
+                    f"{theirs}.{kind}": weights[f"{name}.{ours}.{kind}"]
+                    for theirs, ours in (
+                        ("self_attn.out_proj", "attention.output.dense"),
+                        ("linear1", "intermediate.dense"),
+                        ("linear2", "output.dense"),
+                        ("norm1", "attention.output.LayerNorm"),
+                        ("norm2", "output.LayerNorm"),
+                    )
+                    for kind in ("weight", "bias")
+                },
+            }
+        )
+        with torch.no_grad():
+            x = module.train()(x)
+    return x[0]
+
+
+def test_pieces_are_the_longest_that_match(teacher_dir: Path) -> None:
+    pieces = WordPieces(teacher_dir / "vocab.txt")
+    assert pieces("Unaffable") == [4, 5, 6]
+    assert pieces("café.") == [7, 8]
+    assert pieces("zebra") == [1]
+    assert pieces("\u200b") == [1]
+
+
+def test_states_equal_torchs_transformer(teacher_dir: Path) -> None:
+    teacher = Teacher.open(teacher_dir)
+    words, sentences = teacher.states([["the", "unaffable", "cat"], ["cat", "cat", "."]])
+    ids = torch.tensor([2, 9, 4, 5, 6, 10, 3])
+    expected = states_by_torch(teacher.weights, ids)
+    torch.testing.assert_close(words[0, 1], expected[2:5].mean(0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(words[0, 2], expected[5], atol=1e-4, rtol=1e-4)
+    mean = expected.mean(0)
+    torch.testing.assert_close(sentences[0], mean / mean.norm(), atol=1e-4, rtol=1e-4)
+
+
+def test_words_beyond_the_window_are_zero(teacher_dir: Path) -> None:
+    words, _ = Teacher.open(teacher_dir).states([["cat"] * 130])
+    assert bool((words[0, 125] != 0).any())
+    assert bool((words[0, 126:] == 0).all())
+
+
+def test_missing_file_of_a_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
+        Teacher.open(tmp_path)
+
+
+def test_lessons_are_learned_and_the_query_is_kept(teacher_dir: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    documents = [
+        [[str(word) for word in rng.choice(["the", "cat", "unaffable", "."], size=5)]]
+        for _ in range(60)
+    ]
+    store = build_token_store(documents, tmp_path / "text")
+    out = tmp_path / "out"
+    out.mkdir()
+    losses: list[float] = []
+    train_bilm(
+        store,
+        out,
+        preset("tiny"),
+        PretrainOptions(steps=60, tokens_per_batch=40, warmup_steps=5, checkpoint_minutes=1e-9),
+        teacher=teacher_dir,
+        report=lambda progress: losses.append(progress.auxiliary or 0.0),
+    )
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert (out / "pooling.safetensors").is_file()
+
+
+def test_attention_pooling_by_hand() -> None:
+    # Scores q.k/sqrt(4) are 0 and ln 3, so the weights are 1/4 and 3/4.
+    vectors = torch.tensor([[[0.0, 4.0, 0.0, 0.0], [2 * math.log(3.0), 0.0, 0.0, 8.0]]])
+    pooled = attention_pool(vectors, torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    expected = torch.tensor([[1.5 * math.log(3.0), 1.0, 0.0, 6.0]])
+    torch.testing.assert_close(pooled, expected)
