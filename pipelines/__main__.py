@@ -16,6 +16,8 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
 COMMANDS = {
+    "run": ("pipelines.commands.run", "the main job: embed documents, then index them"),
+    "embed": ("pipelines.commands.embed", "embed documents into a corpus"),
     "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
     "evaluate": ("pipelines.commands.evaluate", "score models on sense and similarity sets"),
 }
@@ -50,13 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if word in COMMANDS), None)
     parser = build_parser(command)
-    args = parser.parse_args(arguments)
+    args, rest = parser.parse_known_args(arguments)
+    module = import_module(COMMANDS[args.command][0])
+    if rest and not getattr(module, "accepts_beam_flags", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.beam_args = rest
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        return int(import_module(COMMANDS[args.command][0]).execute(args))
+        return int(module.execute(args))
     except UsageError as error:
         return _report(error, args.verbose, BAD_USAGE)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:

@@ -4,7 +4,8 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,8 @@ from pipelines.planning import Planner, Slice
 from pipelines.progress import METER, Progress
 from pipelines.records import check_columns
 from pipelines.selection import LiveDocuments, Selector
-from pipelines.sources import find_inputs
+from pipelines.sources import InputFile, find_inputs
+from pipelines.tokenization import PretokenizedText, Tokenizer
 from pipelines.transforms import (
     BatchByTokens,
     EmbedSentences,
@@ -66,6 +68,7 @@ class EmbedReport:
     Attributes:
       read: documents read; always written + rejected + unchanged.
       written: embedded and committed now.
+      changed: how many of them replace an older version.
       unchanged: live already.
       rejected: records rejected, those that an earlier run recorded included.
       rejected_sentences: of written and unchanged documents.
@@ -81,6 +84,7 @@ class EmbedReport:
 
     read: int = 0
     written: int = 0
+    changed: int = 0
     unchanged: int = 0
     rejected: int = 0
     rejected_sentences: int = 0
@@ -94,59 +98,122 @@ class EmbedReport:
     device: str = ""
 
 
-def embed(job: EmbedJob, progress: Progress | None = None) -> EmbedReport:
+def embed(
+    job: EmbedJob,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> EmbedReport:
     """Run an embedding job; each committed slice is safe whatever comes after.
+
+    Args:
+      job: what is asked for.
+      progress: told how far the job is.
+      announce: told the device once the model is loaded.
 
     Raises:
       UsageError, FileNotFoundError, ValueError: before any work, if an option, the input or the
         model cannot be used.
       CorpusError: if the corpus cannot be written, or the count of documents does not add up.
     """
-    files = find_inputs(job.inputs)
-    for file in files:
-        check_columns(file, job.reading)
-    tokenizer = job.embedding.make_tokenizer()
-    corpus = Corpus.open_or_create(job.corpus, single_writer=job.single_writer)
-    corpus.store.check_can_commit()
+    prepared = _prepare(job)
+    prepared.corpus.store.check_can_commit()
+    report = prepared.load(job, announce)
     started = time.monotonic()
-    model = load_model(job.model)
-    recipe = make_recipe(model, job.model, job.embedding, tokenizer)
-    report = EmbedReport(device=str(model.device), model_seconds=time.monotonic() - started)
-    started = time.monotonic()
-    live = LiveDocuments(corpus, recipe.digest)
-    run = _Run(job, corpus, ElmoModelHandler(job.model, recipe), tokenizer, report)
-    with tempfile.TemporaryDirectory(prefix="sensegrep-") as directory:
-        selector = Selector(live)
-        planner = Planner(
-            files, job.reading, selector, job.running.commit_every, spool_directory=directory
-        )
-        damaged: list[str] = []
+    run = _Run(job, prepared, report)
+    damaged: list[str] = []
+    with prepared.plan(job) as planner:
         for current in planner.slices():
             run.take(current)
             damaged += current.damaged
             if progress is not None and planner.total_bytes:
                 progress.behind(current.input_bytes / planner.total_bytes)
     if job.running.prune:
-        run.prune(selector, damaged)
+        run.prune(planner.selector, damaged)
     report.seconds = time.monotonic() - started
     return report
+
+
+def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedReport:
+    """Say what `embed` would do: `written` is what it would embed; nothing is changed.
+
+    Raises:
+      As `embed` does before any work.
+    """
+    prepared = _prepare(job)
+    report = prepared.load(job, announce)
+    with prepared.plan(job) as planner:
+        for current in planner.slices():
+            report.read += current.read
+            report.written += len(current.chosen)
+            report.changed += sum(map(len, current.supersede.values()))
+            report.unchanged += current.unchanged
+            report.rejected += current.rejected
+            report.rejected_sentences += current.rejected_sentences
+            report.reasons.update(reject.reason for reject in current.rejects)
+            if current.chosen or current.rejects:
+                report.segments.append("(planned)")
+    if job.running.prune:
+        missing = prepared.missing(planner.selector)
+        report.pruned = sum(map(len, missing.values()))
+    return report
+
+
+@dataclass
+class _Prepared:
+    """What is checked and opened before any work."""
+
+    files: list[InputFile]
+    tokenizer: Tokenizer | PretokenizedText
+    corpus: Corpus
+    handler: ElmoModelHandler | None = None
+
+    def load(self, job: EmbedJob, announce: Callable[[str], None] | None) -> EmbedReport:
+        started = time.monotonic()
+        model = load_model(job.model)
+        recipe = make_recipe(model, job.model, job.embedding, self.tokenizer)
+        self.handler = ElmoModelHandler(job.model, recipe)
+        if announce is not None:
+            announce(str(model.device))
+        return EmbedReport(device=str(model.device), model_seconds=time.monotonic() - started)
+
+    @contextmanager
+    def plan(self, job: EmbedJob) -> Iterator[Planner]:
+        assert self.handler is not None
+        live = LiveDocuments(self.corpus, self.handler.recipe.digest)
+        with tempfile.TemporaryDirectory(prefix="sensegrep-") as directory:
+            yield Planner(
+                self.files, job.reading, Selector(live), job.running.commit_every, directory
+            )
+
+    def missing(self, selector: Selector) -> dict[str, list[str]]:
+        """Return for each segment the live documents that the input has not named."""
+        found: dict[str, list[str]] = {}
+        for segment in self.corpus.segments:
+            for batch in self.corpus.read("documents", ["doc_id"], [segment.segment_id]):
+                gone = selector.missing(batch.column("doc_id").to_pylist())
+                if gone:
+                    found.setdefault(segment.segment_id, []).extend(gone)
+        return found
+
+
+def _prepare(job: EmbedJob) -> _Prepared:
+    files = find_inputs(job.inputs)
+    for file in files:
+        check_columns(file, job.reading)
+    tokenizer = job.embedding.make_tokenizer()
+    corpus = Corpus.open_or_create(job.corpus, single_writer=job.single_writer)
+    return _Prepared(files, tokenizer, corpus)
 
 
 class _Run:
     """The running job: what is committed so far, and how the next slice is."""
 
-    def __init__(
-        self,
-        job: EmbedJob,
-        corpus: Corpus,
-        handler: ElmoModelHandler,
-        tokenizer: Any,
-        report: EmbedReport,
-    ) -> None:
+    def __init__(self, job: EmbedJob, prepared: _Prepared, report: EmbedReport) -> None:
+        assert prepared.handler is not None
         self._job = job
-        self.corpus = corpus
-        self._handler = handler
-        self._tokenizer = tokenizer
+        self._prepared = prepared
+        self._handler = prepared.handler
+        self._tokenizer = prepared.tokenizer
         self._report = report
 
     def take(self, current: Slice) -> None:
@@ -163,10 +230,11 @@ class _Run:
                 supersede=current.supersede,
                 claims=frozenset(current.claims),
             )
-            self.corpus = self.corpus.commit(change)
+            self._prepared.corpus = self._prepared.corpus.commit(change)
         counts = segment.counts if segment else Counter[str]()
         lost = len(current.chosen) - counts["documents"]
         report.read += current.read
+        report.changed += sum(map(len, current.supersede.values()))
         report.unchanged += current.unchanged
         report.rejected += current.rejected + lost
         report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
@@ -184,8 +252,8 @@ class _Run:
             )
 
     def _embed(self, current: Slice) -> Segment:
-        store = self.corpus.store
-        segment_id, number = self.corpus.reserve_segment()
+        store = self._prepared.corpus.store
+        segment_id, number = self._prepared.corpus.reserve_segment()
         try:
             tasks = current.tasks(self._job.running.workers, self._job.reading)
             planned: tuple[PartSummary, ...] = ()
@@ -246,14 +314,11 @@ class _Run:
                 f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
                 " which documents it has no more; what was embedded is committed"
             )
-        supersede: dict[str, list[str]] = {}
-        for segment in self.corpus.segments:
-            for batch in self.corpus.read("documents", ["doc_id"], [segment.segment_id]):
-                gone = selector.missing(batch.column("doc_id").to_pylist())
-                if gone:
-                    supersede.setdefault(segment.segment_id, []).extend(gone)
+        supersede = self._prepared.missing(selector)
         if supersede:
-            self.corpus = self.corpus.commit(Change(operation="prune", supersede=supersede))
+            self._prepared.corpus = self._prepared.corpus.commit(
+                Change(operation="prune", supersede=supersede)
+            )
         self._report.pruned = sum(map(len, supersede.values()))
 
 

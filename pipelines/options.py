@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,8 @@ class EmbedOptions:
     """What a document's rows in a corpus are made from.
 
     Attributes:
-      layer_weights: [L] coefficients of the layers, used as given; None for the model's own.
+      layer_weights: [L] coefficients of the layers, used as given; a single integer picks that
+        layer; None for the model's own.
       pooling: attention, mean or max.
       language: of the tokeniser.
       pretokenized: the texts are tokens already, parted by blanks, a sentence a line.
@@ -81,7 +83,7 @@ class EmbedOptions:
       vector_dtype: precision in which vectors are stored.
     """
 
-    layer_weights: tuple[float, ...] | None = None
+    layer_weights: tuple[float, ...] | int | None = None
     pooling: str = "attention"
     language: str = "en"
     pretokenized: bool = False
@@ -184,12 +186,7 @@ def make_recipe(
     Raises:
       UsageError: if the layer weights do not fit the model.
     """
-    weights = options.layer_weights or tuple(elmo.default_layer_weights)
-    if len(weights) != elmo.n_layers:
-        raise UsageError(
-            f"--layer-weights has {len(weights)} numbers, but the model {model.model} has"
-            f" {elmo.n_layers} layers; give one number a layer"
-        )
+    weights = _layer_weights(options.layer_weights, elmo, model.model)
     return Recipe(
         model={"name": model.model, "fingerprint": elmo.fingerprint, "layers": elmo.n_layers},
         options={
@@ -202,6 +199,28 @@ def make_recipe(
         },
         dim=elmo.dim,
     )
+
+
+def _layer_weights(
+    asked: tuple[float, ...] | int | None, elmo: Any, model: str
+) -> tuple[float, ...]:
+    if asked is None:
+        return tuple(elmo.default_layer_weights)
+    if isinstance(asked, int):
+        if not 0 <= asked < elmo.n_layers:
+            raise UsageError(
+                f"--layer-weights picks layer {asked}, but the model {model} has layers 0 to"
+                f" {elmo.n_layers - 1}"
+            )
+        return tuple(float(layer == asked) for layer in range(elmo.n_layers))
+    if len(asked) != elmo.n_layers:
+        raise UsageError(
+            f"--layer-weights has {len(asked)} numbers, but the model {model} has"
+            f" {elmo.n_layers} layers; give one number a layer"
+        )
+    if not all(map(math.isfinite, asked)) or not any(asked):
+        raise UsageError(f"--layer-weights is {asked}; expected finite numbers, not all zero")
+    return asked
 
 
 def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:

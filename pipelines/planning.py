@@ -118,7 +118,7 @@ class Planner:
     ) -> None:
         self._files = list(files)
         self._options = options
-        self._selector = selector
+        self.selector = selector
         self._slice_documents = slice_documents
         self._directory = spool_directory
         self.total_bytes = sum(file.size or 0 for file in self._files)
@@ -150,7 +150,7 @@ class Planner:
             self._reject(current, record)
             return
         current.read += 1
-        decision = self._selector.decide(record)
+        decision = self.selector.decide(record)
         if decision.kind == DUPLICATE:
             detail = f"an earlier record has the id {record.doc_id!r}; ids must be unique"
             current.read -= 1
@@ -174,8 +174,8 @@ class Planner:
         if reject.reason == "damaged-file":
             current.damaged.append(reject.uri)
         if reject.doc_id is not None:
-            self._selector.mention(reject.doc_id)
-        if not self._selector.knows_reject(reject):
+            self.selector.mention(reject.doc_id)
+        if not self.selector.knows_reject(reject):
             current.rejects.append(reject)
 
 

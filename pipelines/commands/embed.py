@@ -1,0 +1,253 @@
+"""`sensegrep embed INPUT... --corpus DIR`: documents in, committed segments out."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.corpus import Corpus
+    from pipelines.embed import EmbedJob, EmbedReport
+
+DONE, REJECTED = 0, 3
+accepts_beam_flags = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also .gz .zst .xz .bz2;"
+        " - is JSON lines from standard input",
+    )
+    parser.add_argument(
+        "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
+    )
+    reading = parser.add_argument_group("input")
+    reading.add_argument(
+        "--id-field",
+        metavar="NAME",
+        help="field with the id, which must be there (default: id where there is one, otherwise"
+        " the record's place)",
+    )
+    reading.add_argument("--text-field", default="text", metavar="NAME", help="field with the text")
+    reading.add_argument(
+        "--lines", action="store_true", help="each line of a .txt file is a document"
+    )
+    reading.add_argument(
+        "--pretokenized",
+        action="store_true",
+        help="texts are tokens already: blanks part them, a line is a sentence",
+    )
+    reading.add_argument(
+        "--language", default="en", metavar="CODE", help="of the tokeniser; zh takes jieba"
+    )
+    reading.add_argument(
+        "--max-sentence-tokens", type=int, default=256, metavar="N", help="longer ones are cut"
+    )
+    reading.add_argument(
+        "--max-reject-fraction",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="fail when more of the records than this is rejected",
+    )
+    _add_model_arguments(parser.add_argument_group("model"))
+    _add_running_arguments(parser.add_argument_group("running"))
+
+
+def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model", default="en-small", help="bundled name, path or URL of an ELMo model"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--dtype", default="float32", help="what the model computes in")
+    group.add_argument(
+        "--initial-state", choices=["zero", "warm"], default="zero", help="of every sentence"
+    )
+    group.add_argument(
+        "--layer-weights",
+        metavar="W,W,...",
+        help="coefficients of the layers, or the number of one layer (default: the model's own)",
+    )
+    group.add_argument(
+        "--pooling", choices=["attention", "mean", "max"], default="attention", help="of sentences"
+    )
+    group.add_argument(
+        "--tokens",
+        choices=["all", "content", "none"],
+        default="content",
+        help="whose vectors are stored; content: no stop words, no punctuation",
+    )
+    group.add_argument(
+        "--vector-dtype", choices=["float16", "float32"], default="float16", help="as stored"
+    )
+    group.add_argument(
+        "--max-tokens-per-batch", type=int, default=8192, metavar="N", help="bounds memory"
+    )
+
+
+def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--commit-every", type=int, default=2000, metavar="N", help="documents to a segment"
+    )
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    group.add_argument(
+        "--prune", action="store_true", help="drop the corpus's documents that INPUT does not have"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and change nothing"
+    )
+    group.add_argument(
+        "--single-writer",
+        action="store_true",
+        help="nobody else writes to this corpus (for stores without an atomic creation)",
+    )
+    group.add_argument("--runner", metavar="NAME", help="Beam runner (default: FnApiRunner)")
+    group.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the job and print what it did; 0, or 3 if something was rejected."""
+    report, corpus = run_embed(args)
+    if args.json:
+        print(json.dumps(as_json(report, args), ensure_ascii=False))
+    else:
+        print_report(report, args, corpus)
+        if not args.dry_run:
+            print(f"next: sensegrep index --corpus {args.corpus}")
+    return status(report)
+
+
+def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, Corpus | None]":
+    """Run the job that the arguments ask for; returns its report and the corpus after it."""
+    from pipelines.beam_runtime import check_flags, quieten
+
+    quieten(args.verbose)
+    job = make_job(args, check_flags(getattr(args, "beam_args", [])))
+    from pipelines.corpus import Corpus
+    from pipelines.embed import embed, plan
+    from pipelines.progress import Progress
+
+    def announce(device: str) -> None:
+        print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
+
+    if args.dry_run:
+        return plan(job, announce), None
+    with Progress() as progress:
+        report = embed(job, progress, announce)
+    empty = not report.read and not report.pruned
+    return report, None if empty else Corpus.open(args.corpus)
+
+
+def status(report: "EmbedReport") -> int:
+    """Return the exit status that a report deserves."""
+    return REJECTED if report.rejected or report.rejected_sentences else DONE
+
+
+def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":
+    """Check the arguments and gather them."""
+    from pipelines.embed import EmbedJob
+    from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
+
+    return EmbedJob(
+        inputs=args.inputs,
+        corpus=args.corpus,
+        reading=InputOptions(id_field=args.id_field, text_field=args.text_field, lines=args.lines),
+        model=ModelOptions(
+            model=args.model,
+            device=args.device,
+            dtype=args.dtype,
+            initial_state=args.initial_state,
+            max_tokens_per_batch=args.max_tokens_per_batch,
+        ),
+        embedding=EmbedOptions(
+            layer_weights=parse_layer_weights(args.layer_weights),
+            pooling=args.pooling,
+            language=args.language,
+            pretokenized=args.pretokenized,
+            max_sentence_tokens=args.max_sentence_tokens,
+            tokens=args.tokens,
+            vector_dtype=args.vector_dtype,
+        ),
+        running=JobOptions(
+            commit_every=args.commit_every,
+            workers=args.workers,
+            prune=args.prune,
+            max_reject_fraction=args.max_reject_fraction,
+        ),
+        single_writer=args.single_writer,
+        beam_args=[*beam_flags, *([f"--runner={args.runner}"] if args.runner else [])],
+    )
+
+
+def parse_layer_weights(text: str | None) -> tuple[float, ...] | int | None:
+    """Read coefficients parted by commas, or the number of one layer.
+
+    Raises:
+      UsageError: if it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if "," not in text:
+            return int(text)
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--layer-weights is {text!r}; expected one number a layer, as in 0,0.5,0.5, or the"
+            " number of one layer, as in 2"
+        ) from None
+
+
+def as_json(report: "EmbedReport", args: argparse.Namespace) -> dict[str, object]:
+    """Return the report's fields."""
+    from dataclasses import asdict
+
+    return {"corpus": args.corpus, "dry_run": args.dry_run, **asdict(report)}
+
+
+def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpus | None") -> None:
+    """Print the closing summary."""
+    verb = "would embed" if args.dry_run else "embedded"
+    print(f"{verb} {report.written:,} of {report.read:,} documents read", end="")
+    if args.dry_run:
+        print(f" ({report.changed:,} of them changed), in {len(report.segments):,} segments")
+    else:
+        speed = report.tokens / max(report.seconds, 1e-9)
+        print(
+            f": {report.sentences:,} sentences, {report.tokens:,} tokens"
+            f" in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
+        )
+    print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
+    if report.rejected_sentences:
+        print(f", and {report.rejected_sentences:,} single sentences", end="")
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.most_common())
+    print(f" ({listed})" if listed else "")
+    if args.prune:
+        print(f"pruned: {report.pruned:,}")
+    if corpus is None:
+        return
+    if status(report) == REJECTED:
+        _print_reject_files(corpus)
+    live = corpus.live_counts()
+    print(
+        f"corpus {args.corpus}: {live['documents']:,} documents, {live['sentences']:,} sentences,"
+        f" {live['tokens']:,} tokens in {len(corpus.segments):,} segments"
+    )
+
+
+def _print_reject_files(corpus: "Corpus") -> None:
+    files = [
+        f"{corpus.root}/segments/{segment.segment_id}/{part.path}"
+        for segment in corpus.segments
+        for part in segment.parts.get("rejects", ())
+    ]
+    for file in files[-3:]:
+        print(f"rejects: {file}")
+    if len(files) > 3:
+        print(f"rejects: and {len(files) - 3:,} more files; see sensegrep info --rejects")
