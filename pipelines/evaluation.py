@@ -2,7 +2,8 @@
 
 What is measured, with every metric between 0 and 1 (rank correlations from -1), higher is better:
 
-SenseSet: words whose occurrences carry one sense only (in a sample, say) are left out.
+SenseSet: a word counts that has at least two senses with two occurrences or more (a sample may
+leave some without).
   accuracy, macro_f1        held-out occurrences get the sense of the nearest centroid of the other
                             occurrences; mean over words. majority_accuracy is that of vectors that
                             tell nothing apart, which get the most frequent sense.
@@ -65,7 +66,7 @@ from pipelines.evaluation_vectors import (
 Vectors = npt.NDArray[np.float32]
 
 POOLINGS = ("attention", "mean", "max")
-DEFAULT_CENTERINGS = ("raw", "mean", "mean-1", "mean-3", "word")
+DEFAULT_CENTERINGS = ("raw", "mean", "mean-1", "word")
 
 
 @dataclass(frozen=True, kw_only=True)

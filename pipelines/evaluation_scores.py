@@ -112,11 +112,14 @@ def score_retrieval(similarity: Vectors, gains: Sequence[dict[int, float]]) -> M
 def words_with_senses(
     words: metrics.Labels, senses: metrics.Labels
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Rows of each word that occurs here in two senses or more, one of them twice."""
-    rows_of = {str(word): np.flatnonzero(words == word) for word in dict.fromkeys(words.tolist())}
-    return {
-        word: rows for word, rows in rows_of.items() if 1 < len(np.unique(senses[rows])) < len(rows)
-    }
+    """Rows of each word that has at least two senses with at least two occurrences each."""
+    found = {}
+    for word in dict.fromkeys(words.tolist()):
+        rows = np.flatnonzero(words == word)
+        _, counts = np.unique(senses[rows], return_counts=True)
+        if np.sum(counts > 1) > 1:
+            found[str(word)] = rows
+    return found
 
 
 def around_own_mean(vectors: Vectors) -> Vectors:

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--centerings",
         type=_names,
-        default="raw,mean,mean-1,mean-3,word",
+        default="raw,mean,mean-1,word",
         metavar="A,B",
         help="of raw, mean, mean-R (also without the top R principal components), word",
     )
