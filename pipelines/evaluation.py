@@ -76,12 +76,12 @@ class EvaluationOptions:
     Attributes:
       centerings: of "raw", "mean", "mean-R" and "word".
       poolings: of "attention", "mean" and "max"; for sentence sets.
-      layer_weights: coefficients of the mix; None for each model's own.
+      mixes: layer weights to score beside the layers and the model's own mix; each of [L] numbers.
     """
 
     centerings: tuple[str, ...] = DEFAULT_CENTERINGS
     poolings: tuple[str, ...] = POOLINGS
-    layer_weights: tuple[float, ...] | None = None
+    mixes: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for centering in self.centerings:
@@ -157,7 +157,7 @@ def evaluate(
         the set has vectors.
     """
     options = options or EvaluationOptions()
-    run = _Run(encoder, evaluation_set.name, options, views_of(encoder, options.layer_weights))
+    run = _Run(encoder, evaluation_set.name, options, views_of(encoder, options.mixes))
     if progress is not None:
         run.report = lambda done, total: progress(evaluation_set.name, done, total)
     match evaluation_set:

@@ -35,33 +35,37 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """A layer mix under its name: "layer 0", ..., or "mix"."""
+    """A layer mix under its name: "layer 0", ..., "mix" for the model's own."""
 
     name: str
     weights: tuple[float, ...]
 
 
-def views_of(encoder: Encoder, layer_weights: Sequence[float] | None = None) -> tuple[View, ...]:
-    """Every layer alone, then the mix; a model of one layer has no mix.
+def views_of(encoder: Encoder, mixes: Sequence[Sequence[float]] = ()) -> tuple[View, ...]:
+    """Every layer alone, the model's own mix, and the given mixes; one layer is no mix.
 
     Args:
       encoder: the model.
-      layer_weights: [L] coefficients of the mix; None for the model's own.
+      mixes: each [L] coefficients; the view is named after them: "mix 0.2,0.5,0.3".
 
     Raises:
-      ValueError: if layer_weights has not one number per layer.
+      ValueError: if one of the mixes has not one number per layer.
     """
     count = encoder.n_layers
-    weights = tuple(encoder.default_layer_weights if layer_weights is None else layer_weights)
-    if len(weights) != count:
-        raise ValueError(
-            f"{len(weights)} layer weights for {encoder.name}, which has {count} layers"
-        )
-    single = tuple(
+    views = [
         View(f"layer {layer}", tuple(float(layer == each) for each in range(count)))
         for layer in range(count)
-    )
-    return single if count == 1 else (*single, View("mix", weights))
+    ]
+    if count > 1:
+        views.append(View("mix", tuple(encoder.default_layer_weights)))
+    for weights in mixes:
+        if len(weights) != count:
+            raise ValueError(
+                f"{len(weights)} layer weights for {encoder.name}, which has {count} layers"
+            )
+        name = ",".join(f"{weight:g}" for weight in weights)
+        views.append(View(f"mix {name}", tuple(weights)))
+    return tuple(views)
 
 
 def mix(layers: Vectors, view: View) -> Vectors:

@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument(
-        "--layer-weights", type=_numbers, metavar="W,W,W", help="mix to score; the model's own"
+        "--layer-weights",
+        type=_numbers,
+        action="append",
+        default=[],
+        metavar="W,W,W",
+        help="also score this layer mix, beside the model's own; may be given several times",
     )
     parser.add_argument(
         "--centerings",
@@ -79,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
     _check_outputs(args)
     try:
         options = EvaluationOptions(
-            centerings=args.centerings, poolings=args.poolings, layer_weights=args.layer_weights
+            centerings=args.centerings, poolings=args.poolings, mixes=tuple(args.layer_weights)
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -166,7 +171,7 @@ def _load_models(args: argparse.Namespace) -> "list[Encoder]":
                 views_of(encoders[-1], args.layer_weights)
             except ValueError as error:
                 raise UsageError(f"--layer-weights: {error}") from error
-    if args.layer_weights is not None and all(encoder.n_layers == 1 for encoder in encoders):
+    if args.layer_weights and all(encoder.n_layers == 1 for encoder in encoders):
         raise UsageError("--layer-weights: none of the models has layers to mix")
     return encoders
 
@@ -184,20 +189,19 @@ def _evaluate(
     from pipelines.evaluation_report import ModelReport
 
     if encoder.n_layers == 1:
-        options = replace(options, layer_weights=None)  # there is nothing to mix
+        options = replace(options, mixes=())  # there is nothing to mix
     found: list[SetReport] = []
     for each in sets:
         found.append(evaluate(encoder, each, options, _Progress(label)))
         timing = f"{found[-1].embed_seconds:.1f} s embedding, {found[-1].score_seconds:.1f} s"
         _say(f"{label}: {each.name}: {timing} scoring")
-    weights = options.layer_weights or encoder.default_layer_weights
     return ModelReport(
         label=label,
         path=path,
         fingerprint=encoder.fingerprint,
         dim=encoder.dim,
         n_layers=encoder.n_layers,
-        layer_weights=tuple(weights),
+        layer_weights=tuple(encoder.default_layer_weights),
         sets=tuple(found),
     )
 

@@ -265,11 +265,11 @@ def test_each_distinct_sentence_is_embedded_once():
 
 
 @pytest.mark.parametrize("pooling", ["attention", "mean", "max"])
-@pytest.mark.parametrize("layer", ["layer 0", "layer 1", "layer 2", "mix"])
+@pytest.mark.parametrize("layer", ["layer 0", "layer 2", "mix", "mix 0.2,0.5,0.3"])
 def test_sentence_vectors_are_those_of_embed(tiny_elmo_dir, pooling, layer):
     elmo = load(tiny_elmo_dir, device="cpu")
     sentences = [("The", "bank"), (), ("A", "river", "runs", "."), ("The", "bank")]
-    views = views_of(elmo, (0.2, 0.5, 0.3))
+    views = views_of(elmo, [(0.2, 0.5, 0.3)])
     found = sentence_vectors(elmo, sentences, views, [pooling])
     weights = next(view.weights for view in views if view.name == layer)
     expected = elmo.embed(sentences, layer_weights=weights, pooling=pooling).sentence_vectors
@@ -297,14 +297,15 @@ def test_blocks_hold_every_sentence_once_within_the_limit():
 
 
 def test_views_are_the_layers_and_the_mix():
-    views = views_of(NeighbourEncoder())
+    views = views_of(NeighbourEncoder(), [(1.0, -0.5)])
     assert [(view.name, view.weights) for view in views] == [
         ("layer 0", (1.0, 0.0)),
         ("layer 1", (0.0, 1.0)),
         ("mix", (0.25, 0.75)),
+        ("mix 1,-0.5", (1.0, -0.5)),
     ]
     with pytest.raises(ValueError, match="3 layer weights for toy, which has 2 layers"):
-        views_of(NeighbourEncoder(), (1, 1, 1))
+        views_of(NeighbourEncoder(), [(1, 1, 1)])
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,15 @@ def test_same_models_and_data_give_the_same_scores(data, tiny_elmo_dir, tmp_path
     assert found[0] == found[1]
 
 
+def test_given_mixes_are_scored_beside_the_models_own(data, tiny_elmo_dir, capsys):
+    arguments = ["--data", str(data), "--layer-weights", "0,1,0", "--layer-weights", "0,0.5,0.5"]
+    assert main(["evaluate", str(tiny_elmo_dir), *arguments]) == 0
+    rows = [line.split()[1:] for line in capsys.readouterr().out.splitlines() if line]
+    by_view = {tuple(row[:2]): row[2:] for row in rows if row[:1] == ["mix"] or "layer" in row}
+    assert by_view["mix", "0,1,0"] == by_view["layer", "1"]
+    assert by_view["mix", "0,0.5,0.5"] != by_view["layer", "1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -234,7 +243,7 @@ def test_bad_usage_is_told_before_any_work(data, vectors, capsys, arguments, wor
 
 
 def test_layer_weights_must_fit_the_model(data, tiny_elmo_dir, capsys):
-    arguments = ["--data", str(data), "--layer-weights", "1,2"]
+    arguments = ["--data", str(data), "--layer-weights", "1,2,3", "--layer-weights", "1,2"]
     assert main(["evaluate", str(tiny_elmo_dir), *arguments]) == 2
     assert "--layer-weights: 2 layer weights for" in capsys.readouterr().err
 
