@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 
 from pipelines.errors import UsageError
+from pipelines.help_format import HelpFormatter
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
@@ -40,7 +41,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         if name == command:
             import_module(module).add_arguments(subparser)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import UsageError
+from pipelines.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from elmo_infer.config import BiLmConfig
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             kind,
             help=summary,
             description=f"Train {summary}.",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         _add_text_arguments(subparser, input_required=kind != "bilm")
         if kind == "bilm":
