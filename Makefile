@@ -17,7 +17,10 @@ $(STAMP): setup.py constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## embed a small corpus of ambiguous words and search it by sense
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python tests/ambiguous.py .demo/ambiguous.jsonl
+	$(BIN)/sensegrep run .demo/ambiguous.jsonl --corpus .demo/corpus
+	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'They sat on the [bank] of the river'
+	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'The [bank] lent us money to buy a house'
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
