@@ -1,6 +1,7 @@
 """Train a biLM from a token store to a directory that `load` reads."""
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -9,12 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import h5py
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from elmo_infer import load
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.distillation import Distillation
 from elmo_infer.training.network import Parameters
+from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import (
     CHECKPOINT,
     PretrainOptions,
@@ -27,6 +31,7 @@ from elmo_infer.training.pretrain import (
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 
+_LOG = logging.getLogger(__name__)
 POOLING = "pooling.safetensors"
 
 
@@ -147,10 +152,7 @@ def train_bilm(
 
     def save_query() -> None:
         if distillation is not None:
-            part = out / f"{POOLING}.tmp"
-            query = distillation.parameters["query"].detach().clone()
-            save_file({"query": query}, str(part))
-            os.replace(part, out / POOLING)
+            _save_query(out, distillation.parameters["query"].detach().clone())
 
     def tell(progress: Progress) -> None:
         save_query()
@@ -168,9 +170,33 @@ def train_bilm(
         report=tell,
     )
     save_query()
+    if distillation is None:
+        _learn_own_query(store, out, options.seed)
     card = model_card(store, state, options, teacher is not None, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
+
+
+def _save_query(out: Path, query: torch.Tensor) -> None:
+    part = out / f"{POOLING}.tmp"
+    save_file({"query": query}, str(part))
+    os.replace(part, out / POOLING)
+
+
+def _learn_own_query(store: TokenStore, out: Path, seed: int) -> None:
+    """Learn the pooling query of the model just exported from neighbouring sentences."""
+    model = load(str(out), device="cpu")
+
+    def encode(sentences: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+        embedded = model.embed(sentences, pooling="mean")
+        return embedded.token_vectors, embedded.offsets
+
+    try:
+        query = learn_query(store, encode, model.dim, seed=seed)
+    except ValueError as error:
+        _LOG.warning("the model has no pooling query, and will use the mean token: %s", error)
+        return
+    _save_query(out, query)
 
 
 def model_card(

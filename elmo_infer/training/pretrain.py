@@ -425,7 +425,7 @@ def read_checkpoint(
 
 
 def validation_perplexity(
-    network: Network, types: list[str], store: TokenStore, max_tokens: int = 60_000
+    network: Network, types: list[str], store: TokenStore, max_tokens: int = 15_000
 ) -> tuple[float, float]:
     """Return the perplexity per word of both directions under the full softmax.
 
