@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class TokenStore:
     documents: np.ndarray
     digest: str
 
-    def __iter__(self) -> Iterable[list[str]]:
+    def __iter__(self) -> Iterator[list[str]]:
         """Yield every sentence as a list of words, in corpus order."""
         types = self.types
         for start, end in zip(self.sentences[:-1], self.sentences[1:], strict=True):
