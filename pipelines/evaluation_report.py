@@ -250,7 +250,8 @@ def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("occurrences of the same sense among the 10 nearest (mean over senses)")
     axes.set_title(
-        f"What context adds: static (grey) and contextual vectors\nCoarseWSD-20, {centering}{note}"
+        "What context adds: static (grey) and contextual vectors\n"
+        f"CoarseWSD-20, centering: {centering}{note}"
     )
     axes.legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=120, metadata={"Software": None})

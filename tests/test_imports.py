@@ -17,7 +17,9 @@ ALLOWED = {
 }
 TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn"}
 WITHOUT_BEAM = (
-    "ann", "centering", "corpus", "evaluation", "options", "query", "search", "senses", "storage",
+    "ann", "centering", "corpus", "evaluation", "evaluation_readers",
+    "evaluation_report", "evaluation_scores", "evaluation_sets", "evaluation_vectors", "metrics",
+    "options", "query", "search", "senses", "storage",
     "tokenization",
 )  # fmt: skip
 

@@ -142,7 +142,8 @@ def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
     from pipelines.tokenization import Tokenizer
 
     try:
-        names = choose_sets(args.data, args.sets, args.language)
+        # "zh-char" is a way to tokenise, not a language of its own
+        names = choose_sets(args.data, args.sets, args.language.partition("-")[0])
     except ValueError as error:
         raise UsageError(str(error)) from error
     tokenizer = Tokenizer(args.language)
