@@ -19,6 +19,14 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 COMMANDS = {
     "run": ("pipelines.commands.run", "the main job: embed documents, then index them"),
     "embed": ("pipelines.commands.embed", "embed documents into a corpus"),
+    "index": ("pipelines.commands.index", "build or extend the indexes of a corpus"),
+    "search": ("pipelines.commands.search", "find occurrences of a word in the same sense first"),
+    "senses": ("pipelines.commands.senses", "tell the senses of a word apart"),
+    "info": ("pipelines.commands.info", "say what a corpus holds"),
+    "verify": ("pipelines.commands.verify", "check every file of a corpus"),
+    "delete": ("pipelines.commands.delete", "take documents out of a corpus"),
+    "compact": ("pipelines.commands.compact", "merge segments and drop dead rows"),
+    "vacuum": ("pipelines.commands.vacuum", "remove files that nothing names any more"),
     "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
     "evaluate": ("pipelines.commands.evaluate", "score models on sense and similarity sets"),
 }

@@ -36,6 +36,7 @@ class Change:
       remove: ids of segments that are live no more (compact).
       supersede: for each segment the documents in it that are live no more.
       index: id of the index that becomes current; None keeps the current one.
+      drop_index: no index is current after it (purge: the index still has what must go).
       claims: ids of the documents that `add` brings; another writer's must not overlap.
     """
 
@@ -44,6 +45,7 @@ class Change:
     remove: tuple[str, ...] = ()
     supersede: Mapping[str, Sequence[str]] = field(default_factory=dict)
     index: str | None = None
+    drop_index: bool = False
     claims: frozenset[str] = frozenset()
 
 
@@ -241,9 +243,10 @@ class Corpus:
         for _ in range(_MAX_COMMIT_ATTEMPTS):
             current = self.refresh()
             snapshot = self._next_snapshot(current, change)
-            path = f"snapshots/{snapshot.number:08d}.json"
             try:
-                self.store.create_exclusive(path, snapshot.to_json().encode())
+                self.store.create_exclusive(
+                    snapshot_path(snapshot.number), snapshot.to_json().encode()
+                )
             except FileExistsError:
                 continue
             return Corpus._at(self.store)
@@ -286,7 +289,7 @@ class Corpus:
             number=current.snapshot.number + 1,
             segments=live,
             tombstones=needed,
-            index=change.index or current.snapshot.index,
+            index=None if change.drop_index else change.index or current.snapshot.index,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             operation=change.operation,
             written_by=written_by(),
@@ -313,16 +316,34 @@ def written_by() -> str:
         return "sensegrep (not installed)"
 
 
+def snapshot_numbers(store: Store) -> list[int]:
+    """Return the numbers of all snapshots on disk, rising."""
+    names = store.names("snapshots")
+    return sorted(int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdigit())
+
+
+def snapshot_path(number: int) -> str:
+    """Return where a snapshot stands in its corpus."""
+    return f"snapshots/{number:08d}.json"
+
+
 def latest_snapshot(store: Store) -> Snapshot:
     """Return the snapshot with the highest number, or number 0 where there is none.
 
     Raises:
       CorpusError: if it is damaged or of a newer version.
     """
-    names = [n for n in store.names("snapshots") if n.endswith(".json") and n[:-5].isdigit()]
-    if not names:
-        return Snapshot(number=0)
-    path = f"snapshots/{max(names, key=lambda name: int(name[:-5]))}"
+    numbers = snapshot_numbers(store)
+    return read_snapshot(store, numbers[-1]) if numbers else Snapshot(number=0)
+
+
+def read_snapshot(store: Store, number: int) -> Snapshot:
+    """Read one snapshot.
+
+    Raises:
+      CorpusError: if it is damaged or of a newer version.
+    """
+    path = snapshot_path(number)
     try:
         return Snapshot.from_json(store.read(path), f"{store.url}/{path}")
     except ManifestError as error:

@@ -21,6 +21,7 @@ from pipelines.progress import METER, Progress
 from pipelines.records import check_columns
 from pipelines.selection import LiveDocuments, Selector
 from pipelines.sources import InputFile, find_inputs
+from pipelines.table_writer import clean_segment
 from pipelines.tokenization import PretokenizedText, Tokenizer
 from pipelines.transforms import (
     BatchByTokens,
@@ -30,7 +31,7 @@ from pipelines.transforms import (
     TokenizeDocuments,
     WriteSegment,
 )
-from pipelines.writing import clean_segment, finish_segment, write_rejects_part
+from pipelines.writing import finish_segment, write_rejects_part
 from schemas import PartSummary, Segment
 
 logger = logging.getLogger(__name__)

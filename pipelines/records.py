@@ -6,7 +6,6 @@ A record's position is its byte offset in the decompressed file, or its row in P
 
 import csv
 import json
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
@@ -49,8 +48,8 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
                 names = pq.read_schema(stream).names
         else:
             with open_bytes(file) as stream:
-                names = _header(file, stream)
-    except (*DAMAGE, pa.ArrowException, zlib.error) as error:
+                names, _ = _header(file, stream)
+    except (*DAMAGE, pa.ArrowException) as error:
         raise OSError(f"input file {file.uri} cannot be read: {error}") from error
     wanted = [options.text_field, *([options.id_field] if options.id_field else [])]
     for name in wanted:
@@ -82,7 +81,7 @@ def scan(
             for record in _SCANNERS[file.format](file, options, stream, start, end):
                 position = record.position
                 yield record
-    except (*DAMAGE, zlib.error, pa.ArrowException) as error:
+    except (*DAMAGE, pa.ArrowException) as error:
         yield Reject(
             file.uri,
             position,
@@ -102,7 +101,7 @@ def fetch(file: InputFile, options: InputOptions, positions: Sequence[int]) -> I
         if file.format == "parquet":
             yield from _parquet_rows(file, options, stream, positions)
             return
-        names = _header(file, stream) if file.format in _DELIMITERS else []
+        names = _header(file, stream)[0] if file.format in _DELIMITERS else []
         for position in positions:
             stream.seek(position)
             if file.format in _DELIMITERS:
@@ -171,10 +170,10 @@ def _scan_text(
 def _scan_csv(
     file: InputFile, options: InputOptions, stream: IO[bytes], start: int, end: int | None
 ) -> Iterator[Record]:
-    names = _header(file, stream)
-    rows = _CsvRows(file, stream, stream.tell() if start == 0 else start)
-    if start:
+    names, first = _header(file, stream)
+    if start > first:
         stream.seek(start)
+    rows = _CsvRows(file, stream, max(start, first))
     while end is None or rows.position < end:
         position = rows.position
         try:
@@ -214,15 +213,16 @@ class _CsvRows:
             return [], str(error)
 
 
-def _header(file: InputFile, stream: IO[bytes]) -> list[str]:
+def _header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
+    """Return the names in the first row, and where the second begins."""
     rows = _CsvRows(file, stream, 0)
     try:
         names, fault = next(rows)
     except StopIteration:
-        return []
+        return [], 0
     if fault:
         raise UsageError(f"input {file.uri} has an unreadable first row: {fault}")
-    return names
+    return names, rows.position
 
 
 def _scan_parquet(

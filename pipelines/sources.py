@@ -6,11 +6,11 @@ A file's name says its format (.txt .jsonl .ndjson .csv .tsv .parquet) and its c
 
 import bz2
 import glob
-import gzip
 import io
 import lzma
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -30,7 +30,8 @@ FORMATS = {
     ".parquet": "parquet",
 }
 # What the decompressors below raise on damaged or truncated data.
-DAMAGE = (EOFError, OSError, lzma.LZMAError, zstandard.ZstdError)
+DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+_READ_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def open_bytes(file: InputFile) -> IO[bytes]:
         return sys.stdin.buffer
     filesystem, path = url_to_fs(file.uri)
     raw = filesystem.open(path, "rb")
-    return _DECOMPRESSORS[file.compression](raw)
+    if not file.compression:
+        return raw
+    return io.BufferedReader(_Decompressed(raw, _DECOMPRESSORS[file.compression]), 1 << 18)
 
 
 def _find(pattern: str) -> list[InputFile]:
@@ -104,7 +107,7 @@ def _is_file(uri: str) -> bool:
 
 def _describe(uri: str) -> InputFile:
     bare = uri.lower().partition("?")[0] if "://" in uri else uri.lower()
-    compression = next((c for c in _DECOMPRESSORS if c and bare.endswith(c)), "")
+    compression = next((c for c in _DECOMPRESSORS if bare.endswith(c)), "")
     suffix = os.path.splitext(bare.removesuffix(compression))[1]
     filesystem, path = _filesystem(uri)
     try:
@@ -135,12 +138,17 @@ def _filesystem(uri: str) -> tuple[Any, str]:
         raise UsageError(f"input {uri} cannot be opened: {error}") from error
 
 
-class _ZstdFile(io.RawIOBase):
-    """Decompresses frames one after another; zstandard's own reader is silent at a short end."""
+class _Decompressed(io.RawIOBase):
+    """Decompresses streams one after another, and hands out all that is whole before an error.
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    The library's own readers lose what they had decompressed when the data ends early, or (zstd)
+    do not tell.
+    """
+
+    def __init__(self, raw: IO[bytes], make: Callable[[], Any]) -> None:
         self._raw = raw
-        self._frame: Any = None
+        self._make = make
+        self._stream: Any = None
         self._ready = b""
 
     def readable(self) -> bool:
@@ -148,43 +156,38 @@ class _ZstdFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            data = self._unused() or self._raw.read(1 << 16)
+            data = self._behind() or self._raw.read(_READ_BYTES)
             if not data:
-                if self._frame is not None:
-                    raise EOFError("the zstd data ends before its frame does")
+                if self._stream is not None:
+                    raise EOFError("the compressed data ends too early")
                 return 0
-            if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._ready = self._frame.decompress(data)
+            if self._stream is None:
+                data = data.lstrip(b"\0")  # padding between streams
+                if not data:
+                    continue
+                self._stream = self._make()
+            self._ready = self._stream.decompress(data)
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
 
-    def _unused(self) -> bytes:
-        if self._frame is None or not self._frame.eof:
+    def _behind(self) -> bytes:
+        """Return what was read beyond the end of a stream."""
+        if self._stream is None or not self._stream.eof:
             return b""
-        unused = bytes(self._frame.unused_data)
-        self._frame = None
-        return unused
+        behind = bytes(self._stream.unused_data)
+        self._stream = None
+        return behind
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
-    return io.BufferedReader(_ZstdFile(raw), 1 << 18)
-
-
-def _open_gzip(raw: IO[bytes]) -> IO[bytes]:
-    return io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 18)
-
-
-_DECOMPRESSORS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
-    "": lambda raw: raw,
-    ".gz": _open_gzip,
-    ".zst": _open_zstd,
-    ".xz": lzma.open,
-    ".bz2": bz2.open,
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: zlib.decompressobj(wbits=31),
+    ".zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
+    ".xz": lzma.LZMADecompressor,
+    ".bz2": bz2.BZ2Decompressor,
 }

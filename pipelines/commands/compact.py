@@ -1,0 +1,37 @@
+"""`sensegrep compact --corpus DIR`: fewer, larger segments without dead rows."""
+
+import argparse
+
+from pipelines.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL")
+    parser.add_argument(
+        "--max-documents",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="segments are merged up to so many documents",
+    )
+    parser.add_argument(
+        "--single-writer", action="store_true", help="nobody else writes to this corpus"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Merge neighbouring segments, one commit a group."""
+    from pipelines.corpus import Corpus
+    from pipelines.maintenance import compact, groups_to_compact
+
+    if args.max_documents < 1:
+        raise UsageError(f"--max-documents is {args.max_documents}, expected at least 1")
+    corpus = Corpus.open(args.corpus, single_writer=args.single_writer)
+    before = len(corpus.segments)
+    for group in groups_to_compact(corpus, args.max_documents):
+        corpus = compact(corpus, group)
+    print(f"compacted {before:,} segments into {len(corpus.segments):,}")
+    if before != len(corpus.segments):
+        print(f"next: sensegrep index --corpus {args.corpus}; sensegrep vacuum frees the old files")
+    return 0

@@ -1,0 +1,121 @@
+"""`sensegrep info --corpus DIR`: what a corpus holds."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.corpus import Corpus
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--rejects", action="store_true", help="list what was rejected, with reason and place"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the facts."""
+    from pipelines.corpus import Corpus
+
+    corpus = Corpus.open(args.corpus)
+    facts = describe(corpus)
+    if args.rejects:
+        facts["rejects_listed"] = [
+            row for batch in corpus.read("rejects") for row in batch.to_pylist()
+        ]
+    if args.json:
+        print(json.dumps(facts, ensure_ascii=False))
+    else:
+        _print(facts)
+    return 0
+
+
+def describe(corpus: "Corpus") -> dict[str, Any]:
+    """Return what a corpus holds: counts of live rows, settings, segments, bytes."""
+    reasons: dict[str, int] = {}
+    for batch in corpus.read("rejects", ["reason"]):
+        for reason in batch.column("reason").to_pylist():
+            reasons[reason] = reasons.get(reason, 0) + 1
+    parts = [
+        part for segment in corpus.segments for files in segment.parts.values() for part in files
+    ]
+    snapshot = corpus.snapshot
+    return {
+        "corpus": corpus.root,
+        "snapshot": snapshot.number,
+        "created": snapshot.created,
+        "operation": snapshot.operation,
+        "index": snapshot.index,
+        **corpus.live_counts(),
+        "reject_reasons": reasons,
+        "tombstones": sum(len(ids) for ids in corpus.tombstones.values()),
+        "bytes": sum(part.bytes for part in parts),
+        "files": len(parts),
+        "settings": _settings(corpus),
+        "segments": [
+            {
+                "segment_id": segment.segment_id,
+                "fingerprint": segment.fingerprint,
+                **segment.counts,
+                "compacted_from": list(segment.compacted_from),
+            }
+            for segment in corpus.segments
+        ],
+    }
+
+
+def _settings(corpus: "Corpus") -> list[dict[str, Any]]:
+    """Return the distinct settings that live segments were made with; usually one."""
+    found: dict[str, dict[str, Any]] = {}
+    for segment in corpus.segments:
+        found.setdefault(
+            segment.recipe,
+            {
+                "model": dict(segment.model),
+                "dim": segment.dim,
+                "fingerprint": segment.fingerprint,
+                **segment.options,
+            },
+        )
+    return list(found.values())
+
+
+def _print(facts: dict[str, Any]) -> None:
+    print(f"corpus       {facts['corpus']}")
+    print(
+        f"snapshot     {facts['snapshot']}, by {facts['operation']}, {facts['created']};"
+        f" {len(facts['segments'])} segments"
+    )
+    print(f"documents    {facts['documents']:,}")
+    print(f"sentences    {facts['sentences']:,}")
+    print(f"tokens       {facts['tokens']:,}")
+    rejects = ", ".join(f"{count:,} {reason}" for reason, count in facts["reject_reasons"].items())
+    print(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
+    if facts["tombstones"]:
+        print(f"tombstones   {facts['tombstones']:,} documents; sensegrep compact drops their rows")
+    print(f"on disk      {_size(facts['bytes'])} in {facts['files']:,} files, indexes apart")
+    print(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
+    for settings in facts["settings"]:
+        weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])
+        tokenizer = settings["tokenizer"]
+        print(f"model        {settings['model']['name']}, {settings['dim']} numbers a vector")
+        print(f"  layers     {weights}; pooling {settings['pooling']}")
+        print(f"  tokens     {settings['tokens']}, stored as {settings['vector_dtype']}")
+        print(f"  tokeniser  {tokenizer['name']}, {tokenizer['language']}")
+        print(f"  vectors    fingerprint {settings['fingerprint'][:16]}")
+    for row in facts.get("rejects_listed", ()):
+        sentence = "" if row["sentence_index"] is None else f" sentence {row['sentence_index']}"
+        name = "" if row["doc_id"] is None else f" {row['doc_id']}{sentence}"
+        print(f"{row['uri']}:{row['position']}:{name} {row['reason']}: {row['detail']}")
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

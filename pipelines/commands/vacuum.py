@@ -1,0 +1,56 @@
+"""`sensegrep vacuum --corpus DIR`: files that nothing names any more, off the disk."""
+
+import argparse
+import re
+
+from pipelines.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL")
+    parser.add_argument(
+        "--older-than",
+        default="1d",
+        metavar="AGE",
+        help="younger files stay, since a running job may be writing them: 90s, 30m, 12h, 7d",
+    )
+    parser.add_argument(
+        "--keep-snapshots", type=int, default=1, metavar="N", help="newest states that stay whole"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Remove; prints how much."""
+    from pipelines.corpus import Corpus
+    from pipelines.maintenance import vacuum
+
+    if args.keep_snapshots < 1:
+        raise UsageError(f"--keep-snapshots is {args.keep_snapshots}, expected at least 1")
+    report = vacuum(
+        Corpus.open(args.corpus),
+        older_than_seconds=parse_age(args.older_than),
+        keep_snapshots=args.keep_snapshots,
+        dry_run=args.dry_run,
+    )
+    verb = "would remove" if args.dry_run else "removed"
+    print(
+        f"{verb} {report.files:,} files, {report.bytes:,} bytes;"
+        f" {report.snapshots:,} of them old snapshots"
+    )
+    return 0
+
+
+def parse_age(text: str) -> float:
+    """Read an age such as 90s, 30m, 12h or 7d into seconds.
+
+    Raises:
+      UsageError: if it is not one.
+    """
+    match = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if not match:
+        raise UsageError(f"--older-than is {text!r}; write it like 90s, 30m, 12h or 7d")
+    return float(int(match[1]) * _UNITS[match[2]])

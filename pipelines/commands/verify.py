@@ -1,0 +1,24 @@
+"""`sensegrep verify --corpus DIR`: is every file as it was written?"""
+
+import argparse
+import sys
+
+DONE, FAILED = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Check; 0 if all is well, 1 with a line for each fault otherwise."""
+    from pipelines.corpus import Corpus
+    from pipelines.maintenance import verify
+
+    report = verify(Corpus.open(args.corpus))
+    for fault in report.faults:
+        print(f"fault: {fault}", file=sys.stderr)
+    verdict = f"{len(report.faults):,} faults" if report.faults else "all well"
+    print(f"verified {report.files:,} files, {report.bytes:,} bytes: {verdict}")
+    return FAILED if report.faults else DONE
