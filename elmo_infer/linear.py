@@ -15,6 +15,8 @@ from elmo_infer.weights import Array
 logger = logging.getLogger(__name__)
 
 
+# The smallest largest number of a row that is quantised; of zeros, the scale does not matter.
+TINY = 1e-30
 # (step, limit): numbers of rows up to `limit` are rounded up to a multiple of `step`.
 ROW_STEPS = ((1, 8), (4, 32), (8, 128), (16, 512))
 
@@ -73,6 +75,26 @@ class PackedLinear:
         return product.to(rows.dtype)
 
 
+class Int8Linear:
+    """In 8-bit integers, whose sums are exact; four products at the cost of one in float32.
+
+    Weights have a scale per output. Rows are quantised each by itself, x = scale * q with
+    scale = max |x| / 127, so that a row's result depends on nothing beside it.
+    """
+
+    def __init__(self, weight: Array, bias: Array | None) -> None:
+        by_output = torch.tensor(weight.T)
+        self._scales = by_output.abs().amax(dim=1).clamp_(min=TINY).div_(127.0)  # [out]
+        self._weight = by_output.div_(self._scales[:, None]).round_().to(torch.int8)  # [out, in]
+        self._bias = torch.zeros(len(self._scales)) if bias is None else torch.tensor(bias)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        scales = rows.abs().amax(dim=1, keepdim=True).clamp_(min=TINY).div_(127.0)
+        quantised = (rows / scales).round_().to(torch.int8)
+        product = torch._int_mm(quantised, self._weight.t()).to(torch.float32)
+        return torch.addcmul(self._bias, product.mul_(self._scales), scales, out=product)
+
+
 def make_linear(
     weight: Array, bias: Array | None, dtype: torch.dtype, device: torch.device
 ) -> Linear:
@@ -81,8 +103,10 @@ def make_linear(
     Args:
       weight: [in, out].
       bias: [out], or None.
-      dtype: of the product; sums are taken in float32 at least.
+      dtype: of the product; sums are taken in float32 at least (in int32 for int8).
     """
+    if dtype == torch.int8:
+        return Int8Linear(weight, bias)
     if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and _has_onednn():
         return PackedLinear(weight, bias, dtype)
     return PlainLinear(weight, bias, dtype, device)

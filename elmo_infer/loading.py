@@ -23,7 +23,14 @@ from elmo_infer.weights import BiLmWeights, fingerprint, read_official
 logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).parent / "models"
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Where each can be computed in.
+DTYPES = {
+    "float32": (torch.float32, ("cpu", "cuda")),
+    "float64": (torch.float64, ("cpu", "cuda")),
+    "bfloat16": (torch.bfloat16, ("cpu", "cuda")),
+    "float16": (torch.float16, ("cuda",)),
+    "int8": (torch.int8, ("cpu",)),
+}
 POOLING_FILE = "pooling.safetensors"
 
 
@@ -64,7 +71,8 @@ def load(
     settings = RunSettings(
         max_tokens_per_batch=max_tokens_per_batch, word_cache_bytes=word_cache_bytes
     )
-    placement = Placement(device=choose_device(device), dtype=choose_dtype(dtype))
+    place = choose_device(device)
+    placement = Placement(device=place, dtype=choose_dtype(dtype, place))
     if model is None:
         if options is None or weights is None:
             raise ValueError(
@@ -195,8 +203,19 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def choose_dtype(dtype: str) -> torch.dtype:
-    """Return what to compute in, or raise ValueError saying what is possible."""
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return what to compute matrix products in.
+
+    Raises:
+      ValueError: if it is unknown, or the device cannot.
+    """
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
-    return DTYPES[dtype]
+    chosen, devices = DTYPES[dtype]
+    if device.type not in devices:
+        raise ValueError(
+            f"dtype {dtype!r} cannot be computed on {device}; it needs {' or '.join(devices)}. "
+            f"On {device.type} there are: "
+            + ", ".join(name for name, (_, where) in DTYPES.items() if device.type in where)
+        )
+    return chosen
