@@ -1,0 +1,109 @@
+"""sensegrep index: build or extend the FAISS indexes of a corpus."""
+
+import argparse
+import json
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sensegrep index`."""
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
+    parser.add_argument(
+        "--max-memory",
+        default="2G",
+        metavar="SIZE",
+        help="peak memory of the build, the program included, such as 4G",
+    )
+    parser.add_argument(
+        "--target-recall",
+        type=float,
+        default=0.9,
+        metavar="R",
+        help="recall@10 against exact search that the index must reach",
+    )
+    parser.add_argument(
+        "--allow-low-recall",
+        action="store_true",
+        help="commit an index below the target recall instead of failing",
+    )
+    parser.add_argument(
+        "--factory",
+        metavar="STRING",
+        help="FAISS factory string for search over all words and over sentences, such as"
+        " HNSW32,SQfp16 (default: chosen by size and memory)",
+    )
+    parser.add_argument("--rebuild", action="store_true", help="build everything anew")
+    parser.add_argument("--seed", type=int, default=0, help="of samples and of training")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    vectors = parser.add_argument_group(
+        "what is compared", "kept as the index in place has it, unless given"
+    )
+    vectors.add_argument(
+        "--center",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="subtract the mean vector before vectors are normalised",
+    )
+    vectors.add_argument(
+        "--remove-components",
+        type=int,
+        metavar="N",
+        help="remove the top principal components, too",
+    )
+    vectors.add_argument(
+        "--word-center",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="compare occurrences of a word around that word's own mean",
+    )
+    vectors.add_argument(
+        "--sentence-weight",
+        type=float,
+        metavar="W",
+        help="share of the sentences' similarity in the score of a word, 0 to 1",
+    )
+    parser.add_argument(
+        "beam_args", nargs=argparse.REMAINDER, help="after --: flags passed to Beam"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Build the index and print what was built and measured."""
+    from pipelines.index import build_index
+    from pipelines.index_options import IndexOptions, parse_size
+
+    options = IndexOptions(
+        max_memory_bytes=parse_size(args.max_memory),
+        target_recall=args.target_recall,
+        allow_low_recall=args.allow_low_recall,
+        factory=args.factory,
+        center=args.center,
+        remove_components=args.remove_components,
+        word_center=args.word_center,
+        sentence_weight=args.sentence_weight,
+        rebuild=args.rebuild,
+        seed=args.seed,
+        beam_args=tuple(word for word in args.beam_args if word != "--"),
+    )
+    report = build_index(args.corpus, options)
+    print(json.dumps(report, indent=1) if args.json else format_report(report))
+    return 0
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """Say in a few lines what an index is and how good it is."""
+    done = "built" if report["built"] else "up to date"
+    lines = [
+        f"index {report['index_id']} {done}: {report['reason']}",
+        f"  {report['vectors']} vectors in {report['shards']} shards,"
+        f" {report['bytes'] / 1e6:.1f} MB, built in {report['seconds']:.1f} s,"
+        f" peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB",
+    ]
+    for table, known in report["tables"].items():
+        latency = known["latency_ms"]
+        lines.append(
+            f"  {table}: {known['vectors']} vectors, {known['factory']},"
+            f" recall@10 {known['recall_at_10']:.3f},"
+            f" search over all p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""sensegrep search: occurrences of a word in the same sense first."""
+
+import argparse
+import csv
+import json
+import shutil
+import sys
+from typing import Any, TextIO
+
+FOLD_LABELS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sensegrep search`."""
+    parser.add_argument(
+        "query",
+        nargs="?",
+        help="a sentence; with one word in [brackets] its occurrences in the same sense come"
+        " first, without brackets the most similar sentences",
+    )
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
+    parser.add_argument("--k", type=int, default=10, help="lines to show")
+    scope = parser.add_argument_group("what is searched")
+    scope.add_argument("--fold-case", action="store_true", help="take Bank and BANK for bank too")
+    scope.add_argument(
+        "--inflections", action="store_true", help="take banks and banking for bank too"
+    )
+    scope.add_argument("--any-word", action="store_true", help="search all words, not only this")
+    scope.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only documents with this metadata; may be given several times",
+    )
+    scope.add_argument("--sense", type=int, metavar="N", help="only this sense of the word")
+    scope.add_argument("--min-score", type=float, metavar="S", help="leave out lower scores")
+    scope.add_argument(
+        "--like",
+        action="append",
+        type=int,
+        default=[],
+        metavar="VECTOR_ID",
+        help="instead of a query: more like this line; may be given several times",
+    )
+    scope.add_argument(
+        "--unlike",
+        action="append",
+        type=int,
+        default=[],
+        metavar="VECTOR_ID",
+        help="with --like: but less like this one",
+    )
+    scope.add_argument("--sample", type=int, metavar="N", help="N lines at random of the k nearest")
+    scope.add_argument("--seed", type=int, default=0, help="of --sample")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument(
+        "--context",
+        default="s",
+        metavar="L:R",
+        help="tokens to the left and right, such as 5:10, or s: the sentence",
+    )
+    shown.add_argument(
+        "--sort",
+        default="score",
+        metavar="KEY",
+        help="score, document, or 1L to 3L, 1R to 3R: by the words left or right of the node",
+    )
+    shown.add_argument("--no-senses", action="store_true", help="do not tell senses apart")
+    output = shown.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print the hits as JSON")
+    output.add_argument("--csv", action="store_true", help="print the hits as CSV")
+    where = parser.add_argument_group("where things are")
+    where.add_argument("--model", metavar="PATH", help="where the corpus's model is, if it moved")
+    where.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    where.add_argument(
+        "--cache-dir", metavar="DIR", help="for files of a remote corpus's index, kept there"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Search and print."""
+    from pipelines.corpus import Corpus
+    from pipelines.errors import UsageError
+    from pipelines.index_options import SearchOptions, parse_context, parse_filters
+    from pipelines.search import Searcher
+
+    if (args.query is None) == (not args.like):
+        raise UsageError("give either a query or --like VECTOR_ID")
+    if args.unlike and not args.like:
+        raise UsageError("--unlike needs --like beside it")
+    left, right = parse_context(args.context)
+    options = SearchOptions(
+        k=args.k,
+        any_word=args.any_word,
+        fold_case=args.fold_case,
+        inflections=args.inflections,
+        filters=parse_filters(args.filter),
+        min_score=args.min_score,
+        sense=args.sense,
+        senses=not args.no_senses,
+        left=left,
+        right=right,
+        sort=args.sort,
+        sample=args.sample,
+        seed=args.seed,
+    )
+    searcher = Searcher(
+        Corpus.open(args.corpus), model=args.model, device=args.device, cache_dir=args.cache_dir
+    )
+    if args.like:
+        hits = searcher.like(args.like, options, unlike=args.unlike)
+    else:
+        hits = searcher.search(args.query, options)
+    if args.json:
+        print(json.dumps(to_json(hits), ensure_ascii=False, indent=1))
+    elif args.csv:
+        write_csv(hits, sys.stdout)
+    else:
+        print_hits(hits)
+    return 0
+
+
+def to_json(hits: Any) -> dict[str, Any]:
+    """Return what --json prints."""
+    return {
+        "query": hits.query,
+        "word": hits.word,
+        "forms": hits.forms,
+        "compared": hits.compared,
+        "hits": [hit.to_json() for hit in hits],
+        "senses": None if hits.senses is None else hits.senses.to_json()["senses"],
+        "notes": hits.notes,
+    }
+
+
+def write_csv(hits: Any, file: TextIO) -> None:
+    """Write a row a hit, with a head; metadata as JSON. Notes go to standard error."""
+    columns = ["score", "vector_id", "doc_id", "sentence_index", "token_index", "left", "node"]
+    columns += ["right", "sense", "metadata"]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for hit in hits:
+        fields = {**hit.to_json(), "metadata": json.dumps(dict(hit.metadata), ensure_ascii=False)}
+        writer.writerow(["" if fields[name] is None else fields[name] for name in columns])
+    _print_notes(hits)
+
+
+def print_hits(hits: Any) -> None:
+    """Print concordance lines, and below them the word's senses."""
+    from pipelines.kwic import Style, format_lines, format_sentences
+
+    colour = sys.stdout.isatty()
+    columns = shutil.get_terminal_size((120, 24)).columns
+    style = Style(columns=max(columns, 60), colour=colour)
+    by_word = any(hit.token_index is not None for hit in hits)
+    for line in format_lines(hits, style) if by_word else format_sentences(hits, style):
+        print(line)
+    for line in fold(hits, style):
+        print(line)
+    _print_notes(hits)
+
+
+def fold(hits: Any, style: Any) -> list[str]:
+    """Say below the lines what they were chosen from: forms, senses, counts."""
+    lines: list[str] = []
+    if hits.word is None or not hits:
+        return lines
+    forms = ", ".join(f"{form} {count}" for form, count in list(hits.forms.items())[:6])
+    lines.append(f"-- {len(hits)} of {hits.compared} compared" + (f" ({forms})" if forms else ""))
+    senses = () if hits.senses is None else hits.senses.senses
+    if len(senses) < 2:
+        return lines
+    for sense in senses:
+        shown = sum(hit.sense == sense.number for hit in hits)
+        label = ", ".join(sense.labels[:FOLD_LABELS]) or "no typical words"
+        text = f"   [{sense.number}] {sense.size} occurrences ({sense.share:.0%}): {label}"
+        lines.append(style.sense(text, sense.number) + (f"  <- {shown} above" if shown else ""))
+    return lines
+
+
+def _print_notes(hits: Any) -> None:
+    for note in hits.notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -1,0 +1,67 @@
+"""sensegrep senses: the induced senses of a word, with what is typical of each."""
+
+import argparse
+import json
+import shutil
+import sys
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sensegrep senses`."""
+    parser.add_argument("word", help="a word of the corpus, without brackets")
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
+    parser.add_argument("--fold-case", action="store_true", help="take Bank and BANK for bank too")
+    parser.add_argument(
+        "--inflections", action="store_true", help="take banks and banking for bank too"
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw a map of the occurrences, coloured by sense: FILE.png, or FILE.html to hover",
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="for files of a remote corpus's index")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Induce the senses and print them."""
+    from pipelines.corpus import Corpus
+    from pipelines.sense_lines import describe_senses
+
+    described = describe_senses(
+        Corpus.open(args.corpus),
+        args.word,
+        fold_case=args.fold_case,
+        inflections=args.inflections,
+        cache_dir=args.cache_dir,
+    )
+    if args.plot is not None:
+        from pipelines.sense_map import draw_map
+
+        draw_map(described, args.plot)
+    if args.json:
+        print(json.dumps(described.to_json(), ensure_ascii=False, indent=1))
+    else:
+        print_senses(described)
+    return 0
+
+
+def print_senses(described: Any) -> None:
+    """Print each sense with its size, label words and prototype lines."""
+    from pipelines.kwic import Style, format_lines
+
+    style = Style(
+        columns=max(shutil.get_terminal_size((120, 24)).columns, 60), colour=sys.stdout.isatty()
+    )
+    found = described.senses
+    forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
+    count = len(found.senses)
+    print(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms})")
+    for sense in found.senses:
+        quality = f", quality {sense.quality:.2f}" if count > 1 else ""
+        head = f"[{sense.number}] {sense.size} occurrences ({sense.share:.0%}{quality})"
+        label = ", ".join(sense.labels) or "no typical words"
+        print(style.sense(f"{head}: {label}", sense.number))
+        for line in format_lines(described.lines[sense.number], style):
+            print("  " + line)
