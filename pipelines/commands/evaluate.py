@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="bundled name, directory, archive or word2vec file; several are put side by side",
+        help="bundled name, directory, archive or word2vec file; NAME=MODEL shows it as NAME; "
+        "several are put side by side",
     )
     parser.add_argument(
         "--data", required=True, type=Path, metavar="DIR", help="folder that holds the sets"
@@ -91,10 +92,11 @@ def execute(args: argparse.Namespace) -> int:
     sets = _read_sets(args)
     if args.plot is not None and PLOTTED_SET not in [each.name for each in sets]:
         raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
-    encoders = _load_models(args)
+    models = _labels(args.models)
+    encoders = _load_models(args, [path for _, path in models])
     reports = [
         _evaluate(label, path, encoder, sets, options)
-        for (label, path), encoder in zip(_labels(args.models), encoders, strict=True)
+        for (label, path), encoder in zip(models, encoders, strict=True)
     ]
     if args.sample is not None:
         print(_sample_note(args) + "\n")
@@ -155,13 +157,13 @@ def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
     return sets
 
 
-def _load_models(args: argparse.Namespace) -> "list[Encoder]":
+def _load_models(args: argparse.Namespace, models: Sequence[str]) -> "list[Encoder]":
     from elmo_infer import load
     from elmo_infer.static import is_static_model, load_static
     from pipelines.evaluation_vectors import views_of
 
     encoders: list[Any] = []
-    for model in args.models:
+    for model in models:
         _say(f"loading {model}")
         if is_static_model(model):
             encoders.append(load_static(model, lowercase_fallback=args.lowercase_fallback))
@@ -228,12 +230,21 @@ class _Progress:
 
 
 def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
-    """(short name, path) of each model; whole paths where short names would be the same."""
-    short = [Path(model).name or model for model in models]
-    return [
-        (name if short.count(name) == 1 else model, model)
-        for name, model in zip(short, models, strict=True)
-    ]
+    """(name to show, path) of each model; whole paths where short names would be the same.
+
+    Raises:
+      UsageError: if two models are given the same name.
+    """
+    named = []
+    for model in models:
+        name, equals, path = model.partition("=")
+        given = equals and name and path and "/" not in name and not Path(model).exists()
+        named.append((name, path) if given else (Path(model).name or model, model))
+    short = [name for name, _ in named]
+    labels = [(name if short.count(name) == 1 else path, path) for name, path in named]
+    if len({label for label, _ in labels}) < len(labels):
+        raise UsageError(f"a model is given twice: {', '.join(models)}; name each with NAME=MODEL")
+    return labels
 
 
 def _sample_note(args: argparse.Namespace) -> str:

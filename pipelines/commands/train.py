@@ -13,6 +13,7 @@ from pipelines.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.epoch_progress import EpochProgress
     from elmo_infer.training.pretrain import PretrainOptions, Progress
     from elmo_infer.training.token_store import TokenStore
 
@@ -253,14 +254,15 @@ def _train_static(args: argparse.Namespace, out: Path) -> int:
 
         model = out / "model"
         train_nnlm(store, model, dim=args.dim, epochs=args.epochs,
-                   min_count=args.min_count, seed=args.seed)  # fmt: skip
+                   min_count=args.min_count, seed=args.seed,
+                   progress=_print_epoch)  # fmt: skip
     else:
         from elmo_infer.training.word2vec import train_word2vec
 
         model = out / "vectors.bin"
         train_word2vec(store, model, architecture=args.kind, dim=args.dim,
                        epochs=args.epochs, min_count=args.min_count,
-                       seed=args.seed)  # fmt: skip
+                       seed=args.seed, progress=_print_epoch)  # fmt: skip
     print(f"trained on {len(store.tokens):,} tokens; the model is {model}")
     print(f"next: sensegrep evaluate {model} --data DIR")
     return 0
@@ -286,6 +288,17 @@ def _print_progress(progress: "Progress") -> None:
         forward, backward = progress.valid_perplexity
         _say(f"checkpoint; validation perplexity {forward:.1f} forward, {backward:.1f} backward",
              keep=True)  # fmt: skip
+
+
+def _print_epoch(progress: "EpochProgress") -> None:
+    left = int((progress.total_tokens - progress.tokens) / max(progress.tokens_per_second, 1e-9))
+    line = (
+        f"epoch {progress.epoch} of {progress.epochs}  {progress.tokens:,} tokens  "
+        f"{progress.tokens_per_second:,.0f} tokens/s"
+    )
+    if progress.loss is not None:
+        line += f"  loss {progress.loss:.3f}"
+    _say(line + f"  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
 
 
 def _say(line: str, keep: bool = False) -> None:

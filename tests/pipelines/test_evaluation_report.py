@@ -248,6 +248,19 @@ def test_layer_weights_must_fit_the_model(data, tiny_elmo_dir, capsys):
     assert "--layer-weights: 2 layer weights for" in capsys.readouterr().err
 
 
+def test_models_may_be_named(data, vectors, capsys):
+    arguments = ["--data", str(data), "--sets", "stsb"]
+    assert main(["evaluate", f"first={vectors}", f"second={vectors}", *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "\nfirst   layer 0" in shown
+    assert "\nsecond  layer 0" in shown
+
+
+def test_a_model_given_twice_is_refused(data, vectors, capsys):
+    assert main(["evaluate", vectors, vectors, "--data", str(data)]) == 2
+    assert "name each with NAME=MODEL" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_told(data, capsys):
     assert main(["evaluate", "no/such/model", "--data", str(data)]) == 1
     assert "no/such/model" in capsys.readouterr().err
