@@ -73,6 +73,11 @@ class Packing:
         object.__setattr__(self, "forward", firsts[sentence] + step)
         object.__setattr__(self, "backward", (firsts + lengths - 1)[sentence] - step)
 
+    @property
+    def ends(self) -> Indices:
+        """[B] the slot of each sentence's last step."""
+        return self.starts[self.lengths - 1] + np.arange(len(self.lengths))
+
     def slots(self) -> tuple[Indices, Indices]:
         """Return the forward and the backward slot of every token, sentence by sentence."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)

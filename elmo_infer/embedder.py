@@ -1,8 +1,10 @@
 """Elmo: tokens in, arrays out. Plans batches, runs the biLM, mixes and pools; keeps no state."""
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,9 @@ from elmo_infer.word_cache import WordCache
 
 Sentences = Sequence[Sequence[str]]
 Floats = npt.NDArray[np.float32]
+Finished = TypeVar("Finished")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,12 +169,11 @@ class Elmo:
             np.zeros((self.n_layers, 0, self.dim), dtype=self._result_dtype)
         ] * len(sentences)
         with self._lock, torch.inference_mode():
-            for computed in self._run(sentences, self.n_layers):
-                everything = computed.layers().cpu().numpy().astype(self._result_dtype, copy=False)
-                ends = np.cumsum(computed.lengths)
-                starts = ends - computed.lengths
-                for index, start, end in zip(computed.batch, starts, ends, strict=True):
-                    results[index] = everything[:, start:end].copy()
+            for batch, (layers, lengths) in self._run(sentences, self.n_layers, _all_layers):
+                array = layers.cpu().numpy().astype(self._result_dtype, copy=False)
+                ends = np.cumsum(lengths)
+                for index, start, end in zip(batch, ends - lengths, ends, strict=True):
+                    results[index] = array[:, start:end].copy()
         return results
 
     def embed(
@@ -207,12 +211,15 @@ class Elmo:
             sentence_vectors=np.zeros((len(sentences), self.dim), dtype=np.float32),
             attention=np.empty(int(offsets[-1]), dtype=np.float32),
         )
+
+        def finish(computed: _Computed) -> tuple[Tensor, Tensor, Tensor]:
+            vectors = computed.mixed(coefficients)
+            chosen = None if focus is None else [focus[index] for index in computed.batch]
+            return (vectors, *self._pool(vectors, computed.lengths, pooling, chosen))
+
         with self._lock, torch.inference_mode():
-            for computed in self._run(sentences, n_layers):
-                vectors = computed.mixed(coefficients)
-                chosen = None if focus is None else [focus[index] for index in computed.batch]
-                pooled, attention = self._pool(vectors, computed.lengths, pooling, chosen)
-                _scatter(result, computed.batch, vectors, pooled, attention)
+            for batch, tensors in self._run(sentences, n_layers, finish):
+                _scatter(result, batch, *(tensor.cpu().numpy() for tensor in tensors))
         return result
 
     @property
@@ -228,36 +235,80 @@ class Elmo:
         batches = [filled[batch] for batch in plan_batches(lengths[filled], budget)]
         return [batches[first : first + at_once] for first in range(0, len(batches), at_once)]
 
-    def _run(self, sentences: Sentences, n_layers: int) -> Iterator[_Computed]:
-        """Compute all sentences from the initial state, batch by batch."""
-        for group in self._plan(sentences):
-            type_of: dict[str, int] = {}
-            ids = [self._type_ids(sentences, batch, type_of) for batch in group]
-            packings = [
-                Packing(np.array([len(sentences[index]) for index in batch])) for batch in group
-            ]
-            vectors = self._cache.vectors(list(type_of))
-            tasks = [
-                task
-                for type_ids, packing in zip(ids, packings, strict=True)
-                for task in self.bilm.directions(
-                    vectors, type_ids, packing, self._start(len(packing.lengths)), n_layers
+    def _run(
+        self, sentences: Sentences, n_layers: int, finish: Callable[[_Computed], Finished]
+    ) -> Iterator[tuple[Indices, Finished]]:
+        """Compute all sentences, group of batches by group, and finish each batch on the device.
+
+        A group that the device's memory cannot hold is halved until it fits.
+
+        Raises:
+          RuntimeError: if a sentence does not fit alone; names it.
+        """
+        waiting = self._plan(sentences)[::-1]
+        while waiting:
+            group = waiting.pop()
+            try:
+                finished = [
+                    (computed.batch, finish(computed))
+                    for computed in self._compute(sentences, group, n_layers)
+                ]
+            except torch.OutOfMemoryError as error:
+                together = np.concatenate(group)
+                if len(together) == 1:
+                    raise RuntimeError(self._too_long(sentences, int(together[0]))) from error
+                logger.warning(
+                    "out of memory on %s with %d sentences; trying half of them at once",
+                    self.device,
+                    len(together),
                 )
-            ]
-            runs = [outputs for outputs, _, _ in self.bilm.workers.run(tasks)]
-            for batch, packing, forward, backward in zip(
-                group, packings, runs[::2], runs[1::2], strict=True
-            ):
-                slots = packing.slots()
-                yield _Computed(
+                waiting += [[half] for half in np.array_split(together, 2)[::-1]]
+                torch.cuda.empty_cache()  # does nothing where CUDA was never used
+                continue
+            yield from finished
+
+    def _too_long(self, sentences: Sentences, index: int) -> str:
+        sentence = sentences[index]
+        return (
+            f"sentence {index} does not fit into the memory of {self.device}: it has "
+            f"{len(sentence)} tokens and begins {' '.join(sentence[:5])!r}; split it, or load "
+            "the model with device='cpu'"
+        )
+
+    def _compute(
+        self, sentences: Sentences, group: list[Indices], n_layers: int
+    ) -> list[_Computed]:
+        """Compute the batches of a group side by side."""
+        type_of: dict[str, int] = {}
+        ids = [self._type_ids(sentences, batch, type_of) for batch in group]
+        packings = [
+            Packing(np.array([len(sentences[index]) for index in batch], dtype=np.int64))
+            for batch in group
+        ]
+        vectors = self._cache.vectors(list(type_of))
+        tasks = [
+            task
+            for type_ids, packing in zip(ids, packings, strict=True)
+            for task in self.bilm.tasks(
+                vectors, type_ids, packing, self._start(len(packing.lengths)), n_layers
+            )
+        ]
+        runs = [run for result in self.bilm.workers.run(tasks) for run in result]
+        indices = self.bilm.placement.indices
+        computed = []
+        for batch, packing, forward, backward in zip(
+            group, packings, runs[::2], runs[1::2], strict=True
+        ):
+            forward_slots, backward_slots = packing.slots()
+            computed.append(
+                _Computed(
                     batch=batch,
                     lengths=packing.lengths,
-                    directions=(forward, backward),
-                    slots=(
-                        self.bilm.placement.indices(slots[0]),
-                        self.bilm.placement.indices(slots[1]),
-                    ),
+                    directions=(forward.layers, backward.layers),
+                    slots=(indices(forward_slots), indices(backward_slots)),
                 )
+            )
+        return computed
 
     def _type_ids(self, sentences: Sentences, batch: Indices, type_of: dict[str, int]) -> Indices:
         """Number the tokens of a batch; new types are entered in `type_of`."""
@@ -285,38 +336,40 @@ class Elmo:
         pooling: str,
         focus: Sequence[int | None] | None,
     ) -> tuple[Tensor, Tensor]:
-        sizes = torch.from_numpy(lengths).to(self.device)
         if pooling == "mean":
-            return mean_pool(vectors, sizes)
+            return mean_pool(vectors, lengths)
         if pooling == "max":
-            return max_pool(vectors, sizes)
+            return max_pool(vectors, lengths)
         if focus is None or all(index is None for index in focus):
-            return attention_pool(vectors, sizes, self._query)
-        queries = mean_pool(vectors, sizes)[0] if self._query is None else self._query
+            return attention_pool(vectors, lengths, self._query)
+        queries = mean_pool(vectors, lengths)[0] if self._query is None else self._query
         queries = queries.expand(len(lengths), -1).clone()
         starts = np.cumsum(lengths) - lengths
         chosen = [row for row, index in enumerate(focus) if index is not None]
-        tokens = [starts[row] + focus[row] for row in chosen]
+        tokens = [int(starts[row]) + int(focus[row] or 0) for row in chosen]
         queries[chosen] = vectors[tokens].to(queries.dtype)
-        return attention_pool(vectors, sizes, queries)
+        return attention_pool(vectors, lengths, queries)
+
+
+def _all_layers(computed: _Computed) -> tuple[Tensor, Indices]:
+    return computed.layers(), computed.lengths
 
 
 def _scatter(
     result: EmbedResult,
-    batch: npt.NDArray[np.int64],
-    vectors: Tensor,
-    pooled: Tensor,
-    attention: Tensor,
+    batch: Indices,
+    token_vectors: npt.NDArray[np.floating],
+    pooled: npt.NDArray[np.floating],
+    attention: npt.NDArray[np.floating],
 ) -> None:
-    """Copy one batch's tensors to the places of its sentences."""
-    result.sentence_vectors[batch] = pooled.cpu().numpy()
-    token_vectors, weights = vectors.cpu().numpy(), attention.cpu().numpy()
+    """Copy one batch's arrays to the places of its sentences."""
+    result.sentence_vectors[batch] = pooled
     first = 0
     for index in batch:
         begin, end = result.offsets[index], result.offsets[index + 1]
         last = first + int(end - begin)
         result.token_vectors[begin:end] = token_vectors[first:last]
-        result.attention[begin:end] = weights[first:last]
+        result.attention[begin:end] = attention[first:last]
         first = last
 
 

@@ -2,7 +2,8 @@
 
 CharacterEncoder   spelled word types -> context-free vectors            [N, P]
 ProjectedLstm      one layer, one direction, over packed slots           [slots, P]
-BiLm               the two stacks; takes and returns their state
+Stack              one direction's layers
+BiLm               both stacks; takes and returns their state
 
 Axes: N word types, P width of one direction, B sentences, L layers. Slots are those of
 elmo_infer.batching.Packing: no padding anywhere.
@@ -11,6 +12,7 @@ elmo_infer.batching.Packing: no padding anywhere.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -183,6 +185,20 @@ class LstmState:
     c: Tensor
 
 
+@dataclass(frozen=True)
+class DirectionRun:
+    """What one direction leaves behind.
+
+    Attributes:
+      layers: per layer [slots, P], the context-free one first.
+      h, c: the state after each sentence's last token, [n_lstm_layers, B, width].
+    """
+
+    layers: list[Tensor]
+    h: Tensor
+    c: Tensor
+
+
 class ProjectedLstm:
     """One LSTM layer of one direction, with cell clip, projection and projection clip.
 
@@ -256,20 +272,91 @@ class ProjectedLstm:
         exposed.sub_(0.5).mul_(o)
 
 
-class BiLm:
-    """The forward and the backward stack; a layer reads its own direction's layer below."""
+class Stack:
+    """The layers of one direction; each reads the one below, never the other direction."""
 
     def __init__(
-        self, config: BiLmConfig, weights: BiLmWeights, speller: Speller, placement: Placement
+        self,
+        config: BiLmConfig,
+        layers: Sequence[LstmWeights],
+        placement: Placement,
+        direction: int,
+    ) -> None:
+        self.config = config
+        self.placement = placement
+        self.direction = direction
+        self.layers = [ProjectedLstm(config, layer, placement) for layer in layers]
+
+    def run(
+        self,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> list[DirectionRun]:
+        """Read packed sentences; arguments as those of BiLm.forward. Returns one run."""
+        order = packing.backward if self.direction else packing.forward
+        inputs = type_vectors[self.placement.indices(type_ids[order])]
+        slots, width = inputs.shape
+        ends = self.placement.indices(packing.ends)
+        h, c = state.h[:, self.direction].clone(), state.c[:, self.direction].clone()
+        outputs = [inputs]
+        for layer, lstm in enumerate(self.layers[: n_layers - 1]):
+            both = inputs.new_zeros((slots + padded_rows(len(ends)), 2 * width))
+            both[:slots, :width] = inputs
+            both[: len(ends), width:] = h[layer]
+            hidden = torch.empty_like(inputs)
+            lstm.run(both, packing, c[layer], hidden)
+            h[layer] = hidden[ends]
+            if layer > 0 and self.config.use_skip_connections:
+                hidden.add_(inputs)
+            inputs = hidden
+            outputs.append(hidden)
+        return [DirectionRun(outputs, h, c)]
+
+
+class StackLike(Protocol):
+    """One direction, or both side by side."""
+
+    def run(
+        self,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> list[DirectionRun]:
+        """Read packed sentences."""
+        ...
+
+
+class BiLm:
+    """The forward and the backward stack over the character encoder.
+
+    Args:
+      stacks: what reads the sentences, forward first; made from `weights` if not given.
+    """
+
+    def __init__(
+        self,
+        config: BiLmConfig,
+        weights: BiLmWeights,
+        speller: Speller,
+        placement: Placement,
+        stacks: Sequence[StackLike] | None = None,
     ) -> None:
         self.config = config
         self.speller = speller
         self.placement = placement
         self.workers = Workers()
         self.encoder = CharacterEncoder(config, weights, placement)
-        self.stacks = [
-            [ProjectedLstm(config, layer, placement) for layer in stack] for stack in weights.lstm
-        ]
+        if stacks is None:
+            stacks = [
+                Stack(config, layers, placement, direction)
+                for direction, layers in enumerate(weights.lstm)
+            ]
+        self.stacks = stacks
 
     def zero_state(self, n_sentences: int) -> LstmState:
         """Return the state of zeros for B sentences."""
@@ -284,6 +371,20 @@ class BiLm:
         """Return the context-free vectors of word types, [N, P]."""
         return self.encoder.encode(self.speller.spell(types), self.speller.padding, self.workers)
 
+    def tasks(
+        self,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> list[Callable[[], list[DirectionRun]]]:
+        """Return `forward`'s work as independent tasks whose results, in order, are both runs."""
+        return [
+            partial(stack.run, type_vectors, type_ids, packing, state, n_layers)
+            for stack in self.stacks
+        ]
+
     def forward(
         self,
         type_vectors: Tensor,
@@ -296,7 +397,7 @@ class BiLm:
 
         Args:
           type_vectors: [N, P], one row per word type.
-          type_ids: [slots], the type of each token, sentence by sentence, marks included.
+          type_ids: [slots], the type of each token, sentence by sentence.
           packing: how these sentences lie in slots.
           state: what each stack starts from; left as it is.
           n_layers: how many layers to compute, the context-free one included.
@@ -305,66 +406,10 @@ class BiLm:
           Per layer the forward and the backward outputs, each [slots, P] in the slots of its own
           direction; and the state after the last token.
         """
-        runs = self.workers.run(self.directions(type_vectors, type_ids, packing, state, n_layers))
+        results = self.workers.run(self.tasks(type_vectors, type_ids, packing, state, n_layers))
+        forward, backward = (run for result in results for run in result)
         after = LstmState(
-            h=torch.stack([h for _, h, _ in runs], dim=1),
-            c=torch.stack([c for _, _, c in runs], dim=1),
+            h=torch.stack([forward.h, backward.h], dim=1),
+            c=torch.stack([forward.c, backward.c], dim=1),
         )
-        return list(zip(*(outputs for outputs, _, _ in runs), strict=True)), after
-
-    def directions(
-        self,
-        type_vectors: Tensor,
-        type_ids: Indices,
-        packing: Packing,
-        state: LstmState,
-        n_layers: int,
-    ) -> list[Callable[[], tuple[list[Tensor], Tensor, Tensor]]]:
-        """Return `forward`'s work as two independent tasks, one per direction.
-
-        Each returns its outputs per layer, [slots, P], and its h and c after the last token,
-        [n_lstm_layers, B, width].
-        """
-        return [
-            partial(
-                self._read,
-                direction,
-                type_vectors,
-                type_ids[order],
-                packing,
-                LstmState(h=state.h[:, direction], c=state.c[:, direction]),
-                n_layers,
-            )
-            for direction, order in enumerate((packing.forward, packing.backward))
-        ]
-
-    def _read(
-        self,
-        direction: int,
-        type_vectors: Tensor,
-        type_ids: Indices,
-        packing: Packing,
-        state: LstmState,
-        n_layers: int,
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Run one direction's stack on the tokens of its slots, given by their types [slots]."""
-        inputs = type_vectors[self.placement.indices(type_ids)]
-        slots, width = inputs.shape
-        ends = self.placement.indices(
-            packing.starts[packing.lengths - 1] + np.arange(len(packing.lengths))
-        )
-        c, h = state.c.clone(), state.h.clone()
-        outputs = [inputs]
-        stack = self.stacks[direction][: n_layers - 1]
-        for layer, lstm in enumerate(stack):
-            both = inputs.new_zeros((slots + padded_rows(len(ends)), 2 * width))
-            both[:slots, :width] = inputs
-            both[: len(ends), width:] = h[layer]
-            hidden = torch.empty_like(inputs)
-            lstm.run(both, packing, c[layer], hidden)
-            h[layer] = hidden[ends]
-            if layer > 0 and self.config.use_skip_connections:
-                hidden.add_(inputs)
-            inputs = hidden
-            outputs.append(hidden)
-        return outputs, h, c
+        return list(zip(forward.layers, backward.layers, strict=True)), after

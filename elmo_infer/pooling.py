@@ -2,12 +2,17 @@
 
 Sentences lie one after the other in [n, D], with B lengths; there is no padding to mask. A
 sentence without tokens gets the zero vector. Sums and softmax are taken in float32 at least.
+
+Lengths are NumPy, on the host, so that nothing here waits for a device.
 """
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from elmo_infer.batching import Indices
 
 
 def mix_layers(layers: list[Tensor], coefficients: tuple[float, ...]) -> Tensor:
@@ -22,44 +27,48 @@ def mix_layers(layers: list[Tensor], coefficients: tuple[float, ...]) -> Tensor:
     return mixed
 
 
-def mean_pool(token_vectors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def mean_pool(token_vectors: Tensor, lengths: Indices) -> tuple[Tensor, Tensor]:
     """Pool by the plain mean: every token of a sentence of T tokens has the weight 1 / T.
 
     Args:
       token_vectors: [n, D].
-      lengths: [B] int64, tokens of each sentence; they sum to n.
+      lengths: [B], tokens of each sentence; they sum to n.
 
     Returns:
       Sentence vectors [B, D] and the tokens' weights [n].
+
+    Raises:
+      ValueError: if the shapes do not agree.
     """
-    _check(token_vectors, lengths)
-    share = 1.0 / lengths.clamp(min=1).to(_accumulator(token_vectors))
-    attention = share.repeat_interleave(lengths)
-    return _segment_sum(token_vectors, attention, lengths), attention
+    sentences = _Sentences(token_vectors, lengths)
+    values = token_vectors.to(_accumulator(token_vectors))
+    shares = np.repeat(1.0 / np.maximum(lengths, 1), lengths)
+    attention = torch.from_numpy(shares).to(values)
+    return sentences.reduce(values * attention[:, None], "sum", 0.0), attention
 
 
-def max_pool(token_vectors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def max_pool(token_vectors: Tensor, lengths: Indices) -> tuple[Tensor, Tensor]:
     """Pool by the maximum of each dimension.
+
+    Args, Raises: as for mean_pool.
 
     Returns:
       Sentence vectors [B, D], and for each token the share of dimensions it wins, [n]; of equal
       tokens the first wins.
     """
-    _check(token_vectors, lengths)
+    sentences = _Sentences(token_vectors, lengths)
     values = token_vectors.to(_accumulator(token_vectors))
-    peaks = torch.segment_reduce(values, "max", lengths=lengths, axis=0, initial=-math.inf)
-    peaks = torch.where(lengths[:, None] > 0, peaks, 0.0)
-    of_token = torch.repeat_interleave(lengths)
+    peaks = sentences.reduce(values, "max", -math.inf)
     # A token's position counted down from n: of those that reach the peak the first is largest.
     countdown = torch.arange(len(values), 0, -1, dtype=torch.float64, device=values.device)
-    reached = torch.where(values == peaks[of_token], countdown[:, None], 0.0)  # [n, D]
-    winners = torch.segment_reduce(reached, "max", lengths=lengths, axis=0, initial=0)
-    wins = (reached == winners[of_token]) & (reached > 0)
-    return peaks, wins.to(values.dtype).mean(dim=1)
+    reached = torch.where(values == peaks[sentences.of_token], countdown[:, None], 0.0)  # [n, D]
+    winners = sentences.reduce(reached, "max", 0.0)
+    wins = reached == torch.where(winners > 0, winners, -1.0)[sentences.of_token]
+    return torch.where(peaks > -math.inf, peaks, 0.0), wins.to(values.dtype).mean(dim=1)
 
 
 def attention_pool(
-    token_vectors: Tensor, lengths: Tensor, queries: Tensor | None
+    token_vectors: Tensor, lengths: Indices, queries: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Pool by scaled dot-product attention (Vaswani et al. 2017, equation 1).
 
@@ -68,7 +77,7 @@ def attention_pool(
 
     Args:
       token_vectors: [n, D].
-      lengths: [B] int64, tokens of each sentence; they sum to n.
+      lengths: [B], tokens of each sentence; they sum to n.
       queries: [D] for all sentences, [B, D] one for each, or None: a sentence's mean token vector.
 
     Returns:
@@ -77,7 +86,7 @@ def attention_pool(
     Raises:
       ValueError: if the shapes do not agree.
     """
-    _check(token_vectors, lengths)
+    sentences = _Sentences(token_vectors, lengths)
     values = token_vectors.to(_accumulator(token_vectors))
     if queries is None:
         queries = mean_pool(values, lengths)[0]
@@ -86,30 +95,39 @@ def attention_pool(
             f"queries have shape {tuple(queries.shape)}; expected ({values.shape[1]},) or "
             f"({len(lengths)}, {values.shape[1]}), as the token vectors and lengths have it"
         )
-    of_token = torch.repeat_interleave(lengths)
     queries = queries.to(values.dtype)
+    of_token = sentences.of_token
     scores = values @ queries if queries.dim() == 1 else (values * queries[of_token]).sum(dim=1)
     scores = scores / math.sqrt(values.shape[1])
-    peaks = torch.segment_reduce(scores, "max", lengths=lengths, initial=-math.inf)
+    peaks = sentences.reduce(scores, "max", -math.inf)
     exponentials = (scores - peaks[of_token]).exp()
-    totals = torch.segment_reduce(exponentials, "sum", lengths=lengths, initial=0)
-    attention = exponentials / totals[of_token]
-    return _segment_sum(values, attention, lengths), attention
+    attention = exponentials / sentences.reduce(exponentials, "sum", 0.0)[of_token]
+    return sentences.reduce(values * attention[:, None], "sum", 0.0), attention
 
 
-def _segment_sum(token_vectors: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
-    """Return each sentence's weighted sum of its tokens, [B, D]."""
-    weighted = token_vectors * weights[:, None]
-    return torch.segment_reduce(weighted, "sum", lengths=lengths, axis=0, initial=0)
+class _Sentences:
+    """Which token belongs to which sentence."""
+
+    def __init__(self, token_vectors: Tensor, lengths: Indices) -> None:
+        total = int(lengths.sum())
+        if token_vectors.dim() != 2 or lengths.ndim != 1 or total != len(token_vectors):
+            raise ValueError(
+                f"token_vectors have shape {tuple(token_vectors.shape)} and lengths sum to "
+                f"{total}; expected [n, D] and lengths that sum to n"
+            )
+        device = token_vectors.device
+        self.lengths = torch.from_numpy(lengths).to(device)
+        self.of_token = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
+
+    def reduce(self, values: Tensor, how: str, empty: float) -> Tensor:
+        """Reduce each sentence's rows to one: [n, ...] -> [B, ...]; `empty` where there are none.
+
+        The check that segment_reduce would make, and wait for, was made above.
+        """
+        return torch.segment_reduce(
+            values, how, lengths=self.lengths, axis=0, initial=empty, unsafe=True
+        )
 
 
 def _accumulator(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
-
-
-def _check(token_vectors: Tensor, lengths: Tensor) -> None:
-    if token_vectors.dim() != 2 or lengths.dim() != 1 or int(lengths.sum()) != len(token_vectors):
-        raise ValueError(
-            f"token_vectors have shape {tuple(token_vectors.shape)} and lengths sum to "
-            f"{int(lengths.sum())}; expected [n, D] and lengths that sum to n"
-        )
