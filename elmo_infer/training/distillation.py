@@ -12,6 +12,7 @@ Three terms, all on the sentences of the batch at hand:
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,7 +21,7 @@ from elmo_infer.training.network import Batch
 from elmo_infer.training.teacher import Teacher, states_in_parallel
 from elmo_infer.training.token_store import TokenStore
 
-_PAIRED_WORDS = 1024
+_WORDS = 1024
 
 
 class Distillation:
@@ -60,7 +61,7 @@ class Distillation:
             value.requires_grad_()
 
     def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
-        """Return the loss; gradients of the own parameters are added to their .grad."""
+        """Return the loss, as a function of the layers and of the own parameters."""
         rows = max(2, round(len(batch.sentences) * self._share))
         rows = min(rows, len(batch.sentences))
         starts = self._store.sentences
@@ -72,26 +73,21 @@ class Distillation:
         dim = layers[0].shape[2]
         stack = [layer[1:-1, :rows].transpose(0, 1) for layer in layers]  # [rows, T, D]
         mix = torch.stack(stack).mean(0)
-        target = y_words.reshape(-1, y_words.shape[2])
+        # Evenly spaced words: no randomness, and all sentences are represented.
+        step = max(1, y_words.shape[0] * y_words.shape[1] // _WORDS)
+        target = y_words.reshape(-1, y_words.shape[2])[::step]
+        words = [layer.reshape(-1, dim)[::step] for layer in [*stack[1:], mix]]
         loss = torch.zeros(())
-        for index, states in enumerate([*stack[1:], mix], start=1):
-            guess = states.reshape(-1, dim) @ self.parameters[f"map_{index}"]
+        for index, states in enumerate(words, start=1):
+            guess = states @ self.parameters[f"map_{index}"]
             loss = loss + (1 - F.cosine_similarity(guess, target)).mean() / len(stack)
-        flat_ids = torch.tensor([int(token) for row in ids for token in row])
-        loss = loss + 4 * _relation_loss(mix.reshape(-1, dim), target, flat_ids)
+        loss = loss + 4 * _relation_loss(words[-1], target, np.concatenate(ids)[::step])
 
         pooled = attention_pool(mix, self.parameters["query"])
         guess = pooled @ self.parameters["map_sentence"]
         loss = loss + (1 - F.cosine_similarity(guess, y_sentences)).mean()
         cosines = F.normalize(pooled, dim=1) @ F.normalize(pooled, dim=1).t()
-        loss = loss + 4 * (cosines - y_sentences @ y_sentences.t()).square().mean()
-
-        own = list(self.parameters.values())
-        grads = torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True)
-        for value, grad in zip(own, grads, strict=True):
-            if grad is not None:
-                value.grad = grad if value.grad is None else value.grad + grad
-        return loss
+        return loss + 4 * (cosines - y_sentences @ y_sentences.t()).square().mean()
 
 
 def attention_pool(vectors: Tensor, query: Tensor) -> Tensor:
@@ -100,13 +96,11 @@ def attention_pool(vectors: Tensor, query: Tensor) -> Tensor:
     return (torch.softmax(scores, dim=1)[:, :, None] * vectors).sum(1)
 
 
-def _relation_loss(student: Tensor, teacher: Tensor, ids: Tensor) -> Tensor:
+def _relation_loss(student: Tensor, teacher: Tensor, ids: np.ndarray) -> Tensor:
     """Compare cosines of word pairs; student [n, D], teacher [n, D'], ids [n]."""
-    # Evenly spaced words: no randomness, and all sentences are represented.
-    step = max(1, len(ids) // _PAIRED_WORDS)
-    s, t = F.normalize(student[::step], dim=1), F.normalize(teacher[::step], dim=1)
+    s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
     difference = (s @ s.t() - t @ t.t()).square()
-    one = ids[::step]
+    one = torch.from_numpy(ids)
     same = (one[:, None] == one[None, :]).float()
     same.fill_diagonal_(0.0)
     return difference.mean() + (difference * same).sum() / same.sum().clamp_min(1.0)

@@ -203,7 +203,8 @@ class StepResult:
     table_gradient: Tensor
 
 
-# (batch, layers of both directions joined, each [T + 2, B, 2P]) -> scalar loss per batch
+# (batch, layers of both directions joined, each [T + 2, B, 2P]) -> scalar loss of the batch. What
+# it learns itself are leaves whose .grad its backward pass fills.
 Auxiliary = Callable[[Batch, list[Tensor]], Tensor]
 
 
@@ -371,10 +372,14 @@ class Network:
         layers = [torch.cat([tokens, tokens], dim=2)]
         layers += [torch.cat([f, b.flip(0)], dim=2) for f, b in zip(forward, backward, strict=True)]
         loss = auxiliary(batch, layers) * weight
-        grads = torch.autograd.grad(loss, [own, *forward, *backward])
-        n_layers = len(forward)
-        extra = [list(grads[1 : 1 + n_layers]), list(grads[1 + n_layers :])]
-        return float(loss.detach()), grads[0], extra
+        # One pass for the leaves here and for what the auxiliary loss learns itself.
+        loss.backward()
+        extra = [
+            [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+            for leaves in (forward, backward)
+        ]
+        token_grad = torch.zeros_like(own) if own.grad is None else own.grad
+        return float(loss.detach()), token_grad, extra
 
     def _token_layer_gradients(
         self,
