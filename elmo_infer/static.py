@@ -138,16 +138,16 @@ class StaticEncoder:
         focus: Sequence[int | None] | None,
         offsets: npt.NDArray[np.int64],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens, sizes = torch.from_numpy(vectors), torch.from_numpy(lengths)
+        tokens = torch.from_numpy(vectors)
         if pooling == "mean":
-            return mean_pool(tokens, sizes)
+            return mean_pool(tokens, lengths)
         if pooling == "max":
-            return max_pool(tokens, sizes)
-        queries = mean_pool(tokens, sizes)[0]
+            return max_pool(tokens, lengths)
+        queries = mean_pool(tokens, lengths)[0]
         for index, position in enumerate(focus or ()):
             if position is not None:
                 queries[index] = tokens[offsets[index] + position]
-        return attention_pool(tokens, sizes, queries)
+        return attention_pool(tokens, lengths, queries)
 
     def _digest(self) -> str:
         digest = hashlib.sha256()

@@ -146,14 +146,14 @@ def _pool(
 
     from elmo_infer.pooling import attention_pool, max_pool, mean_pool
 
-    values, sizes = torch.from_numpy(tokens), torch.from_numpy(lengths)
+    values = torch.from_numpy(tokens)
     if pooling == "attention":
         asked = None if query is None else torch.from_numpy(np.asarray(query, dtype=np.float32))
-        pooled, _ = attention_pool(values, sizes, asked)
+        pooled, _ = attention_pool(values, lengths, asked)
     elif pooling == "mean":
-        pooled, _ = mean_pool(values, sizes)
+        pooled, _ = mean_pool(values, lengths)
     elif pooling == "max":
-        pooled, _ = max_pool(values, sizes)
+        pooled, _ = max_pool(values, lengths)
     else:
         raise ValueError(f"unknown pooling {pooling!r}; expected attention, mean or max")
     return np.asarray(pooled.numpy(), dtype=np.float32)
