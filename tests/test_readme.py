@@ -43,7 +43,8 @@ def test_commands_of_the_readme_run(workplace: Path, capsys: pytest.CaptureFixtu
     assert (workplace / "my-corpus" / "snapshots").is_dir()
 
 
-def test_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workplace")
+def test_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "articles.jsonl", "--corpus", "my-corpus"]) == 0
     capsys.readouterr()
     (program,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -1,0 +1,104 @@
+"""`sensegrep train` from the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elmo_infer import load
+from pipelines.__main__ import main
+
+TEXT = "The cat sat on the mat. The dog ran up the hill.\nRain fell.\n\nA boat came by.\n"
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT * 30, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def train(text: Path, tmp_path: Path) -> Callable[..., int]:
+    def run(*options: str, out: str = "model", kind: str = "bilm") -> int:
+        return main(["train", kind, "--input", str(text), "--out", str(tmp_path / out), *options])
+
+    return run
+
+
+def test_trained_bilm_is_a_model_that_load_reads(
+    train: Callable[..., int], text: Path, tmp_path: Path
+) -> None:
+    assert train("--preset", "tiny", "--steps", "4", "--valid", str(text)) == 0
+    model = load(str(tmp_path / "model"), device="cpu")
+    assert model.layers([["The", "cat"]])[0].shape == (3, 2, 32)
+    made = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"options.json", "weights.hdf5", "MODEL_CARD.md", "curve.csv", "curve.png"} <= made
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "sensegrep train bilm --input" in card or "## Recipe" in card
+    assert "4 steps" in card
+
+
+def test_run_is_resumed_without_its_input(train: Callable[..., int], tmp_path: Path) -> None:
+    out = str(tmp_path / "model")
+    assert train("--preset", "tiny", "--steps", "2") == 0
+    again = ["train", "bilm", "--out", out, "--preset", "tiny", "--steps", "5", "--resume"]
+    assert main(again) == 0
+    assert "5 steps" in (tmp_path / "model" / "MODEL_CARD.md").read_text()
+
+
+def test_model_is_fine_tuned_on_other_text(train: Callable[..., int], tmp_path: Path) -> None:
+    assert train("--preset", "tiny", "--steps", "2") == 0
+    tuned = ("--from", str(tmp_path / "model"), "--steps", "1", "--learning-rate", "1e-9")
+    assert train(*tuned, out="tuned") == 0
+    before, after = (
+        load(str(tmp_path / name), device="cpu").layers([["The", "cat"]])[0]
+        for name in ("model", "tuned")
+    )
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_directory_of_another_run_is_refused(
+    train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--preset", "tiny", "--steps", "1") == 0
+    assert train("--preset", "tiny", "--steps", "1") == 1
+    assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--preset", "vast", "--steps", "1"), "unknown preset 'vast'"),
+        (("--preset", "tiny"), "exactly one of minutes, epochs and steps"),
+        (("--steps", "1", "--from", "nowhere"), "no options.json there"),
+        (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
+    ],
+)
+def test_bad_usage_exits_2_and_says_why(
+    train: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    assert train(*options) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_input_may_be_left_out_only_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "bilm", "--out", str(tmp_path / "out"), "--steps", "1"]) == 2
+    assert "--input names the training text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["cbow", "skip-gram"])
+def test_trained_word_vectors_are_read_back(
+    train: Callable[..., int], tmp_path: Path, kind: str
+) -> None:
+    assert train("--dim", "8", "--epochs", "1", "--min-count", "1", out=kind, kind=kind) == 0
+    model = load(str(tmp_path / kind / "vectors.bin"), device="cpu")
+    one, two = model.layers([["The", "cat", "sat"], ["A", "cat"]])
+    assert model.dim == 8
+    np.testing.assert_array_equal(one[:, 1], two[:, 1])  # static: no context changes it
