@@ -230,7 +230,7 @@ class Elmo:
         """Plan the sentences that have tokens: groups of batches that are computed side by side."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
         filled = np.flatnonzero(lengths)
-        at_once = max(1, self.bilm.workers.count // 2)  # each has two directions
+        at_once = self.bilm.batches_at_once
         budget = max(1, self.settings.max_tokens_per_batch // at_once)
         batches = [filled[batch] for batch in plan_batches(lengths[filled], budget)]
         return [batches[first : first + at_once] for first in range(0, len(batches), at_once)]
@@ -375,11 +375,20 @@ def _scatter(
 
 def check_sentences(sentences: Sentences) -> npt.NDArray[np.int64]:
     """Return the lengths [B] of sentences that are lists of strings, or say what is not one."""
+    if isinstance(sentences, str):
+        raise TypeError(
+            f"sentences is a string, {sentences[:40]!r}; expected a list of lists of tokens"
+        )
     for index, sentence in enumerate(sentences):
         if isinstance(sentence, str):
             raise TypeError(
                 f"sentence {index} is a string, {sentence[:40]!r}; expected a list of tokens. "
                 "Pass a list of sentences, each a list of strings"
+            )
+        if not isinstance(sentence, Sequence):
+            raise TypeError(
+                f"sentence {index} is {sentence!r} ({type(sentence).__name__}); expected a list "
+                "of tokens"
             )
         for position, token in enumerate(sentence):
             if not isinstance(token, str):

@@ -90,7 +90,12 @@ def load(
         return _load_static(files, device=device, dtype=dtype)
     config, tensors, speller, spelling = _READERS[files.kind](files)
     pooling = read_pooling(files, config)
-    bilm = BiLm(config, tensors, speller, placement)
+    stacks = None
+    if place.type == "cuda":
+        from elmo_infer.graphs import GraphedStacks  # of no use on a CPU
+
+        stacks = [GraphedStacks(config, tensors.lstm, placement)]
+    bilm = BiLm(config, tensors, speller, placement, stacks)
     state, described = start_state(bilm, initial_state)
     extra = {
         "spelling": spelling,
@@ -133,7 +138,7 @@ def _load_static(files: ModelFiles, *, device: str, dtype: str) -> Any:
 Loaded = tuple[BiLmConfig, BiLmWeights, Speller, Any]
 
 
-def _load_official(files: ModelFiles) -> Loaded:
+def load_official(files: ModelFiles) -> Loaded:
     options = read_json(files, files.options)
     config = BiLmConfig.from_options(options, files.label(files.options))
     with files.open_hdf5(files.weights) as file:
@@ -141,14 +146,14 @@ def _load_official(files: ModelFiles) -> Loaded:
     return config, tensors, ByteSpeller(config.max_characters), "utf-8 bytes"
 
 
-def _load_many_langs(files: ModelFiles) -> Loaded:
+def load_many_langs(files: ModelFiles) -> Loaded:
     model = read_many_langs(files)
     return model.config, model.weights, model.speller, model.spelling
 
 
 _READERS: dict[str, Callable[[ModelFiles], Loaded]] = {
-    "official": _load_official,
-    "many_langs": _load_many_langs,
+    "official": load_official,
+    "many_langs": load_many_langs,
 }
 
 

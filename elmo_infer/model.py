@@ -15,6 +15,7 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -212,9 +213,7 @@ class ProjectedLstm:
     """
 
     def __init__(self, config: BiLmConfig, weights: LstmWeights, placement: Placement) -> None:
-        cell = config.cell_dim
-        doubled = np.ones(4 * cell, dtype=np.float32)
-        doubled[2 * cell : 3 * cell] = 2.0
+        doubled = double_candidates(config)
         self.config = config
         self.gates = placement.linear(
             np.concatenate([weights.input, weights.recurrent]) * doubled, weights.bias * doubled
@@ -241,7 +240,7 @@ class ProjectedLstm:
         for step, n in enumerate(steps):
             slot, surplus = starts[step], padded_rows(n)
             gates = self.gates(inputs[slot : slot + surplus])
-            self._advance(gates[:n], c[:n], exposed[:n])
+            advance_cells(gates[:n], c[:n], exposed[:n], self.config.cell_clip)
             h = outputs[slot : slot + n]
             if self.projection is None:
                 torch.mul(exposed[:n], 2.0, out=h)
@@ -255,21 +254,30 @@ class ProjectedLstm:
                 inputs[slot + n : slot + n + following, width:] = h[:following]
         c.mul_(0.5)
 
-    def _advance(self, gates: Tensor, c: Tensor, exposed: Tensor) -> None:
-        """Advance n cells by one step.
 
-        Args:
-          gates: [n, 4 * cell_dim] z; overwritten.
-          c: [n, cell_dim] doubled cells; updated.
-          exposed: [n, cell_dim], gets half of sigmoid(o) * tanh(c).
-        """
-        i, f, g, o = gates.sigmoid_().chunk(4, dim=1)
-        # 2c' = f * 2c + 2 i (2g - 1)
-        c.mul_(f).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
-        if self.config.cell_clip is not None:
-            c.clamp_(-2.0 * self.config.cell_clip, 2.0 * self.config.cell_clip)
-        torch.sigmoid(c, out=exposed)
-        exposed.sub_(0.5).mul_(o)
+def double_candidates(config: BiLmConfig) -> npt.NDArray[np.float32]:
+    """Return the factors [4 * cell_dim] that double the pre-activations of the candidates g."""
+    factors = np.ones(4 * config.cell_dim, dtype=np.float32)
+    factors[2 * config.cell_dim : 3 * config.cell_dim] = 2.0
+    return factors
+
+
+def advance_cells(gates: Tensor, c: Tensor, exposed: Tensor, clip: float | None) -> None:
+    """Advance cells by one step, in place.
+
+    Args:
+      gates: [..., 4 * cell_dim] z, with g doubled; overwritten.
+      c: [..., cell_dim] doubled cells; updated.
+      exposed: [..., cell_dim], gets half of sigmoid(o) * tanh(c).
+      clip: what cells are clipped to, not doubled.
+    """
+    i, f, g, o = gates.sigmoid_().chunk(4, dim=-1)
+    # 2c' = f * 2c + 2i * (2g - 1)
+    c.mul_(f).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
+    if clip is not None:
+        c.clamp_(-2.0 * clip, 2.0 * clip)
+    torch.sigmoid(c, out=exposed)
+    exposed.sub_(0.5).mul_(o)
 
 
 class Stack:
@@ -366,6 +374,11 @@ class BiLm:
             h=placement.tensor(np.zeros((*shape, config.projection_dim), dtype=np.float32)),
             c=placement.tensor(np.zeros((*shape, config.cell_dim), dtype=np.float32)),
         )
+
+    @property
+    def batches_at_once(self) -> int:
+        """How many batches keep all workers busy."""
+        return max(1, self.workers.count // 2) if len(self.stacks) == 2 else 1
 
     def encode_types(self, types: Sequence[str]) -> Tensor:
         """Return the context-free vectors of word types, [N, P]."""

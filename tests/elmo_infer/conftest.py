@@ -1,0 +1,118 @@
+"""A second, slow ELMo to check the fast one against, written from the format's description."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+Layers = list[np.ndarray]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+class SlowElmo:
+    """The official layout in float64 NumPy: one token, one step, one sentence at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.options = json.loads((directory / "options.json").read_text())
+        with h5py.File(directory / "weights.hdf5") as file:
+            self.tensors: dict[str, np.ndarray] = {}
+            file.visititems(
+                lambda name, item: (
+                    self.tensors.__setitem__(name, item[()].astype(np.float64))
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+
+    def layers(self, tokens: list[str]) -> np.ndarray:
+        """[L, T, D] of one sentence, from the zero state."""
+        marked = np.stack([self.encode(token) for token in ["<S>", *tokens, "</S>"]])
+        forward = self.stack(0, marked)
+        backward = [layer[::-1] for layer in self.stack(1, marked[::-1])]
+        both = [np.concatenate(pair, axis=1) for pair in zip(forward, backward, strict=True)]
+        return np.stack(both)[:, 1:-1]
+
+    def encode(self, token: str) -> np.ndarray:
+        """The context-free vector [P] of a token."""
+        cnn = self.options["char_cnn"]
+        marks = {"<S>": [256], "</S>": [257]}
+        inner = marks.get(token, list(token.encode("utf-8", "ignore")[:48]))
+        ids = [258, *inner, 259]
+        ids += [260] * (50 - len(ids))
+        x = self.tensors["char_embed"][ids]  # [50, E]
+        act = np.tanh if cnn["activation"] == "tanh" else lambda z: np.maximum(z, 0)
+        features = []
+        for index, (width, _) in enumerate(cnn["filters"]):
+            kernel = self.tensors[f"CNN/W_cnn_{index}"][0]  # [width, E, n]
+            windows = [
+                np.einsum("we,wen->n", x[at : at + width], kernel) for at in range(51 - width)
+            ]
+            features.append(act(np.max(windows, axis=0) + self.tensors[f"CNN/b_cnn_{index}"]))
+        y = np.concatenate(features)
+        for k in range(cnn["n_highway"]):
+            t = {
+                name: self.tensors[f"CNN_high_{k}/{name}"]
+                for name in ("W_carry", "b_carry", "W_transform", "b_transform")
+            }
+            gate = sigmoid(y @ t["W_carry"] + t["b_carry"])
+            y = gate * np.maximum(y @ t["W_transform"] + t["b_transform"], 0) + (1 - gate) * y
+        if "CNN_proj/W_proj" in self.tensors:
+            y = y @ self.tensors["CNN_proj/W_proj"] + self.tensors["CNN_proj/b_proj"]
+        return y
+
+    def stack(self, direction: int, x: np.ndarray) -> list[np.ndarray]:
+        lstm = self.options["lstm"]
+        outputs = [x]
+        for layer in range(lstm["n_layers"]):
+            y = self.lstm(f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell", x)
+            x = y + x if layer and lstm["use_skip_connections"] else y
+            outputs.append(x)
+        return outputs
+
+    def lstm(self, name: str, x: np.ndarray) -> np.ndarray:
+        lstm = self.options["lstm"]
+        weight, bias = self.tensors[f"{name}/W_0"], self.tensors[f"{name}/B"]
+        projection = self.tensors.get(f"{name}/W_P_0")
+        c, h = np.zeros(lstm["dim"]), np.zeros(lstm["projection_dim"])
+        outputs = []
+        for row in x:
+            i, j, f, o = np.split(np.concatenate([row, h]) @ weight + bias, 4)
+            c = sigmoid(f + 1.0) * c + sigmoid(i) * np.tanh(j)
+            if lstm["cell_clip"]:
+                c = np.clip(c, -lstm["cell_clip"], lstm["cell_clip"])
+            h = sigmoid(o) * np.tanh(c)
+            if projection is not None:
+                h = h @ projection
+                if lstm["proj_clip"]:
+                    h = np.clip(h, -lstm["proj_clip"], lstm["proj_clip"])
+            outputs.append(h)
+        return np.stack(outputs)
+
+
+@pytest.fixture(scope="session")
+def slow_elmo() -> Callable[[Path], SlowElmo]:
+    """A function from a directory to the slow model in it."""
+    return SlowElmo
+
+
+@pytest.fixture
+def awkward_sentences() -> list[list[str]]:
+    """Every kind of legal token that has ever surprised a tokeniser."""
+    return [
+        ["The", "bank", "of", "the", "river", "."],
+        [],
+        [""],
+        ["x" * 10_000],
+        ["\ud800", "a\udfffb", "\ud800" * 60 + "<S>"],
+        ["<S>", "a", "</S>", "<s>"],
+        ["天氣", "😀", "é", "e\u0301", "\x00", " ", "\n"],
+        ["漢" * 17, "漢" * 16, "x" * 47, "x" * 48, "x" * 49],
+        ["Hi"],
+        ["The", "bank", "of", "the", "river", "."],
+    ]

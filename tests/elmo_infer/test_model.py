@@ -1,0 +1,122 @@
+"""The fast model against a slow one of another making, over every shape of biLM."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from elmo_infer import load
+from elmo_infer.model import convolve_and_pool, plan_blocks
+
+SHAPES = {
+    "one highway": {},
+    "two highways, tanh": {"highway": 2, "activation": "tanh"},
+    "no highway": {"highway": 0},
+    "three layers": {"layers": 3},
+    "one layer": {"layers": 1},
+    "no skip connections": {"skip_connections": False},
+    "wide filters": {"filters": ((1, 3), (7, 9), (50, 2))},
+    "no projection of the cells": {"cell": 8, "projection": 8, "unprojected": True},
+    "no projection of the CNN": {"filters": ((1, 4), (2, 4)), "projection": 8, "bare": True},
+}
+
+
+def without(directory: Path, *names: str) -> Path:
+    """Delete tensors from a model's weights."""
+    with h5py.File(directory / "weights.hdf5", "a") as file:
+        for name in names:
+            del file[name]
+    return directory
+
+
+def write(make_elmo: Callable[..., Path], settings: dict) -> Path:
+    settings = dict(settings)
+    unprojected, bare = settings.pop("unprojected", False), settings.pop("bare", False)
+    directory = make_elmo(**settings)
+    if unprojected:
+        cells = [f"RNN_{d}/RNN/MultiRNNCell/Cell{n}/LSTMCell/W_P_0" for d in (0, 1) for n in (0, 1)]
+        without(directory, *cells)
+    if bare:
+        without(directory, "CNN_proj")
+    return directory
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layers_equal_a_slow_elmo(make_elmo, slow_elmo, awkward_sentences, shape, dtype) -> None:
+    directory = write(make_elmo, SHAPES[shape])
+    slow = slow_elmo(directory)
+
+    layers = load(directory, dtype=dtype, device="cpu").layers(awkward_sentences)
+
+    tolerance = 1e-5 if dtype == "float32" else 1e-6  # the weights are float32 in both
+    for tokens, computed in zip(awkward_sentences, layers, strict=True):
+        assert computed.dtype == dtype
+        if not tokens:
+            assert computed.shape == (slow.options["lstm"]["n_layers"] + 1, 0, 16)
+            continue
+        np.testing.assert_allclose(computed, slow.layers(tokens), atol=tolerance, rtol=0)
+
+
+def test_clips_are_reached(make_elmo, slow_elmo) -> None:
+    directory = make_elmo(seed=5)
+    with h5py.File(directory / "weights.hdf5", "a") as file:
+        for direction in (0, 1):
+            cell = file[f"RNN_{direction}/RNN/MultiRNNCell/Cell0/LSTMCell"]
+            cell["B"][...] *= 50.0  # drives cells beyond 3 within a few steps
+            cell["W_P_0"][...] *= 20.0
+    sentence = [f"word{number}" for number in range(8)]
+    unclipped = make_elmo(seed=5)
+    (unclipped / "weights.hdf5").write_bytes((directory / "weights.hdf5").read_bytes())
+    options = json.loads((unclipped / "options.json").read_text())
+    options["lstm"] |= {"cell_clip": None, "proj_clip": None}
+    (unclipped / "options.json").write_text(json.dumps(options))
+
+    [computed] = load(directory, device="cpu", dtype="float64").layers([sentence])
+    [free] = load(unclipped, device="cpu", dtype="float64").layers([sentence])
+
+    assert np.abs(computed[1]).max() == 3.0
+    assert np.abs(free[1]).max() > 3.5
+    np.testing.assert_allclose(computed, slow_elmo(directory).layers(sentence), atol=1e-5)
+    np.testing.assert_allclose(free, slow_elmo(unclipped).layers(sentence), atol=1e-5)
+
+
+def test_convolution_by_hand() -> None:
+    # Two positions of windows of width 2 over E = 1: 1*10 + 2*100 = 210 and 2*10 + 4*100 = 420.
+    vectors = torch.tensor([[[1.0], [2.0], [4.0]]])
+    kernel = torch.tensor([[10.0], [100.0]])
+
+    assert convolve_and_pool(vectors, 2, kernel).tolist() == [[420.0]]
+    assert convolve_and_pool(vectors, 1, kernel).tolist() == [[210.0]]
+
+
+def test_blocks_hold_every_type_once_and_are_bounded() -> None:
+    lengths = np.sort(np.random.default_rng(0).integers(2, 51, size=2000))
+
+    blocks = plan_blocks(lengths)
+
+    assert [index for first, last in blocks for index in range(first, last)] == list(range(2000))
+    assert all(last - first <= 256 for first, last in blocks)
+    assert all((last - first) * (lengths[last - 1] + 1) <= 8192 for first, last in blocks)
+
+
+@pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.9998), ("int8", 0.998)])
+def test_narrow_products_stay_near_float32(shared: Path, dtype: str, floor: float) -> None:
+    # Floors by measurement on these weights, whose sums are short: 0.99990 and 0.9990. Models of
+    # real size lose less.
+    directory = shared / "fixtures" / "elmo" / "allennlp"
+    texts = json.loads((directory / "sentences.json").read_text())
+    sentences = [text.split() for chain in texts for text in chain]
+    expected = load(directory, device="cpu").layers(sentences)
+
+    computed = load(directory, device="cpu", dtype=dtype).layers(sentences)
+
+    for want, got in zip(expected, computed, strict=True):
+        assert got.dtype == np.float32
+        assert not np.array_equal(got, want)
+        norms = np.linalg.norm(want, axis=2) * np.linalg.norm(got, axis=2)
+        assert ((want * got).sum(axis=2) / norms).min() > floor
