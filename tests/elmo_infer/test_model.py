@@ -104,10 +104,9 @@ def test_blocks_hold_every_type_once_and_are_bounded() -> None:
     assert all((last - first) * (lengths[last - 1] + 1) <= 8192 for first, last in blocks)
 
 
-@pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.9998), ("int8", 0.998)])
+@pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.9999), ("int8", 0.9995)])
 def test_narrow_products_stay_near_float32(shared: Path, dtype: str, floor: float) -> None:
-    # Floors by measurement on these weights, whose sums are short: 0.99990 and 0.9990. Models of
-    # real size lose less.
+    # Measured: no token of any layer below 0.99997 and 0.9997.
     directory = shared / "fixtures" / "elmo" / "allennlp"
     texts = json.loads((directory / "sentences.json").read_text())
     sentences = [text.split() for chain in texts for text in chain]

@@ -1,0 +1,62 @@
+"""Every kind of product against NumPy's, with one row and with many."""
+
+import numpy as np
+import pytest
+import torch
+
+from elmo_infer.linear import Int8Linear, PackedLinear, PlainLinear, make_linear, padded_rows
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("count", [1, 5, 64, 300])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "tolerance"),
+    [
+        (torch.float64, PlainLinear, 1e-12),
+        (torch.float32, PackedLinear, 1e-5),
+        (torch.bfloat16, PackedLinear, 0.06),
+        (torch.int8, Int8Linear, 0.15),
+    ],
+)
+def test_products_equal_numpy(rng, dtype, kind, tolerance, count, biased) -> None:
+    weight = rng.standard_normal((24, 40)).astype(np.float32)
+    bias = rng.standard_normal(40).astype(np.float32) if biased else None
+    rows = rng.standard_normal((count, 24))
+    linear = make_linear(weight, bias, dtype, CPU)
+    wide = torch.promote_types(dtype, torch.float32)
+
+    product = linear(torch.from_numpy(rows).to(wide))
+
+    assert isinstance(linear, kind)
+    assert product.dtype == wide
+    expected = rows @ weight + (0.0 if bias is None else bias)
+    np.testing.assert_allclose(product, expected, atol=tolerance * np.sqrt(24), rtol=0)
+
+
+def test_int8_by_hand() -> None:
+    # One output of weights 127 and -1; the row 254, 2 has the scale 2 and becomes 127, 1.
+    linear = Int8Linear(np.array([[127.0], [-1.0]], dtype=np.float32), np.array([5.0], np.float32))
+
+    assert linear(torch.tensor([[254.0, 2.0]])).tolist() == [[2.0 * (127 * 127 - 1) + 5.0]]
+    assert linear(torch.zeros(1, 2)).tolist() == [[5.0]]
+
+
+def test_int8_quantises_each_row_by_itself(rng) -> None:
+    linear = Int8Linear(rng.standard_normal((32, 16)).astype(np.float32), None)
+    row = torch.from_numpy(rng.standard_normal((1, 32)).astype(np.float32))
+
+    alone = linear(row)
+    beside_a_large_one = linear(torch.cat([row, 1000.0 * row]))
+
+    assert torch.equal(beside_a_large_one[:1], alone)
+
+
+def test_padded_rows_cost_little_and_are_few() -> None:
+    padded = [padded_rows(count) for count in range(1, 1025)]
+
+    assert all(have >= count for count, have in enumerate(padded, start=1))
+    assert all(have <= 1.35 * count for count, have in enumerate(padded, start=1))
+    assert padded == sorted(padded)
+    assert len(set(padded)) == 8 + 6 + 12 + 24 + 8
