@@ -85,7 +85,11 @@ class FormTable:
         return found
 
     def counts(self) -> dict[str, int]:
-        """Return the count of every form; reads the whole table."""
+        """Return the count of every form; reads the whole table once."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
         table = self._file.read(["form", "count"]).group_by("form").aggregate([("count", "sum")])
         return dict(zip(table["form"].to_pylist(), table["count_sum"].to_pylist(), strict=True))
 
