@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.corpus import Change, Corpus, read_segment
-from pipelines.errors import CorpusError
+from pipelines.errors import CorpusError, UsageError
 from pipelines.inference import ElmoModelHandler, load_model
 from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions, make_recipe
 from pipelines.planning import Planner, Slice
@@ -120,9 +120,9 @@ def embed(
     prepared.corpus.store.check_can_commit()
     report = prepared.load(job, announce)
     started = time.monotonic()
-    run = _Run(job, prepared, report)
     damaged: list[str] = []
-    with prepared.plan(job) as planner:
+    with prepared.plan(job) as planner, _runner_of(job) as runner:
+        run = _Run(job, prepared, report, runner)
         for current in planner.slices():
             run.take(current)
             damaged += current.damaged
@@ -198,6 +198,11 @@ class _Prepared:
 
 
 def _prepare(job: EmbedJob) -> _Prepared:
+    if job.running.workers > 1 and _names_runner(job.beam_args):
+        raise UsageError(
+            "--workers is for a run on this machine; with --runner, the runner has its own options"
+            " for how many workers it takes"
+        )
     files = find_inputs(job.inputs)
     for file in files:
         check_columns(file, job.reading)
@@ -209,13 +214,16 @@ def _prepare(job: EmbedJob) -> _Prepared:
 class _Run:
     """The running job: what is committed so far, and how the next slice is."""
 
-    def __init__(self, job: EmbedJob, prepared: _Prepared, report: EmbedReport) -> None:
+    def __init__(
+        self, job: EmbedJob, prepared: _Prepared, report: EmbedReport, runner: Any
+    ) -> None:
         assert prepared.handler is not None
         self._job = job
         self._prepared = prepared
         self._handler = prepared.handler
         self._tokenizer = prepared.tokenizer
         self._report = report
+        self._runner = runner
 
     def take(self, current: Slice) -> None:
         """Embed and commit one slice, if there is anything new in it."""
@@ -280,16 +288,22 @@ class _Run:
 
     def _run_pipeline(self, tasks: list[Any], target: SegmentTarget) -> None:
         budget = self._job.model.max_tokens_per_batch
-        with beam.Pipeline(options=pipeline_options(self._job)) as pipeline:
-            _ = (
-                pipeline
-                | "Tasks" >> beam.Create(tasks)
-                | "ReadDocuments" >> ReadDocuments()
-                | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
-                | "BatchByTokens" >> BatchByTokens(budget)
-                | "EmbedSentences" >> EmbedSentences(self._handler)
-                | "WriteSegment" >> WriteSegment(target, self._tokenizer)
-            )
+        pipeline = beam.Pipeline(self._runner, pipeline_options(self._job))
+        _ = (
+            pipeline
+            | "Tasks" >> beam.Create(tasks)
+            | "ReadDocuments" >> ReadDocuments()
+            | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
+            | "BatchByTokens" >> BatchByTokens(budget)
+            | "EmbedSentences" >> EmbedSentences(self._handler)
+            | "WriteSegment" >> WriteSegment(target, self._tokenizer)
+        )
+        try:
+            pipeline.run().wait_until_finish()
+        except RuntimeError as error:
+            # From another process an error comes as the text of its traceback.
+            *_, last = str(error).strip().splitlines()
+            raise RuntimeError(last.removeprefix("RuntimeError: ")) from error
 
     def _check_reject_fraction(self, current: Slice) -> None:
         read = self._report.read + current.read
@@ -323,17 +337,30 @@ class _Run:
         self._report.pruned = sum(map(len, supersede.values()))
 
 
+@contextmanager
+def _runner_of(job: EmbedJob) -> Iterator[Any]:
+    """Yield the runner of all slices; None lets the Beam flags name it."""
+    if job.running.workers == 1:
+        yield None
+        return
+    from pipelines.worker_pool import WorkerPool
+
+    with WorkerPool(job.running.workers, logger.isEnabledFor(logging.INFO)) as pool:
+        yield pool.runner()
+
+
 def pipeline_options(job: EmbedJob) -> PipelineOptions:
     """Return Beam's options: FnApiRunner unless the flags name another runner.
 
     DirectRunner is never taken by itself: it would try to download Prism.
     """
     flags = list(job.beam_args)
-    if not any(flag.split("=")[0] == "--runner" for flag in flags):
+    if not _names_runner(flags):
         flags.append("--runner=FnApiRunner")
     if job.running.workers > 1:
-        flags += [
-            f"--direct_num_workers={job.running.workers}",
-            "--direct_running_mode=multi_processing",
-        ]
+        flags.append(f"--direct_num_workers={job.running.workers}")
     return PipelineOptions(flags)
+
+
+def _names_runner(flags: Sequence[str]) -> bool:
+    return any(flag.split("=")[0] == "--runner" for flag in flags)

@@ -26,10 +26,16 @@ class Meter:
             self.tokens += tokens
             self.rejects += rejects
 
-    def reset(self) -> None:
-        """Begin a new job."""
+    def take(self) -> dict[str, int]:
+        """Return what was counted, and begin again at nothing."""
         with self._lock:
+            counted = {
+                "documents": self.documents,
+                "tokens": self.tokens,
+                "rejects": self.rejects,
+            }
             self.documents = self.tokens = self.rejects = 0
+        return counted
 
 
 METER = Meter()
@@ -53,7 +59,7 @@ class Progress:
         self._fraction = 0.0
 
     def __enter__(self) -> "Progress":
-        self._meter.reset()
+        self._meter.take()
         self._started = time.monotonic()
         self._thread.start()
         return self
