@@ -222,6 +222,11 @@ class Elmo:
                 _scatter(result, batch, *(tensor.cpu().numpy() for tensor in tensors))
         return result
 
+    def forget_words(self) -> None:
+        """Empty the cache of context-free word vectors."""
+        with self._lock:
+            self._cache.clear()
+
     @property
     def _result_dtype(self) -> type[np.floating]:
         return np.float64 if self.bilm.placement.dtype == torch.float64 else np.float32
