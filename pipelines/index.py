@@ -68,10 +68,14 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     build = decision.build
     try:
         outcome = run_build(build, decision, options) if build.parts else Outcome()
+        # Taken before recall is measured, which maps files: pages that the kernel takes back.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         manifest = _manifest(build, decision, outcome)
     finally:
         corpus.store.remove_tree(f"{build.directory}/scratch")
-    manifest = _measured(manifest, corpus, decision, options, started)
+    manifest = _measured(manifest, corpus, decision, options)
+    measured = {**manifest.measured, "seconds": _since(started), "peak_memory_bytes": peak}
+    manifest = replace(manifest, measured=measured)
     _check_recall(manifest, options)
     write_then_commit(corpus.store, manifest_path(build.index_id), manifest.to_json().encode())
     corpus.commit_index(build.index_id)
@@ -291,13 +295,14 @@ def _kept_forms(build: Build, decision: Decision) -> pa.Table:
     return forms.filter(pc.is_in(forms["shard"], kept)).cast(FORMS)
 
 
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 3)
+
+
 def _measured(
-    manifest: IndexManifest,
-    corpus: Corpus,
-    decision: Decision,
-    options: IndexOptions,
-    started: float,
+    manifest: IndexManifest, corpus: Corpus, decision: Decision, options: IndexOptions
 ) -> IndexManifest:
+    """Add what is measured of both tables: effort, recall, latencies."""
     opened = OpenIndex(corpus, manifest)
     measures: dict[str, TableMeasure] = {
         table: measure_table(
@@ -317,12 +322,8 @@ def _measured(
         }
         for table, measure in measures.items()
     }
-    measured = {
-        "latency_ms": {table: dict(measure.latency_ms) for table, measure in measures.items()},
-        "seconds": round(time.perf_counter() - started, 3),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
-    return replace(manifest, tables=tables, measured=measured)
+    latency = {table: dict(measure.latency_ms) for table, measure in measures.items()}
+    return replace(manifest, tables=tables, measured={"latency_ms": latency})
 
 
 def _check_recall(manifest: IndexManifest, options: IndexOptions) -> None:
