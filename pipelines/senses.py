@@ -152,8 +152,9 @@ def word_senses(index: OpenIndex, forms: WordForms) -> WordSenses:
 
 
 def _path(index: OpenIndex, forms: WordForms) -> str:
-    # What kind of choice, too: `bank` alone is not `bank` with its inflections.
-    named = json.dumps([_VERSION, sorted(forms.counts), index.manifest.index_id])
+    # Documents that died since count no more, so their senses are others'.
+    dead = list(index.corpus.snapshot.tombstones)
+    named = json.dumps([_VERSION, sorted(forms.counts), index.manifest.index_id, dead])
     name = hashlib.sha256(named.encode()).hexdigest()[:24]
     return f"indexes/{index.manifest.index_id}/senses/{name}.parquet"
 
