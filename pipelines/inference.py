@@ -120,14 +120,19 @@ _Failed = list[tuple[Sentence, Exception]]
 def _embed_or_halve(
     sentences: Sequence[Sentence], model: Any, recipe: Recipe, dtype: np.dtype
 ) -> tuple[list[_Piece], _Failed]:
+    # Whatever the model raises: halving finds what causes it.
     if not sentences:
         return [], []
     try:
         return [_embed(sentences, model, recipe, dtype)], []
-    except Exception as error:  # whatever the model raises, halving finds its cause
-        if len(sentences) == 1:
+    except Exception as error:
+        logger.warning("%d sentences failed with: %r", len(sentences), error)
+    if len(sentences) == 1:
+        # Once more: the failure of a device need not be the sentence's.
+        try:
+            return [_embed(sentences, model, recipe, dtype)], []
+        except Exception as error:
             return [], [(sentences[0], error)]
-        logger.warning("halving a batch of %d sentences after: %r", len(sentences), error)
     middle = len(sentences) // 2
     first, first_failed = _embed_or_halve(sentences[:middle], model, recipe, dtype)
     second, second_failed = _embed_or_halve(sentences[middle:], model, recipe, dtype)

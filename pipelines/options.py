@@ -12,6 +12,7 @@ from pipelines.tokenization import (
     DEFAULT_MAX_SENTENCE_TOKENS,
     PretokenizedText,
     Tokenizer,
+    shared_tokenizer,
 )
 
 TOKEN_CHOICES = ("all", "content", "none")
@@ -106,7 +107,7 @@ class EmbedOptions:
         Raises:
           UsageError: if there is none for the language.
         """
-        maker = PretokenizedText if self.pretokenized else Tokenizer
+        maker = PretokenizedText if self.pretokenized else shared_tokenizer
         return maker(self.language, self.max_sentence_tokens)
 
 

@@ -18,6 +18,7 @@ MAX_STRETCH_CHARACTERS is cut before spaCy sees it, whose rules are slow on unbr
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -123,11 +124,10 @@ class Tokenizer:
         self._stop_words = frozenset(self._nlp.Defaults.stop_words)
         self._segment = _segmenter(self.language, self._nlp)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"language": self.language, "max_sentence_tokens": self.max_sentence_tokens}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # caches are made anew in each worker
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled as what it is made from: Beam copies a transform many times, and each process
+        # should have one tokenizer with one warm cache.
+        return shared_tokenizer, (self.language, self.max_sentence_tokens)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -233,6 +233,12 @@ class Tokenizer:
         return known
 
 
+@lru_cache(maxsize=4)
+def shared_tokenizer(language: str, max_sentence_tokens: int) -> Tokenizer:
+    """Return this process's tokenizer of these settings; its cache lives as long as it does."""
+    return Tokenizer(language, max_sentence_tokens)
+
+
 class PretokenizedText:
     """Reads a text that is in tokens already: a line is a sentence, blanks part the tokens.
 
@@ -244,7 +250,7 @@ class PretokenizedText:
     def __init__(
         self, language: str = "en", max_sentence_tokens: int = DEFAULT_MAX_SENTENCE_TOKENS
     ) -> None:
-        self._words = Tokenizer(language, max_sentence_tokens)
+        self._words = shared_tokenizer(language, max_sentence_tokens)
         self.max_sentence_tokens = max_sentence_tokens
 
     @property
@@ -287,8 +293,10 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
     Raises:
       UsageError: if it cannot be had here in the same version.
     """
-    maker = PretokenizedText if identity["name"] == "pretokenized" else Tokenizer
-    tokenizer = maker(identity["language"], identity["max_sentence_tokens"])
+    maker = PretokenizedText if identity["name"] == "pretokenized" else shared_tokenizer
+    tokenizer: Tokenizer | PretokenizedText = maker(
+        identity["language"], identity["max_sentence_tokens"]
+    )
     if tokenizer.identity != identity:
         raise UsageError(
             f"the corpus was tokenised by {identity}, but here is {tokenizer.identity};"
