@@ -174,6 +174,10 @@ class GraphedLayer:
             outputs[:, chunk.first : chunk.last] = computed.index_select(1, chunk.places)
         return outputs
 
+    def forget_graphs(self) -> None:
+        """Free the graphs and their buffers."""
+        self._graphs.clear()
+
     def _graph(self, rows: int) -> tuple[_Buffers, Work]:
         if rows not in self._graphs:
             if len(self._graphs) == MAX_GRAPHS:
@@ -232,7 +236,25 @@ class GraphedStacks:
         state: LstmState,
         n_layers: int,
     ) -> list[DirectionRun]:
-        """Read packed sentences; arguments as those of BiLm.forward. Returns both runs."""
+        """Read packed sentences; arguments as those of BiLm.forward. Returns both runs.
+
+        Out of memory, it gives up its graphs, so that a smaller batch finds room.
+        """
+        try:
+            return self._read(type_vectors, type_ids, packing, state, n_layers)
+        except torch.OutOfMemoryError:
+            for layer in self.layers:
+                layer.forget_graphs()
+            raise
+
+    def _read(
+        self,
+        type_vectors: Tensor,
+        type_ids: Indices,
+        packing: Packing,
+        state: LstmState,
+        n_layers: int,
+    ) -> list[DirectionRun]:
         orders = np.stack([type_ids[packing.forward], type_ids[packing.backward]])
         inputs = type_vectors[self.placement.indices(orders)]  # [2, slots, P]
         chunks = plan_chunks(packing, self.placement)

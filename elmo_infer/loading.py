@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from elmo_infer.model import BiLm, Placement
 from elmo_infer.model_files import ModelFiles, read_json
 from elmo_infer.states import InitialState, after_marks, start_state
 from elmo_infer.weights import BiLmWeights, fingerprint, read_official
+
+if TYPE_CHECKING:
+    from elmo_infer.static import StaticEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def load(
     initial_state: InitialState = "zero",
     max_tokens_per_batch: int = RunSettings.max_tokens_per_batch,
     word_cache_bytes: int = RunSettings.word_cache_bytes,
-) -> Any:
+) -> "Elmo | StaticEncoder":
     """Load an ELMo, or a baseline that offers the same interface.
 
     Args:
@@ -54,7 +57,11 @@ def load(
       options: instead of `model`, an official options.json ...
       weights: ... and its HDF5 file.
       device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
-      dtype: what it computes in: "float32" or "float64".
+      dtype: what matrix products are computed in; all else, cells included, is float32 at least.
+        "float32"; "float64"; "bfloat16", fast where the processor multiplies bfloat16 itself
+        (AVX512-BF16, AMX); "int8", CPU only, fastest where there is AVX512-VNNI; "float16", CUDA
+        only. Measured on the bundled English model, cosine of a token's layer to float32's: at
+        least 0.9999 in bfloat16; 0.9999 on average and at least 0.997 in int8.
       initial_state: what every sentence starts from. "zero"; "warm": one state computed from a
         fixed text; or arrays (h, c) of shape [n_lstm_layers, 2, P] and
         [n_lstm_layers, 2, cell_dim], the forward direction first.
@@ -62,7 +69,7 @@ def load(
       word_cache_bytes: limit of the kept context-free word vectors.
 
     Returns:
-      elmo_infer.embedder.Elmo (or a baseline with its interface).
+      The ELMo, or a baseline with the same interface (elmo_infer.static.StaticEncoder).
 
     Raises:
       ValueError: if an option, the files or the device cannot be used; nothing was computed.
@@ -127,7 +134,7 @@ def _bundled(name: str) -> str | None:
     )
 
 
-def _load_static(files: ModelFiles, *, device: str, dtype: str) -> Any:
+def _load_static(files: ModelFiles, *, device: str, dtype: str) -> "StaticEncoder":
     from elmo_infer import static  # the baselines are rarely wanted
 
     if not static.is_static_model(files.location):

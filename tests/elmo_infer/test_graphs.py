@@ -88,6 +88,29 @@ def test_a_graph_is_captured_once_per_number_of_rows(tiny_elmo_dir: Path, rng) -
     assert len(captured) == first
 
 
+def test_out_of_memory_frees_the_graphs(tiny_elmo_dir: Path, rng) -> None:
+    captured = []
+
+    def capture(work):
+        captured.append(work)
+        if len(captured) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return work
+
+    config, weights, speller, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
+    placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
+    stacks = GraphedStacks(config, weights.lstm, placement, capture)
+    bilm = BiLm(config, weights, speller, placement, [stacks])
+    case = random_case(bilm, rng)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        bilm.forward(*case, 3)
+    bilm.forward(*case, 3)
+
+    different = {graph_rows(int(rows)) for rows in case[2].rows[::STEPS_PER_CHUNK]}
+    assert len(captured) == 2 + len(different) * config.n_lstm_layers
+
+
 def test_chunks_hold_every_slot_once() -> None:
     packing = Packing(np.array([STEPS_PER_CHUNK + 2, 3, 1]))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
