@@ -218,6 +218,28 @@ def plotted_series(models: Sequence[ModelReport]) -> tuple[str, list[Series]]:
     return centering, list(found.values())
 
 
+def merge_alike(series: Sequence[Series], tolerance: float = 0.005) -> list[Series]:
+    """Give static series of the same values one mark: static vectors of one form all score chance.
+
+    Two are alike if they differ by no more than `tolerance` at every word.
+    """
+    merged: list[Series] = []
+    for each in series:
+        for number, other in enumerate(merged):
+            if not (each.contextual or other.contextual) and _alike(each, other, tolerance):
+                merged[number] = Series(f"{other.label} = {each.label}", False, other.values)
+                break
+        else:
+            merged.append(each)
+    return merged
+
+
+def _alike(one: Series, other: Series, tolerance: float) -> bool:
+    return one.values.keys() == other.values.keys() and all(
+        abs(value - other.values[word]) <= tolerance for word, value in one.values.items()
+    )
+
+
 def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
     """Draw, word by word, what static vectors and what contextual ones reach.
 
@@ -227,6 +249,7 @@ def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
     from matplotlib.figure import Figure
 
     centering, series = plotted_series(models)
+    series = merge_alike(series)
     best = [each for each in series if each.contextual] or series
     words = sorted(best[0].values, key=lambda word: best[0].values[word])
     figure = Figure(figsize=(8, 1.6 + 0.3 * len(words)), layout="constrained")
@@ -234,7 +257,7 @@ def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
     for number, word in enumerate(words):
         values = [each.values[word] for each in series if word in each.values]
         axes.plot([min(values), max(values)], [number, number], color="0.85", zorder=1)
-    static_marks, contextual_marks = iter("|xvs<>^*p"), iter("oDPXhH8d")
+    static_marks, contextual_marks = iter("sv<>^*xp"), iter("oDPXhH8d")
     for each in series:
         held = [(value, words.index(word)) for word, value in each.values.items()]
         axes.scatter(

@@ -9,7 +9,14 @@ import pytest
 from elmo_infer.word2vec_format import write_word2vec
 from pipelines.__main__ import main
 from pipelines.evaluation import Score, SetReport
-from pipelines.evaluation_report import ModelReport, plotted_series, tables, to_json
+from pipelines.evaluation_report import (
+    ModelReport,
+    Series,
+    merge_alike,
+    plotted_series,
+    tables,
+    to_json,
+)
 
 
 def report_of(label, scores, n_layers=2):
@@ -110,6 +117,19 @@ def test_plot_sets_static_against_contextual():
         ("elmo, layer 0", False, 0.32),
         ("elmo, mix", True, 0.7),
     }
+
+
+def test_static_series_of_the_same_values_share_a_mark():
+    merged = merge_alike(
+        [
+            Series("chance", False, {"bank": 0.5, "arm": 0.4}),
+            Series("cbow", False, {"bank": 0.501, "arm": 0.4}),
+            Series("nnlm", False, {"bank": 0.5, "arm": 0.45}),
+            Series("elmo", True, {"bank": 0.5, "arm": 0.4}),
+            Series("elmo2", True, {"bank": 0.5, "arm": 0.4}),
+        ]
+    )
+    assert [each.label for each in merged] == ["chance = cbow", "nnlm", "elmo", "elmo2"]
 
 
 def test_plot_without_its_set_is_refused():
