@@ -1,0 +1,277 @@
+"""Does a search put the same sense first, and are the induced senses the real ones?
+
+Occurrences of the 20 words of CoarseWSD-20 and of `interest` and `serve` (Senseval) are embedded as
+a corpus with the bundled model; every query is an occurrence, searched as a user would, and the
+share of its ten nearest others with the same gold sense is its precision@10.
+"""
+
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.centering import fit_centering
+from pipelines.corpus import Corpus
+from pipelines.embed import EmbedJob, embed
+from pipelines.index import build_index
+from pipelines.index_options import IndexOptions, SearchOptions
+from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
+from pipelines.search import Searcher
+from pipelines.sense_lines import describe_senses
+
+pytestmark = pytest.mark.benchmark
+
+PER_WORD = 150
+QUERIES_PER_WORD = 20
+K = 10
+SETTINGS = {
+    "not centred": {"center": False},
+    "centred": {},
+    "2 components removed": {"remove_components": 2},
+    "centred on the word": {"word_center": True},
+    "sentence 0.25": {"sentence_weight": 0.25},
+    "sentence 0.5": {"sentence_weight": 0.5},
+    "sentence 0.75": {"sentence_weight": 0.75},
+    "word centre, sentence 0.5": {"word_center": True, "sentence_weight": 0.5},
+}
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A token with its gold sense."""
+
+    doc_id: str
+    word: str
+    sense: str
+    index: int
+    tokens: tuple[str, ...]
+
+    @property
+    def query(self) -> str:
+        """The sentence with the token in brackets."""
+        escaped = [
+            t.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]") for t in self.tokens
+        ]
+        escaped[self.index] = f"[{escaped[self.index]}]"
+        return " ".join(escaped)
+
+
+def read_occurrences(shared: Path) -> Iterator[Occurrence]:
+    files = ("coarsewsd20/train", "senseval_4words/interest", "senseval_4words/serve")
+    by_word: dict[str, list[Occurrence]] = defaultdict(list)
+    for name in files:
+        with gzip.open(
+            shared / "data" / "eval" / f"{name}.jsonl.gz", "rt", encoding="utf-8"
+        ) as file:
+            for line in file:
+                row = json.loads(line)
+                tokens = tuple(row["tokens"])
+                if 4 <= len(tokens) <= 60 and not any(
+                    set(t) & set(" \t\xa0\u2028") for t in tokens
+                ):
+                    occurrence = Occurrence(
+                        row["id"], row["word"], str(row["sense"]), row["index"], tokens
+                    )
+                    by_word[row["word"]].append(occurrence)
+    rng = np.random.default_rng(0)
+    for occurrences in by_word.values():
+        for place in rng.permutation(len(occurrences))[:PER_WORD]:
+            yield occurrences[place]
+
+
+@pytest.fixture(scope="module")
+def occurrences(shared: Path) -> list[Occurrence]:
+    return list(read_occurrences(shared))
+
+
+@pytest.fixture(scope="module")
+def corpus(occurrences: list[Occurrence], tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    directory = tmp_path_factory.mktemp("sense")
+    source = directory / "in.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        for one in occurrences:
+            fields = {"id": one.doc_id, "text": " ".join(one.tokens), "sense": one.sense}
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+    embed(
+        EmbedJob(
+            inputs=[str(source)],
+            corpus=str(directory / "corpus"),
+            reading=InputOptions(),
+            model=ModelOptions(device="cpu"),
+            embedding=EmbedOptions(pretokenized=True),
+            running=JobOptions(),
+        )
+    )
+    return Corpus.open(directory / "corpus")
+
+
+@pytest.fixture(scope="module")
+def queries(occurrences: list[Occurrence]) -> list[Occurrence]:
+    taken: dict[str, int] = defaultdict(int)
+    chosen = []
+    for one in occurrences:
+        if taken[one.word] < QUERIES_PER_WORD:
+            taken[one.word] += 1
+            chosen.append(one)
+    return chosen
+
+
+class Remembering:
+    """Encodes each query once, for all settings of the index."""
+
+    def __init__(self, encoder: Any, known: dict[str, Any]) -> None:
+        self._encoder, self._known = encoder, known
+
+    def encode(self, query: str) -> Any:
+        if query not in self._known:
+            self._known[query] = self._encoder.encode(query)
+        return self._known[query]
+
+
+def mean_over_words(shares: dict[str, list[float]]) -> float:
+    return round(float(np.mean([np.mean(values) for values in shares.values()])), 4)
+
+
+def precision_of_search(
+    corpus: Corpus, queries: list[Occurrence], settings: dict[str, Any], encoded: dict[str, Any]
+) -> float:
+    defaults = {
+        "center": True,
+        "remove_components": 0,
+        "word_center": False,
+        "sentence_weight": 0.0,
+    }
+    build_index(corpus.root, IndexOptions(**{**defaults, **settings}))
+    searcher = Searcher(Corpus.open(corpus.root))
+    searcher.encoder = Remembering(searcher.encoder, encoded)  # type: ignore[assignment]
+    shares: dict[str, list[float]] = defaultdict(list)
+    for one in queries:
+        hits = searcher.search(one.query, SearchOptions(k=K + 5, senses=False))
+        others = [hit for hit in hits if hit.doc_id != one.doc_id][:K]
+        shares[one.word].append(np.mean([h.metadata["sense"] == one.sense for h in others]))
+    return mean_over_words(shares)
+
+
+def precision_of_similarity(
+    occurrences: list[Occurrence], queries: list[Occurrence], similarity: Callable[..., np.ndarray]
+) -> float:
+    """Precision of ranking a word's other occurrences by similarity(query, all of the word)."""
+    by_word: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(occurrences):
+        by_word[one.word].append(place)
+    place_of = {one.doc_id: place for place, one in enumerate(occurrences)}
+    shares: dict[str, list[float]] = defaultdict(list)
+    for one in queries:
+        others = np.array([p for p in by_word[one.word] if p != place_of[one.doc_id]])
+        scores = similarity(place_of[one.doc_id], others)
+        nearest = others[np.argsort(-scores, kind="stable")[:K]]
+        shares[one.word].append(np.mean([occurrences[p].sense == one.sense for p in nearest]))
+    return mean_over_words(shares)
+
+
+def baselines(occurrences: list[Occurrence], queries: list[Occurrence]) -> dict[str, float]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from elmo_infer import load
+
+    texts = [list(one.tokens) for one in occurrences]
+    bags = TfidfVectorizer(analyzer=lambda tokens: tokens, sublinear_tf=True).fit_transform(texts)
+    elmo = load("en-small", device="cpu")
+    first = tuple(float(layer == 0) for layer in range(elmo.n_layers))
+    means = [
+        elmo.embed(texts[start : start + 256], layer_weights=first, pooling="mean").sentence_vectors
+        for start in range(0, len(texts), 256)
+    ]
+    stacked = np.concatenate(means)
+    static = fit_centering(stacked, center=True, remove_components=0).apply(stacked)
+    rng = np.random.default_rng(0)
+    return {
+        "chance": precision_of_similarity(occurrences, queries, lambda _, o: rng.random(len(o))),
+        "static vectors of the sentence": precision_of_similarity(
+            occurrences, queries, lambda q, others: static[others] @ static[q]
+        ),
+        "TF-IDF of the sentence": precision_of_similarity(
+            occurrences, queries, lambda q, others: (bags[others] @ bags[q].T).toarray()[:, 0]
+        ),
+    }
+
+
+def test_search_puts_the_same_sense_first(
+    corpus: Corpus, occurrences: list[Occurrence], queries: list[Occurrence]
+) -> None:
+    encoded: dict[str, Any] = {}
+    found = {
+        name: precision_of_search(corpus, queries, settings, encoded)
+        for name, settings in SETTINGS.items()
+    }
+    beside = baselines(occurrences, queries)
+    print(
+        "\n"
+        + json.dumps(
+            {
+                "benchmark": "same-sense precision@10",
+                "occurrences": len(occurrences),
+                "queries": len(queries),
+                "words": len({one.word for one in occurrences}),
+                "search": found,
+                "baselines": beside,
+            },
+            indent=1,
+        )
+    )
+    assert max(found.values()) > beside["chance"] + 0.05
+    assert max(found.values()) > beside["static vectors of the sentence"]
+
+
+def test_induced_senses_are_nearer_to_gold_than_chance(
+    corpus: Corpus, occurrences: list[Occurrence]
+) -> None:
+    from sklearn.metrics import adjusted_rand_score, v_measure_score
+
+    build_index(corpus.root, IndexOptions(center=True, word_center=False, sentence_weight=0.0))
+    current = Corpus.open(corpus.root)
+    gold = {one.doc_id: one.sense for one in occurrences}
+    searcher = Searcher(current)
+    rng = np.random.default_rng(0)
+    rows = {}
+    for word in sorted({one.word for one in occurrences}):
+        described = describe_senses(current, word)
+        hit_ids = described.senses.vector_ids
+        docs = _documents_of(searcher, word, hit_ids)
+        truth = [gold[doc_id] for doc_id in docs]
+        numbers = described.senses.numbers
+        drawn = rng.permutation(numbers)
+        rows[word] = {
+            "senses": len(described.senses.senses),
+            "gold": len(set(truth)),
+            "ari": round(float(adjusted_rand_score(truth, numbers)), 3),
+            "v": round(float(v_measure_score(truth, numbers)), 3),
+            "ari_random": round(float(adjusted_rand_score(truth, drawn)), 3),
+            "v_random": round(float(v_measure_score(truth, drawn)), 3),
+        }
+    means = {
+        key: round(float(np.mean([row[key] for row in rows.values()])), 4)
+        for key in ("senses", "gold", "ari", "v", "ari_random", "v_random")
+    }
+    print(
+        "\n" + json.dumps({"benchmark": "sense induction", "mean": means, "words": rows}, indent=1)
+    )
+    assert means["ari"] > means["ari_random"]  # one cluster for all would have ari 0, v 0
+
+
+def _documents_of(searcher: Searcher, word: str, vector_ids: np.ndarray) -> list[str]:
+    """The document of each occurrence, by vector_id."""
+    found = {}
+    for stretch in searcher.index.forms.ranges(word):
+        shard = searcher.index.shards[stretch.shard]
+        keys = shard.keys[stretch.first : stretch.first + stretch.rows]
+        table = shard.documents.table()["doc_id"].to_pylist()
+        for key in keys:
+            found[int(key["vector_id"])] = table[int(key["document"])]
+    return [found[int(vector_id)] for vector_id in vector_ids]
