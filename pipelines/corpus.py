@@ -275,14 +275,16 @@ class Corpus:
         if any(change.supersede.values()):
             path = _write_tombstones(self.store, change.supersede)
             tombstones += [path] if path not in tombstones else []
-        segments = [
-            *(s for s in current.snapshot.segments if s not in gone),
-            *(segment.segment_id for segment in change.add),
-        ]
+        added = [segment.segment_id for segment in change.add]
+        segments = [s for s in current.snapshot.segments if s not in gone]
+        # What replaces segments takes the place of the first: compacting keeps the order of rows.
+        places = [i for i, s in enumerate(current.snapshot.segments) if s in gone]
+        place = places[0] if places else len(segments)
+        segments[place:place] = added
         after = Corpus(
             self.store,
             replace(current.snapshot, segments=tuple(segments), tombstones=tuple(tombstones)),
-            tuple(s for s in (*current.segments, *change.add) if s.segment_id in segments),
+            _in_order((*current.segments, *change.add), segments),
         )
         live, needed = _without_the_dead(after)
         return Snapshot(
@@ -424,6 +426,11 @@ def _live_among(corpus: Corpus, segment_ids: list[str], doc_ids: frozenset[str])
         for doc_id in batch.column("doc_id").to_pylist()
         if doc_id in doc_ids
     )
+
+
+def _in_order(segments: Sequence[Segment], ids: list[str]) -> tuple[Segment, ...]:
+    by_id = {segment.segment_id: segment for segment in segments}
+    return tuple(by_id[segment_id] for segment_id in ids)
 
 
 def _same_ids(left: pa.Array | None, right: pa.Array | None) -> bool:
