@@ -63,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(command)
     args, rest = parser.parse_known_args(arguments)
     module = import_module(COMMANDS[args.command][0])
-    if rest and not getattr(module, "accepts_beam_flags", False):
+    if getattr(module, "accepts_beam_flags", False):
+        args.beam_args = rest
+    elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    args.beam_args = rest
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

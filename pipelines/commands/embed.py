@@ -206,9 +206,12 @@ def parse_layer_weights(text: str | None) -> tuple[float, ...] | int | None:
 
 def as_json(report: "EmbedReport", args: argparse.Namespace) -> dict[str, object]:
     """Return the report's fields."""
-    from dataclasses import asdict
-
-    return {"corpus": args.corpus, "dry_run": args.dry_run, **asdict(report)}
+    return {
+        "corpus": args.corpus,
+        "dry_run": args.dry_run,
+        **vars(report),
+        "reasons": dict(report.reasons),
+    }
 
 
 def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpus | None") -> None:

@@ -2,9 +2,10 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import embed
+from pipelines.commands.index import format_report
 
 if TYPE_CHECKING:
     from pipelines.index_options import IndexOptions
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Embed, index, print what was done; 0, or 3 if something was rejected."""
     report, corpus = embed.run_embed(args)
-    index: dict[str, object] = {}
+    index: dict[str, Any] = {}
     if corpus is not None and corpus.live_counts()["sentences"]:
         from pipelines.index import build_index
 
@@ -33,7 +34,7 @@ def execute(args: argparse.Namespace) -> int:
         return embed.status(report)
     embed.print_report(report, args, corpus)
     if index:
-        print(f"index: {', '.join(f'{name} {value}' for name, value in index.items())}")
+        print(format_report(index))
     if corpus is not None:
         example = "They sat on the [bank] of the river"
         print(f"next: sensegrep search --corpus {args.corpus} '{example}'")
