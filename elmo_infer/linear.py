@@ -3,7 +3,7 @@
 Every kind takes float32 (or float64) rows and returns the same; what lies between is its affair.
 """
 
-import logging
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +11,6 @@ import torch
 from torch import Tensor
 
 from elmo_infer.weights import Array
-
-logger = logging.getLogger(__name__)
-
 
 # The smallest largest number of a row that is quantised; of zeros, the scale does not matter.
 TINY = 1e-30
@@ -29,6 +26,7 @@ class Linear(Protocol):
         ...
 
 
+@cache
 def padded_rows(count: int) -> int:
     """Return the number of rows to hand to a Linear where `count` are needed.
 
@@ -69,7 +67,7 @@ class PackedLinear:
         self._bias = None if bias is None else torch.tensor(bias, dtype=dtype)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        product: Tensor = torch.ops.mkldnn._linear_pointwise.default(
             rows.to(self._dtype), self._weight, self._bias, "none", [], ""
         )
         return product.to(rows.dtype)

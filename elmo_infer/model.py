@@ -236,19 +236,23 @@ class ProjectedLstm:
         width = outputs.shape[1]
         exposed = c.new_zeros((padded_rows(len(c)), c.shape[1]))
         c.mul_(2.0)
+        clip = self.config.projection_clip
         starts, steps = packing.starts.tolist(), packing.rows.tolist()
-        for step, n in enumerate(steps):
-            slot, surplus = starts[step], padded_rows(n)
+        n = 0
+        for step, running in enumerate(steps):
+            if running != n:
+                n, surplus = running, padded_rows(running)
+                cells, shown, shown_surplus = c[:n], exposed[:n], exposed[:surplus]
+            slot = starts[step]
             gates = self.gates(inputs[slot : slot + surplus])
-            advance_cells(gates[:n], c[:n], exposed[:n], self.config.cell_clip)
+            advance_cells(gates[:n], cells, shown, self.config.cell_clip)
             h = outputs[slot : slot + n]
             if self.projection is None:
-                torch.mul(exposed[:n], 2.0, out=h)
-            elif self.config.projection_clip is None:
-                h.copy_(self.projection(exposed[:surplus])[:n])
+                torch.mul(shown, 2.0, out=h)
+            elif clip is None:
+                h.copy_(self.projection(shown_surplus)[:n])
             else:
-                clip = self.config.projection_clip
-                torch.clamp(self.projection(exposed[:surplus])[:n], -clip, clip, out=h)
+                torch.clamp(self.projection(shown_surplus)[:n], -clip, clip, out=h)
             if step + 1 < len(steps):
                 following = steps[step + 1]
                 inputs[slot + n : slot + n + following, width:] = h[:following]
