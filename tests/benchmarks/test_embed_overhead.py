@@ -1,0 +1,78 @@
+"""What the pipeline costs over the model: wall time of embed / (tokenising + elmo.embed).
+
+Bound: 1.15 with the bundled model on CPU, at least 200,000 tokens, start-up excluded. The two take
+turns in one run, so that a busy machine slows both.
+"""
+
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.embed import EmbedJob, embed
+from pipelines.inference import load_model
+from pipelines.options import ModelOptions
+from pipelines.tokenization import Tokenizer
+
+pytestmark = pytest.mark.benchmark
+TOKENS = 200_000
+BUDGET = ModelOptions().max_tokens_per_batch
+
+
+def model_seconds(texts: list[str]) -> tuple[float, int]:
+    elmo, tokenizer = load_model(ModelOptions()), Tokenizer("en")
+    started = time.perf_counter()
+    batch: list[list[str]] = []
+    in_batch = total = 0
+    for text in texts:
+        for sentence in tokenizer.sentences(text):
+            if in_batch + len(sentence.tokens) > BUDGET:
+                elmo.embed(batch)
+                batch, in_batch = [], 0
+            batch.append(sentence.tokens)
+            in_batch += len(sentence.tokens)
+            total += len(sentence.tokens)
+    elmo.embed(batch)
+    return time.perf_counter() - started, total
+
+
+def test_embed_costs_at_most_15_percent_more_than_the_model(tmp_path: Path, shared: Path) -> None:
+    with gzip.open(shared / "data/demo/simplewiki_en_demo.jsonl.gz", "rt") as file:
+        documents = [json.loads(line) for line in file]
+    tokenizer = Tokenizer("en")
+    chosen, count = [], 0
+    for document in documents:
+        if count >= TOKENS:
+            break
+        chosen.append(document)
+        count += sum(len(s.tokens) for s in tokenizer.sentences(document["text"]))
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(document) + "\n" for document in chosen))
+    texts = [document["text"] for document in chosen]
+    model_seconds(texts[:20])  # start-up: the model, its caches, the CPU's clock
+    alone, piped = [], []
+    for turn in range(2):
+        load_model(ModelOptions())._cache.__init__(  # the word cache begins empty for both
+            load_model(ModelOptions()).bilm.encode_types, 256 << 20
+        )
+        seconds, tokens = model_seconds(texts)
+        alone.append(seconds)
+        load_model(ModelOptions())._cache.__init__(
+            load_model(ModelOptions()).bilm.encode_types, 256 << 20
+        )
+        report = embed(EmbedJob(inputs=[str(source)], corpus=str(tmp_path / f"corpus{turn}")))
+        assert report.tokens == tokens >= TOKENS
+        piped.append(report.seconds)
+    ratio = min(piped) / min(alone)
+    result = {
+        "benchmark": "embed_overhead",
+        "tokens": tokens,
+        "model_seconds": [round(s, 2) for s in alone],
+        "embed_seconds": [round(s, 2) for s in piped],
+        "ratio": round(ratio, 3),
+        "tokens_per_second": round(tokens / min(piped)),
+    }
+    print(json.dumps(result))
+    assert ratio <= 1.15
