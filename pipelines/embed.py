@@ -206,6 +206,11 @@ def _prepare(job: EmbedJob) -> _Prepared:
     files = find_inputs(job.inputs)
     for file in files:
         check_columns(file, job.reading)
+        if _leaves_this_machine(job.beam_args) and not file.seekable:
+            raise UsageError(
+                f"input {file.uri} is compressed or standard input, which workers elsewhere cannot"
+                " read from a position; decompress it, or run without --runner"
+            )
     tokenizer = job.embedding.make_tokenizer()
     corpus = Corpus.open_or_create(job.corpus, single_writer=job.single_writer)
     return _Prepared(files, tokenizer, corpus)
@@ -289,10 +294,9 @@ class _Run:
     def _run_pipeline(self, tasks: list[Any], target: SegmentTarget) -> None:
         budget = self._job.model.max_tokens_per_batch
         pipeline = beam.Pipeline(self._runner, pipeline_options(self._job))
+        read = pipeline | "Tasks" >> beam.Create(tasks) | "ReadDocuments" >> ReadDocuments()
         _ = (
-            pipeline
-            | "Tasks" >> beam.Create(tasks)
-            | "ReadDocuments" >> ReadDocuments()
+            read.documents
             | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
             | "BatchByTokens" >> BatchByTokens(budget)
             | "EmbedSentences" >> EmbedSentences(self._handler)
@@ -360,6 +364,11 @@ def pipeline_options(job: EmbedJob) -> PipelineOptions:
     if job.running.workers > 1:
         flags.append(f"--direct_num_workers={job.running.workers}")
     return PipelineOptions(flags)
+
+
+def _leaves_this_machine(flags: Sequence[str]) -> bool:
+    named = [flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")]
+    return any(name not in ("FnApiRunner", "DirectRunner") for name in named)
 
 
 def _names_runner(flags: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import IO
 
 from pipelines.documents import SELECT, Document, Reject, raw_start
 from pipelines.options import InputOptions
-from pipelines.records import fetch, read_spool, scan, spool_document
+from pipelines.records import count_rows, fetch, read_spool, scan, spool_document
 from pipelines.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
 from pipelines.sources import InputFile
 
@@ -30,23 +30,35 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRange:
+    """Records of one file.
+
+    Attributes:
+      file: which.
+      positions: rising positions of the chosen records; None for all that begin in the range.
+      start: of the range.
+      end: of the range, exclusive; None for the end of the file.
+    """
+
+    file: InputFile
+    positions: tuple[int, ...] | None = None
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReadTask:
     """What one worker reads and writes as one part.
 
     Attributes:
       part: number of the part.
-      ranges: for each file the rising positions of its chosen records.
+      ranges: what to read, in order.
       options: how records become documents.
     """
 
     part: int
-    ranges: tuple[tuple[InputFile, tuple[int, ...]], ...]
+    ranges: tuple[ReadRange, ...]
     options: InputOptions
-
-    @property
-    def documents(self) -> int:
-        """Documents planned."""
-        return sum(len(positions) for _, positions in self.ranges)
 
 
 @dataclass(kw_only=True)
@@ -152,9 +164,8 @@ class Planner:
         current.read += 1
         decision = self.selector.decide(record)
         if decision.kind == DUPLICATE:
-            detail = f"an earlier record has the id {record.doc_id!r}; ids must be unique"
             current.read -= 1
-            self._reject(current, _rejected(record, "duplicate-id", detail))
+            self._reject(current, duplicate(record))
         elif decision.kind == UNCHANGED:
             current.unchanged += 1
             current.rejected_sentences += decision.rejected_sentences
@@ -179,24 +190,64 @@ class Planner:
             current.rejects.append(reject)
 
 
-def read_task(task: ReadTask) -> Iterator[Document]:
-    """Yield the documents of a task, in order.
+def range_tasks(
+    files: Iterable[InputFile], options: InputOptions, range_bytes: int
+) -> list[ReadTask]:
+    """Divide whole files into tasks of about so many bytes, without reading them.
+
+    Lines are divided by byte range, Parquet by rows; what is compressed, CSV (a quoted field may
+    hold line breaks) and whole texts are one task each.
+    """
+    ranges: list[ReadRange] = []
+    for file in files:
+        edges = _edges(file, options, range_bytes)
+        ends = [*edges[1:], None]
+        ranges += [
+            ReadRange(file, None, start, end) for start, end in zip(edges, ends, strict=True)
+        ]
+    return [ReadTask(part, (found,), options) for part, found in enumerate(ranges)]
+
+
+def _edges(file: InputFile, options: InputOptions, range_bytes: int) -> list[int]:
+    """Return where ranges of a file begin."""
+    size = file.size or 0
+    if not file.seekable or size <= range_bytes:
+        return [0]
+    if file.format == "parquet":
+        rows = count_rows(file)
+        step = max(1, rows * range_bytes // size)
+        return list(range(0, rows, step)) or [0]
+    if file.format == "jsonl" or (file.format == "txt" and options.lines):
+        return list(range(0, size, range_bytes))
+    return [0]
+
+
+def read_task(task: ReadTask) -> Iterator[Document | Reject]:
+    """Yield the records of a task, in order.
 
     Raises:
-      RuntimeError: if a planned record is no document any more: the input changed meanwhile.
+      RuntimeError: if a chosen record is no document any more: the input changed meanwhile.
     """
-    for file, positions in task.ranges:
-        if file.format == SPOOL:
-            with open(file.uri, "rb") as stream:
-                yield from (_of_part(d, task.part) for d in read_spool(stream, positions))
-            continue
-        for record in fetch(file, task.options, positions):
-            if isinstance(record, Reject):
-                raise RuntimeError(
-                    f"input {file.uri} changed while it was read: the record at {record.position}"
-                    f" was a document and is now rejected ({record.reason}); run the command again"
-                )
-            yield _of_part(record, task.part)
+    for part in task.ranges:
+        if part.positions is None:
+            for record in scan(part.file, task.options, part.start, part.end):
+                yield record if isinstance(record, Reject) else _of_part(record, task.part)
+        elif part.file.format == SPOOL:
+            with open(part.file.uri, "rb") as stream:
+                for document in read_spool(stream, part.positions):
+                    yield _of_part(document, task.part)
+        else:
+            for record in fetch(part.file, task.options, part.positions):
+                yield _still_a_document(record, task.part)
+
+
+def _still_a_document(record: Document | Reject, part: int) -> Document:
+    if isinstance(record, Reject):
+        raise RuntimeError(
+            f"input {record.uri} changed while it was read: the record at {record.position}"
+            f" was a document and is now rejected ({record.reason}); run the command again"
+        )
+    return _of_part(record, part)
 
 
 class _Spool:
@@ -223,25 +274,27 @@ class _Spool:
             os.unlink(self._path)
 
 
-def _ranges(group: list[Chosen]) -> tuple[tuple[InputFile, tuple[int, ...]], ...]:
+def _ranges(group: list[Chosen]) -> tuple[ReadRange, ...]:
     ranges: list[tuple[InputFile, list[int]]] = []
     for chosen in group:
         if not ranges or ranges[-1][0] is not chosen.file:
             ranges.append((chosen.file, []))
         ranges[-1][1].append(chosen.position)
-    return tuple((file, tuple(positions)) for file, positions in ranges)
+    return tuple(ReadRange(file, tuple(positions)) for file, positions in ranges)
 
 
 def _of_part(document: Document, part: int) -> Document:
     return replace(document, part=part)
 
 
-def _rejected(document: Document, reason: str, detail: str) -> Reject:
+def duplicate(document: Document) -> Reject:
+    """Return the reject of a document whose id an earlier one has."""
+    detail = f"an earlier record has the id {document.doc_id!r}; ids must be unique"
     return Reject(
         uri=document.uri,
         position=document.position,
         stage=SELECT,
-        reason=reason,
+        reason="duplicate-id",
         detail=raw_start(detail),
         doc_id=document.doc_id,
         raw=raw_start(document.text),

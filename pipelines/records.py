@@ -91,6 +91,12 @@ def scan(
         )
 
 
+def count_rows(file: InputFile) -> int:
+    """Return how many rows a Parquet file has."""
+    with open_bytes(file) as stream:
+        return int(pq.read_metadata(stream).num_rows)
+
+
 def fetch(file: InputFile, options: InputOptions, positions: Sequence[int]) -> Iterator[Record]:
     """Yield the records at given rising positions of a seekable file.
 

@@ -16,11 +16,13 @@ from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.batches import EmbeddedBatch, SentenceBatch, TokenBatcher, tokenize_document
-from pipelines.documents import Document
+from pipelines.corpus import Corpus
+from pipelines.documents import Document, Reject
 from pipelines.inference import ElmoModelHandler
 from pipelines.options import Recipe
-from pipelines.planning import ReadTask, read_task
+from pipelines.planning import ReadTask, duplicate, read_task
 from pipelines.progress import METER
+from pipelines.selection import LiveDocuments, Selector, digest
 from pipelines.storage import Store
 from pipelines.tokenization import PretokenizedText, Tokenizer
 from pipelines.writing import PartWriter, finish_segment
@@ -29,14 +31,52 @@ from schemas import PartSummary, Segment
 _NAMESPACE = "sensegrep"
 
 
-@beam.typehints.with_input_types(ReadTask)
-@beam.typehints.with_output_types(Document)
-class ReadDocuments(beam.PTransform):
-    """Reads the planned documents of each task."""
+REJECTS, UNCHANGED = "rejects", "unchanged"
 
-    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
-        """ReadTask -> Document."""
-        return tasks | "ReadTask" >> beam.ParDo(_ReadTask())
+
+@beam.typehints.with_input_types(ReadTask)
+class ReadDocuments(beam.PTransform):
+    """Reads the records of each task.
+
+    Tasks come from a Planner, which has chosen records already, or from `range_tasks`, which
+    divides whole files; of these, what cannot become a document is in the output `rejects`.
+    """
+
+    def expand(self, tasks: beam.PCollection) -> Any:
+        """ReadTask -> .documents: Document, .rejects: Reject."""
+        return tasks | "ReadTask" >> beam.ParDo(_ReadTask()).with_outputs(REJECTS, main="documents")
+
+
+@beam.typehints.with_input_types(Document)
+class SelectNew(beam.PTransform):
+    """Parts documents into new ones, unchanged ones and duplicates.
+
+    The planner of `sensegrep embed` decides the same, record after record, before a pipeline runs;
+    this is for pipelines whose documents come from elsewhere. Of equal ids the first wins, in the
+    order of (uri, position). No text is grouped: only digests of ids and places are.
+
+    Args:
+      root: of the corpus; it may be empty.
+      recipe: documents made by another one count as changed.
+    """
+
+    def __init__(self, root: str, recipe: Recipe) -> None:
+        super().__init__()
+        self._root = root
+        self._recipe = recipe
+
+    def expand(self, documents: beam.PCollection) -> Any:
+        """Document -> .documents: Document, .unchanged: Document, .rejects: Reject."""
+        first = (
+            documents
+            | "PlaceOfId" >> beam.Map(_place_of_id).with_output_types(tuple[bytes, tuple[str, int]])
+            | "FirstOfId" >> beam.CombinePerKey(_first_and_count)
+            | "OnlyRepeated" >> beam.Filter(_is_repeated)
+            | "FirstPlace" >> beam.MapTuple(_key_and_place)
+        )
+        return documents | "Select" >> beam.ParDo(
+            _Select(self._root, self._recipe), beam.pvalue.AsDict(first)
+        ).with_outputs(REJECTS, UNCHANGED, main="documents")
 
 
 @beam.typehints.with_input_types(Document)
@@ -147,9 +187,53 @@ class _ReadTask(beam.DoFn):
     def __init__(self) -> None:
         self._documents = Metrics.counter(_NAMESPACE, "documents_read")
 
-    def process(self, task: ReadTask) -> Iterator[Document]:
-        for document in read_task(task):
-            self._documents.inc()
+    def process(self, task: ReadTask) -> Iterator[Any]:
+        for record in read_task(task):
+            if isinstance(record, Reject):
+                Metrics.counter(_NAMESPACE, f"rejects_{record.reason}").inc()
+                yield beam.pvalue.TaggedOutput(REJECTS, record)
+            else:
+                self._documents.inc()
+                yield record
+
+
+Place = tuple[str, int]
+
+
+def _place_of_id(document: Document) -> tuple[bytes, Place]:
+    return digest(document.doc_id), (document.uri, document.position)
+
+
+def _first_and_count(places: Iterable[Any]) -> tuple[Place, int]:
+    """Combine places, and what this gave before, into the first place and their number."""
+    counted = [place if isinstance(place[0], tuple) else (place, 1) for place in places]
+    return min(place for place, _ in counted), sum(count for _, count in counted)
+
+
+def _is_repeated(entry: tuple[bytes, tuple[Place, int]]) -> bool:
+    return entry[1][1] > 1
+
+
+def _key_and_place(key: bytes, found: tuple[Place, int]) -> tuple[bytes, Place]:
+    return key, found[0]
+
+
+class _Select(beam.DoFn):
+    def __init__(self, root: str, recipe: Recipe) -> None:
+        self._root = root
+        self._recipe = recipe
+
+    def setup(self) -> None:
+        self._live = LiveDocuments(Corpus.open_or_create(self._root), self._recipe.digest)
+
+    def process(self, document: Document, first: dict[bytes, Place]) -> Iterator[Any]:
+        place = first.get(digest(document.doc_id))
+        if place is not None and place != (document.uri, document.position):
+            Metrics.counter(_NAMESPACE, "rejects_duplicate-id").inc()
+            yield beam.pvalue.TaggedOutput(REJECTS, duplicate(document))
+        elif Selector(self._live).decide(document).kind == UNCHANGED:
+            yield beam.pvalue.TaggedOutput(UNCHANGED, document)
+        else:
             yield document
 
 

@@ -98,6 +98,7 @@ def test_pretokenized_text_keeps_its_tokens(sensegrep: Any, tmp_path: Path, rows
         (["--runer=FlinkRunner"], 2, "did you mean --runner?"),
         (["--layer-weights", "x"], 2, "--layer-weights is 'x'"),
         (["--workers", "2", "--runner", "FlinkRunner"], 2, "--workers is for a run on this"),
+        (["x.jsonl.gz", "--runner", "FlinkRunner"], 2, "workers elsewhere cannot read"),
         (["--device", "cuda:7"], 1, "cuda"),
     ],
 )
@@ -109,7 +110,10 @@ def test_bad_usage_is_told(
     write_jsonl: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.jsonl.gz").write_bytes(b"")
     assert sensegrep("embed", write_jsonl(RECORDS), *words) == status
     assert message in capsys.readouterr().err
     assert not (tmp_path / "corpus").exists()

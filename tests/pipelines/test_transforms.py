@@ -1,0 +1,159 @@
+"""Each transform by itself, as another pipeline would use it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+
+from pipelines.batches import SentenceBatch
+from pipelines.corpus import read_segment
+from pipelines.documents import Document
+from pipelines.inference import ElmoModelHandler, load_model
+from pipelines.options import EmbedOptions, InputOptions, ModelOptions, Recipe, make_recipe
+from pipelines.planning import range_tasks
+from pipelines.sources import find_inputs
+from pipelines.storage import Store
+from pipelines.tokenization import Tokenizer
+from pipelines.transforms import (
+    BatchByTokens,
+    EmbedSentences,
+    ReadDocuments,
+    SegmentTarget,
+    SelectNew,
+    TokenizeDocuments,
+    WriteSegment,
+)
+
+RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(30)]
+
+
+def pipeline() -> beam.Pipeline:
+    return beam.Pipeline(runner="FnApiRunner")
+
+
+def ids(documents: Any) -> Any:
+    return documents | beam.Map(lambda document: document.doc_id)
+
+
+@pytest.fixture
+def handler(tiny_elmo_dir: Path) -> ElmoModelHandler:
+    """A handler of the tiny model."""
+    model = ModelOptions(model=str(tiny_elmo_dir))
+    recipe = make_recipe(load_model(model), model, EmbedOptions(), Tokenizer("en"))
+    return ElmoModelHandler(model, recipe)
+
+
+def test_ranges_read_every_record_once_and_tell_rejects(write_jsonl: Any) -> None:
+    source = write_jsonl([*RECORDS[:20], "{broken", *RECORDS[20:]])
+    tasks = range_tasks(find_inputs([str(source)]), InputOptions(), 100)
+    assert len(tasks) > 10
+    with pipeline() as p:
+        read = p | beam.Create(tasks) | ReadDocuments()
+        assert_that(ids(read.documents), equal_to([r["id"] for r in RECORDS]), "documents")
+        assert_that(
+            read.rejects | beam.Map(lambda r: r.reason), equal_to(["invalid-json"]), "rejects"
+        )
+
+
+def test_select_new_keeps_what_is_new_and_the_first_of_equal_ids(
+    write_jsonl: Any, run_embed: Callable[..., Any], tmp_path: Path, handler: ElmoModelHandler
+) -> None:
+    run_embed(write_jsonl(RECORDS[:3]))
+    documents = [
+        Document("d0", str(RECORDS[0]["text"]), uri="u", position=0),
+        Document("d1", "Changed.", uri="u", position=1),
+        Document("new", "One.", uri="u", position=9),
+        Document("new", "Two.", uri="u", position=3),
+    ]
+    with pipeline() as p:
+        found = p | beam.Create(documents) | SelectNew(str(tmp_path / "corpus"), handler.recipe)
+        texts = found.documents | beam.Map(lambda document: document.text)
+        assert_that(texts, equal_to(["Changed.", "Two."]), "documents")
+        assert_that(ids(found.unchanged), equal_to(["d0"]), "unchanged")
+        places = found.rejects | beam.Map(lambda r: (r.reason, r.position))
+        assert_that(places, equal_to([("duplicate-id", 9)]), "rejects")
+
+
+def test_stages_write_a_segment(tmp_path: Path, handler: ElmoModelHandler) -> None:
+    store = Store(tmp_path / "corpus")
+    documents = [Document(str(r["id"]), str(r["text"]), part=n % 2) for n, r in enumerate(RECORDS)]
+    documents.sort(key=lambda document: document.part)
+    target = SegmentTarget(store, "00000001", 1, handler.recipe, len(documents))
+    tokenizer = Tokenizer("en")
+    with pipeline() as p:
+        segment = (
+            p
+            | beam.Create(documents, reshuffle=False)
+            | TokenizeDocuments(tokenizer)
+            | BatchByTokens(40)
+            | EmbedSentences(handler)
+            | WriteSegment(target, tokenizer)
+        )
+        assert_that(segment | beam.Map(lambda s: s.counts["documents"]), equal_to([30]))
+    written = read_segment(store, "00000001")
+    assert written.counts["sentences"] == 60
+    assert sum(part.rows for part in written.parts["sentences"]) == 60
+
+
+def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) -> None:
+    p = pipeline()
+    documents = [Document(str(r["id"]), str(r["text"])) for r in RECORDS]
+    target = SegmentTarget(Store(tmp_path), "00000001", 1, handler.recipe, 30)
+    _ = (
+        p
+        | beam.Create(documents, reshuffle=False)
+        | TokenizeDocuments(Tokenizer("en"))
+        | BatchByTokens(100)
+        | EmbedSentences(handler)
+        | WriteSegment(target, Tokenizer("en"))
+    )
+    result = p.run()
+    result.wait_until_finish()
+    metrics = result.metrics().query()
+    counters = {m.key.metric.name: m.committed for m in metrics["counters"]}
+    assert counters["sentences"] == 60
+    assert counters["tokens"] == 30 * 8
+    files = list(tmp_path.rglob("*.parquet"))
+    assert counters["bytes_written"] == sum(f.stat().st_size for f in files)
+    [fill] = [m.committed for m in metrics["distributions"] if m.key.metric.name == "batch_tokens"]
+    assert (fill.sum, fill.max) == (240, 96)
+
+
+def test_part_torn_over_bundles_is_an_error(tmp_path: Path, handler: ElmoModelHandler) -> None:
+    target = SegmentTarget(Store(tmp_path), "00000001", 1, handler.recipe, 1)
+    p = pipeline()
+    _ = (
+        p
+        | beam.Create([SentenceBatch(part=0, sequence=1)])
+        | EmbedSentences(handler)
+        | WriteSegment(target, Tokenizer("en"))
+    )
+    with pytest.raises(RuntimeError, match="the runner split a part over bundles"):
+        p.run()
+
+
+def test_recipe_depends_on_what_decides_rows_alone() -> None:
+    def recipe(**options: Any) -> Recipe:
+        chosen = {
+            "layer_weights": [1.0],
+            "pooling": "mean",
+            "initial_state": "zero",
+            "tokenizer": {"name": "spacy"},
+            "vector_dtype": "float16",
+            "tokens": "all",
+            **options,
+        }
+        return Recipe(model={"name": "m", "fingerprint": "f"}, options=chosen, dim=4)
+
+    base = recipe()
+    assert recipe().digest == base.digest
+    for stored in ({"vector_dtype": "float32"}, {"tokens": "none"}):
+        assert recipe(**stored).fingerprint == base.fingerprint
+        assert recipe(**stored).digest != base.digest
+    for decisive in ({"pooling": "max"}, {"layer_weights": [0.5]}, {"initial_state": "warm"}):
+        assert recipe(**decisive).fingerprint != base.fingerprint
+    assert json.dumps(base.options)
