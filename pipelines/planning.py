@@ -7,7 +7,7 @@ position, so they are copied to a spool file beside the job.
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO
 
 from pipelines.documents import SELECT, Document, Reject, raw_start
@@ -284,7 +284,15 @@ def _ranges(group: list[Chosen]) -> tuple[ReadRange, ...]:
 
 
 def _of_part(document: Document, part: int) -> Document:
-    return replace(document, part=part)
+    # dataclasses.replace takes four times as long, for each document.
+    return Document(
+        document.doc_id,
+        document.text,
+        document.metadata,
+        document.uri,
+        document.position,
+        part,
+    )
 
 
 def duplicate(document: Document) -> Reject:

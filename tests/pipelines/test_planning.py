@@ -1,0 +1,69 @@
+"""Slices and tasks: every chosen record in exactly one, and nothing read twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.corpus import Corpus
+from pipelines.documents import Document
+from pipelines.options import InputOptions
+from pipelines.planning import MAX_PART_BYTES, Chosen, Planner, Slice, read_task
+from pipelines.selection import LiveDocuments, Selector
+from pipelines.sources import InputFile, find_inputs
+
+FILES = [InputFile("a", "jsonl"), InputFile("b", "jsonl")]
+chosen_lists = st.lists(
+    st.builds(Chosen, st.sampled_from(FILES), st.just(0), st.integers(1, MAX_PART_BYTES)),
+    max_size=40,
+)
+
+
+@given(chosen_lists, st.integers(1, 5))
+def test_tasks_divide_the_chosen_in_order_and_within_bounds(
+    chosen: list[Chosen], workers: int
+) -> None:
+    chosen = [Chosen(c.file, n, c.text_bytes) for n, c in enumerate(chosen)]
+    tasks = Slice(chosen=chosen).tasks(workers, InputOptions())
+    found = [
+        (r.file.uri, position) for t in tasks for r in t.ranges for position in r.positions or ()
+    ]
+    assert found == [(c.file.uri, c.position) for c in chosen]
+    assert [task.part for task in tasks] == list(range(len(tasks)))
+    sizes = {c.position: c.text_bytes for c in chosen}
+    for task in tasks:
+        inside = [sizes[p] for r in task.ranges for p in r.positions or ()]
+        assert inside
+        assert sum(inside[:-1]) < MAX_PART_BYTES
+
+
+def planner(tmp_path: Path, source: Path, documents: int) -> Planner:
+    selector = Selector(LiveDocuments(Corpus.open_or_create(tmp_path / "corpus"), "recipe"))
+    files = find_inputs([str(source)])
+    return Planner(files, InputOptions(), selector, documents, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.jsonl.gz"])
+def test_slices_hold_so_many_documents_each(tmp_path: Path, write_jsonl: Any, name: str) -> None:
+    import gzip
+
+    source = write_jsonl([{"id": n, "text": f"T{n}"} for n in range(7)])
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress(source.read_bytes()))
+    texts = []
+    for current in planner(tmp_path, tmp_path / name, 3).slices():
+        tasks = current.tasks(1, InputOptions())
+        texts.append([d.text for t in tasks for d in read_task(t) if isinstance(d, Document)])
+    assert texts == [["T0", "T1", "T2"], ["T3", "T4", "T5"], ["T6"]]
+    assert list(tmp_path.glob("*.spool")) == []
+
+
+def test_input_that_changes_meanwhile_is_an_error(tmp_path: Path, write_jsonl: Any) -> None:
+    source = write_jsonl([{"id": n, "text": f"Text {n}"} for n in range(3)])
+    [current] = planner(tmp_path, source, 9).slices()
+    source.write_bytes(b"x" * source.stat().st_size)
+    [task] = current.tasks(1, InputOptions())
+    with pytest.raises(RuntimeError, match=r"changed while it was read: .*invalid-json.*again"):
+        list(read_task(task))
