@@ -339,7 +339,7 @@ class FlatFile:
 
     def _search_all(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         # On the mapped file itself: six times as fast as block by block, which copies.
-        with _threads_for(len(queries)):
+        with threads_for(len(queries)):
             scores, found = self._index.search(np.ascontiguousarray(queries), k)
         order = np.lexsort((found, -scores), axis=1)
         return np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
@@ -350,7 +350,7 @@ class FlatFile:
         codes = np.ascontiguousarray(self.codes[positions])
         index = _empty_flat(self.dim, self.dtype)
         index.add_sa_codes(codes.view(np.uint8).reshape(len(codes), -1))
-        with _threads_for(len(queries)):
+        with threads_for(len(queries)):
             scores, found = index.search(np.ascontiguousarray(queries), min(k, len(codes)))
         if isinstance(positions, slice):
             return scores, found + positions.start
@@ -362,7 +362,7 @@ class FlatFile:
 
 
 @contextmanager
-def _threads_for(queries: int) -> Iterator[None]:
+def threads_for(queries: int) -> Iterator[None]:
     """Search with one thread for one query.
 
     FAISS spreads queries over threads, so that one query gains nothing by them, but waits for all
@@ -443,7 +443,7 @@ def search_index(
     if allowed is not None:
         selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
     parameters = _parameters(index, effort, max(k, effort), selector)
-    with _threads_for(len(queries)):
+    with threads_for(len(queries)):
         scores, positions = index.search(np.ascontiguousarray(queries), k, params=parameters)
     return scores, positions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.centering import normalize
-from pipelines.induction import Induction, induce, silhouettes
+from pipelines.induction import Induction, adjusted_rand, induce, silhouettes
 
 
 def clouds(
@@ -73,3 +73,13 @@ def test_a_vector_goes_to_the_nearest_sense() -> None:
     )
     points = np.array([[1, 0.5], [0.4, 1.6], [0.6, 0.9]], np.float32)
     np.testing.assert_array_equal(rule.assign(points), [1, 2, 1])
+
+
+def test_adjusted_rand_equals_that_of_scikit_learn(rng: np.random.Generator) -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    first, second = rng.integers(0, 4, 90), rng.integers(0, 3, 90)
+    second[:50] = first[:50] % 3
+    assert adjusted_rand(first, second) == pytest.approx(adjusted_rand_score(first, second))
+    assert adjusted_rand(first, (first + 1) % 4) == 1
+    assert adjusted_rand(np.zeros(5, int), np.zeros(5, int)) == 1
