@@ -37,10 +37,13 @@ def check_flags(flags: Sequence[str]) -> list[str]:
 
 
 def quieten(verbose: bool) -> None:
-    """Leave only errors of Beam's own logging, unless the user asked for more."""
+    """Silence Beam's own logging, unless the user asked for more.
+
+    Its errors go too: each is raised as well, and then told in one line instead of fifty.
+    """
     if verbose:
         return
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="apache_beam")
     # Beam's remarks about cloud packages that are not installed go to the root logger.
     for handler in logging.getLogger().handlers:
