@@ -184,6 +184,10 @@ def compare(size: str, count: int, rounds: int, dtypes: list[str], directory: Pa
             name: tokens / statistics.median(each.clock for each in rows)
             for name, rows in spent.items()
         },
+        "tokens_per_processor_second": {
+            name: tokens / statistics.median(each.processor for each in rows)
+            for name, rows in spent.items()
+        },
         "ratio_by_clock": ratios(spent, "clock"),
         "ratio_by_processor": ratios(spent, "processor"),
         "seconds": spent,
@@ -216,12 +220,16 @@ def largest_difference(
 def table(result: dict) -> str:
     """The result as Markdown."""
     lines = [
-        "| model | contestant | tokens/s | times AllenNLP | in processor time |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| model | contestant | tokens/s | of one core | times AllenNLP | in processor time |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name, rate in result["tokens_per_second"].items():
         clock, processor = (result[f"ratio_by_{kind}"][name] for kind in ("clock", "processor"))
-        lines.append(f"| {result['size']} | {name} | {rate:,.0f} | {clock:.1f} | {processor:.1f} |")
+        core = result["tokens_per_processor_second"][name]
+        lines.append(
+            f"| {result['size']} | {name} | {rate:,.0f} | {core:,.0f} | {clock:.1f} "
+            f"| {processor:.1f} |"
+        )
     memory = result["memory"]
     lines.append(
         f"\n{result['sentences']} sentences, {result['tokens']} tokens, {result['word_types']} "
