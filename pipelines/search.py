@@ -8,18 +8,17 @@ No Beam. The model is loaded at the first query; a Searcher keeps it, and the fi
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.ann import Floats
 from pipelines.centering import normalize
 from pipelines.corpus import Corpus
 from pipelines.errors import UsageError
+from pipelines.exemplars import find_example
 from pipelines.hits import Hits, sort_hits
 from pipelines.index_options import SearchOptions
 from pipelines.index_reader import OpenIndex, OpenShard
@@ -35,21 +34,11 @@ from pipelines.occurrences import (
     scan_unindexed,
 )
 from pipelines.query_encoder import QueryEncoder
+from pipelines.scoring import Scorer, Target
 from pipelines.senses import WordSenses, check_has_tokens, word_senses
 from schemas import table_of
 
-_MEAN_ROWS = 4096
 NEGATIVE_WEIGHT = 0.5  # of Rocchio's formula; 0.15 to 0.5 are usual
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Target:
-    """What is looked for: vectors of the query, centred, of length 1."""
-
-    table: str
-    vector: Floats
-    sentence_vector: Floats | None
-    excluded: frozenset[int] = field(default_factory=frozenset)
 
 
 class Searcher:
@@ -73,6 +62,7 @@ class Searcher:
         self.corpus = corpus
         self.index = OpenIndex.open(corpus, cache_dir)
         self.lines = LineReader(self.index)
+        self.scorer = Scorer(self.index)
         self.encoder = QueryEncoder(corpus, model=model, device=device)
 
     # --- the kinds of search -----------------------------------------------------------------
@@ -95,10 +85,10 @@ class Searcher:
         sentence = self._center("sentences", encoded.sentence_vector)
         if encoded.word is None or encoded.token_vector is None:
             _refuse_word_options(options)
-            target = _Target(table="sentences", vector=sentence, sentence_vector=None)
+            target = Target(table="sentences", vector=sentence, sentence_vector=None)
             return self._finish(hits, target, None, options)
         vector = self._center("tokens", encoded.token_vector)
-        target = _Target(table="tokens", vector=vector, sentence_vector=sentence)
+        target = Target(table="tokens", vector=vector, sentence_vector=sentence)
         first = encoded.token_index == 0
         return self._finish(hits, target, self._forms(encoded.word, first, options), options)
 
@@ -121,14 +111,14 @@ class Searcher:
         if len(tables) > 1:
             raise UsageError("the examples mix tokens and sentences; give ids of one kind")
         [table] = tables
-        examples = {i: self._example(table, i) for i in (*vector_ids, *unlike)}
+        examples = {i: find_example(self.index, table, i) for i in (*vector_ids, *unlike)}
         vector = np.mean([examples[i][0] for i in vector_ids], axis=0)
         if unlike:
             vector = vector - NEGATIVE_WEIGHT * np.mean([examples[i][0] for i in unlike], axis=0)
         words = sorted({examples[i][1] for i in vector_ids})
         named = " ".join(str(vector_id) for vector_id in vector_ids)
         hits = Hits([], query=f"like {named}", word=words[0] if table == "tokens" else None)
-        target = _Target(
+        target = Target(
             table=table,
             vector=normalize(vector[None].astype(np.float32))[0],
             sentence_vector=None,
@@ -158,7 +148,7 @@ class Searcher:
         )
 
     def _finish(
-        self, hits: Hits, target: _Target, forms: WordForms | None, options: SearchOptions
+        self, hits: Hits, target: Target, forms: WordForms | None, options: SearchOptions
     ) -> Hits:
         started = time.perf_counter()
         if self.index.unindexed:
@@ -200,7 +190,7 @@ class Searcher:
                     f" {', '.join(keys) or 'none'}"
                 )
 
-    def _everything(self, target: _Target, options: SearchOptions, hits: Hits) -> list[Found]:
+    def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[Found]:
         """Search all tokens or sentences: in the index, and in segments that it lacks."""
         wanted = options.k + len(target.excluded)
         keys = self.index.shards
@@ -232,14 +222,14 @@ class Searcher:
         return int(shard.lines.row(position)["vector_id"])
 
     def _occurrences(
-        self, target: _Target, forms: WordForms, options: SearchOptions, hits: Hits
+        self, target: Target, forms: WordForms, options: SearchOptions, hits: Hits
     ) -> list[Found]:
         """Search the occurrences of a word exactly."""
         senses = None
         if forms.indexed and (options.senses or options.sense is not None):
             senses = hits.senses = word_senses(self.index, forms)
         _check_sense(options.sense, senses, forms.word)
-        mean = self._word_mean(forms)
+        mean = self.scorer.word_mean(forms)
         wanted = options.k + len(target.excluded)
         found: list[Found] = []
         for name, shard in self.index.shards.items():
@@ -248,7 +238,7 @@ class Searcher:
                 where = _of_sense(shard, where, senses, options.sense)
             hits.compared += count_places(where)
             if count_places(where):
-                scores, positions = self._score(shard, where, target, mean, wanted)
+                scores, positions = self.scorer.best(shard, where, target, mean, wanted)
                 ids = shard.keys["vector_id"][positions]
                 numbers = [None] * len(ids) if senses is None else senses.of(ids).tolist()
                 found += [
@@ -261,71 +251,17 @@ class Searcher:
             found += self._score_scanned(scanned, target, mean, senses, options, hits)
         if not hits.compared and not forms.indexed:
             hits.notes.append(describe_absence(self.index, forms.word))
+        elif not hits.compared:
+            hits.notes.append(
+                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
+                " the filters"
+            )
         return sorted(found, key=by_score)[:wanted]
-
-    def _word_mean(self, forms: WordForms) -> Floats | None:
-        """Return the mean of a word's vectors, if the index compares around it."""
-        if not self.index.manifest.settings["word_center"] or not forms.indexed:
-            return None
-        sums = np.zeros(self.index.manifest.dim)
-        count = 0
-        step = max(1, forms.indexed // _MEAN_ROWS)
-        for shard in self.index.shards.values():
-            where = places_of(shard, forms.ranges, {})
-            if isinstance(where, slice):
-                where = np.arange(where.start, where.stop)
-            vectors = shard.tokens.vectors(where[::step])
-            sums += vectors.sum(axis=0)
-            count += len(vectors)
-        return (sums / max(count, 1)).astype(np.float32)
-
-    def _score(
-        self,
-        shard: OpenShard,
-        where: Places,
-        target: _Target,
-        mean: Floats | None,
-        wanted: int,
-    ) -> tuple[Floats, NDArray[np.int64]]:
-        """Return the best scores and positions of some places, best first."""
-        weight = self.index.manifest.settings["sentence_weight"]
-        if mean is None and (not weight or target.sentence_vector is None):
-            scores, positions = shard.tokens.search(target.vector[None], wanted, where)
-            return scores[0], positions[0]
-        positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-        scores = np.concatenate(
-            [
-                self._combined(
-                    shard.tokens.vectors(block),
-                    shard.sentences.vectors(shard.keys["sentence"][block].astype(np.int64))
-                    if weight
-                    else None,
-                    target,
-                    mean,
-                )
-                for block in np.array_split(positions, max(1, len(positions) // 4096))
-            ]
-        )
-        order = np.lexsort((positions, -scores))[:wanted]
-        return scores[order], positions[order]
-
-    def _combined(
-        self, tokens: Floats, sentences: Floats | None, target: _Target, mean: Floats | None
-    ) -> Floats:
-        """Score tokens [n, D] as the index's settings say; returns [n]."""
-        query = target.vector
-        if mean is not None:
-            tokens, query = normalize(tokens - mean), normalize((query - mean)[None])[0]
-        scores = tokens @ query
-        if sentences is not None and target.sentence_vector is not None:
-            weight = self.index.manifest.settings["sentence_weight"]
-            scores = (1 - weight) * scores + weight * (sentences @ target.sentence_vector)
-        return scores.astype(np.float32)
 
     def _score_scanned(
         self,
         scanned: Scanned,
-        target: _Target,
+        target: Target,
         mean: Floats | None,
         senses: WordSenses | None,
         options: SearchOptions,
@@ -333,38 +269,16 @@ class Searcher:
     ) -> list[Found]:
         numbers = None if senses is None else senses.rule.assign(scanned.vectors)
         sentences = None
-        if self.index.manifest.settings["sentence_weight"] and target.sentence_vector is not None:
-            sentences = self._sentence_vectors(scanned)
-        scores = self._combined(scanned.vectors, sentences, target, mean)
+        if self.scorer.weighs_sentences(target):
+            sentences = self.scorer.sentence_vectors(scanned)
+        scores = self.scorer.combined(scanned.vectors, sentences, target, mean)
         if options.sense is not None and numbers is not None:
             scores = np.where(numbers == options.sense, scores, -np.inf)
         hits.compared += int(np.isfinite(scores).sum())
         return _scanned(scanned, scores, numbers, options.k + len(target.excluded))
 
-    def _sentence_vectors(self, scanned: Scanned) -> Floats:
-        """Return the centred sentence vector of each scanned token, [n, D]."""
-        columns = ["doc_id", "sentence_index", "vector"]
-        found: dict[tuple[str, int], Floats] = {}
-        wanted = scanned.rows.column("doc_id").unique()
-        for batch in self.corpus.read("sentences", columns, [scanned.segment_id]):
-            batch = batch.filter(pc.is_in(batch.column("doc_id"), wanted))
-            vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
-            vectors = vectors.reshape(batch.num_rows, -1)
-            keys = zip(
-                batch.column("doc_id").to_pylist(),
-                batch.column("sentence_index").to_pylist(),
-                strict=True,
-            )
-            found |= dict(zip(keys, self.index.centering["sentences"].apply(vectors), strict=True))
-        keys = zip(
-            scanned.rows.column("doc_id").to_pylist(),
-            scanned.rows.column("sentence_index").to_pylist(),
-            strict=True,
-        )
-        return np.stack([found[key] for key in keys])
-
     def _choose(
-        self, found: list[Found], target: _Target, options: SearchOptions, hits: Hits
+        self, found: list[Found], target: Target, options: SearchOptions, hits: Hits
     ) -> list[Found]:
         """Leave out examples and low scores; sample."""
         kept = [f for f in found if f.vector_id not in target.excluded][: options.k]
@@ -385,38 +299,6 @@ class Searcher:
             )
             kept = [kept[i] for i in chosen]
         return kept
-
-    def _example(self, table: str, vector_id: int) -> tuple[Floats, str]:
-        """Return the centred vector of an example, and its form (empty for a sentence)."""
-        for shard in self.index.shards.values():
-            if table == "tokens":
-                ids = shard.keys["vector_id"]
-            else:
-                lines = shard.lines.table()
-                ids = lines["vector_id"].to_numpy() if len(lines) else np.zeros(0, np.int64)
-            places = np.flatnonzero(ids == vector_id)
-            if len(places) and self._is_live(shard, table, int(places[0])):
-                vector = shard.flat(table).vectors(places[:1])[0]
-                if table == "sentences":
-                    return vector, ""
-                key = shard.keys[int(places[0])]
-                text = shard.lines.row(int(key["sentence"]))["text"]
-                return vector, text[int(key["start"]) : int(key["end"])]
-        for scanned in scan_unindexed(self.index, table, None, {}):
-            places = np.flatnonzero(scanned.rows.column("vector_id").to_numpy() == vector_id)
-            if len(places):
-                row = scanned.rows.slice(int(places[0]), 1).to_pylist()[0]
-                return scanned.vectors[places[0]], row.get("token", "")
-        raise UsageError(
-            f"there is no live {table[:-1]} with the vector_id {vector_id} in this corpus; ids are"
-            " printed by sensegrep search --json"
-        )
-
-    def _is_live(self, shard: OpenShard, table: str, position: int) -> bool:
-        if shard.dead is None:
-            return True
-        numbers = shard.keys["document"] if table == "tokens" else shard.sentence_documents
-        return not shard.dead[int(numbers[position])]
 
 
 def _refuse_word_options(options: SearchOptions) -> None:
