@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,6 +116,7 @@ def train_bilm(
     start_from: Path | None = None,
     teacher: Path | None = None,
     teacher_share: float = 0.5,
+    layer_weights: Sequence[float] | None = None,
     recipe: str = "",
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingState:
@@ -131,6 +132,8 @@ def train_bilm(
       start_from: a model in the official layout to fine-tune.
       teacher: a sentence-transformers directory to distil from.
       teacher_share: of each batch's sentences that the teacher reads.
+      layer_weights: coefficients of the layers that the model will mix by default, the token
+        layer's first; their plain mean if None. The pooling query is learned for this mix.
       recipe: the command, for the model card.
       report: told of progress.
     """
@@ -139,20 +142,27 @@ def train_bilm(
     else:
         given = None if start_from is None else parameters_of_model(start_from, config)
         state = new_state(store, config, options, given)
+    n_layers = config.n_lstm_layers + 1
+    weights = tuple(layer_weights) if layer_weights else (1.0 / n_layers,) * n_layers
+    if len(weights) != n_layers:
+        raise ValueError(
+            f"{len(weights)} layer weights were given for {n_layers} layers; give one each, the "
+            "token layer's first"
+        )
     distillation = None
     if teacher is not None:
         distillation = Distillation(
             Teacher.open(teacher, state.network.dtype),
             store,
             dim=config.dim,
-            n_layers=config.n_lstm_layers + 1,
+            layer_weights=weights,
             share=teacher_share,
             seed=options.seed,
         )
 
     def save_query() -> None:
         if distillation is not None:
-            _save_query(out, distillation.parameters["query"].detach().clone())
+            _save_pooling(out, distillation.parameters["query"].detach().clone(), weights)
 
     def tell(progress: Progress) -> None:
         save_query()
@@ -169,26 +179,25 @@ def train_bilm(
         auxiliary_parameters=None if distillation is None else distillation.parameters,
         report=tell,
     )
-    save_query()
-    if distillation is None:
-        _learn_own_query(store, out, options.seed)
+    learn_pooling(store, out, weights, options.seed)
     card = model_card(store, state, options, teacher is not None, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
 
 
-def _save_query(out: Path, query: torch.Tensor) -> None:
-    part = out / f"{POOLING}.tmp"
-    save_file({"query": query}, str(part))
-    os.replace(part, out / POOLING)
+def learn_pooling(
+    store: TokenStore, directory: Path, layer_weights: Sequence[float], seed: int
+) -> None:
+    """Learn a finished model's pooling query from neighbouring sentences, and write it.
 
-
-def _learn_own_query(store: TokenStore, out: Path, seed: int) -> None:
-    """Learn the pooling query of the model just exported from neighbouring sentences."""
-    model = load(str(out), device="cpu")
+    pooling.safetensors gets `query` [D] and `layer_weights` [L], the mix it was learned for. A
+    text without enough neighbouring sentences is logged, and gives a model that pools with its
+    mean token.
+    """
+    model = load(str(directory), device="cpu")
 
     def encode(sentences: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-        embedded = model.embed(sentences, pooling="mean")
+        embedded = model.embed(sentences, layer_weights=layer_weights, pooling="mean")
         return embedded.token_vectors, embedded.offsets
 
     try:
@@ -196,7 +205,16 @@ def _learn_own_query(store: TokenStore, out: Path, seed: int) -> None:
     except ValueError as error:
         _LOG.warning("the model has no pooling query, and will use the mean token: %s", error)
         return
-    _save_query(out, query)
+    _save_pooling(directory, query, layer_weights)
+
+
+def _save_pooling(out: Path, query: torch.Tensor, layer_weights: Sequence[float]) -> None:
+    part = out / f"{POOLING}.tmp"
+    tensors = {"query": query, "layer_weights": torch.tensor(layer_weights, dtype=torch.float32)}
+    save_file(tensors, str(part))
+    # Readable by whoever may read the weights; the writer makes it private.
+    part.chmod((out / "options.json").stat().st_mode)
+    os.replace(part, out / POOLING)
 
 
 def model_card(

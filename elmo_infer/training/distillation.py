@@ -10,6 +10,7 @@ Three terms, all on the sentences of the batch at hand:
     sentences  the same two for attention-pooled sentence vectors; this learns the query
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -33,7 +34,7 @@ class Distillation:
         store: TokenStore,
         *,
         dim: int,
-        n_layers: int,
+        layer_weights: Sequence[float],
         share: float = 0.5,
         seed: int = 0,
     ) -> None:
@@ -43,16 +44,17 @@ class Distillation:
           teacher: the transformer.
           store: text that the batches index.
           dim: width D of the student's layers.
-          n_layers: L of the student.
+          layer_weights: [L] of the mix whose geometry is taught.
           share: of each batch's sentences that the teacher reads.
           seed: of the maps' first values.
         """
         self._teacher, self._store, self._share = teacher, store, share
+        self._layer_weights = tuple(layer_weights)
         self._pool = ThreadPoolExecutor(2)
         generator = torch.Generator().manual_seed(seed)
         self.parameters = {
             f"map_{index}": torch.randn(dim, teacher.dim, generator=generator) * dim**-0.5
-            for index in range(n_layers + 1)
+            for index in range(len(layer_weights) + 1)
         }
         self.parameters["map_sentence"] = torch.randn(dim, teacher.dim, generator=generator)
         self.parameters["map_sentence"] *= dim**-0.5
@@ -72,7 +74,8 @@ class Distillation:
 
         dim = layers[0].shape[2]
         stack = [layer[1:-1, :rows].transpose(0, 1) for layer in layers]  # [rows, T, D]
-        mix = torch.stack(stack).mean(0)
+        weighed = [layer * w for layer, w in zip(stack, self._layer_weights, strict=True)]
+        mix = torch.stack(weighed).sum(0)
         # Evenly spaced words: no randomness, and all sentences are represented.
         step = max(1, y_words.shape[0] * y_words.shape[1] // _WORDS)
         target = y_words.reshape(-1, y_words.shape[2])[::step]

@@ -97,6 +97,14 @@ def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="also distil this sentence-transformers directory (a BERT encoder)",
     )
+    add(
+        "--layer-weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="layers' coefficients that the model mixes by default, the token layer's first; "
+        "equal if not given",
+    )
     add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of its loss")
     add(
         "--teacher-share",
@@ -149,6 +157,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         start_from=None if args.start_from is None else Path(args.start_from),
         teacher=None if args.teacher is None else Path(args.teacher),
         teacher_share=args.teacher_share,
+        layer_weights=args.layer_weights,
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
         report=_print_progress,
     )

@@ -107,6 +107,17 @@ def test_fine_tuning_starts_from_the_given_weights(store: TokenStore, tmp_path: 
         torch.testing.assert_close(value, kept[name], atol=1e-6, rtol=0)
 
 
+def test_chosen_mix_is_the_models_default(store: TokenStore, tmp_path: Path) -> None:
+    out = _made(tmp_path / "out")
+    documents = [[["the", "cat", "sat", "on", "mat", "."]] * 2] * 130
+    large = build_token_store(documents, tmp_path / "large")
+    train_bilm(large, out, CONFIG, options(steps=1), layer_weights=(0.5, 0.3, 0.2))
+    found = load(str(out), device="cpu").default_layer_weights
+    np.testing.assert_allclose(found, (0.5, 0.3, 0.2), atol=1e-6)
+    with pytest.raises(ValueError, match="2 layer weights were given for 3 layers"):
+        train_bilm(store, _made(tmp_path / "b"), CONFIG, options(), layer_weights=(1.0, 0.0))
+
+
 def test_same_seed_gives_the_same_bytes(store: TokenStore, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train_bilm(store, _made(tmp_path / name), CONFIG, options())
