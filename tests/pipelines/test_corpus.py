@@ -137,7 +137,9 @@ def test_damaged_or_newer_manifests_are_told(
 
 
 def test_missing_corpus_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"there is no corpus at .*; make one with: sensegrep run"):
+    with pytest.raises(
+        CorpusError, match=r"there is no corpus at .*; make one with: sensegrep run"
+    ):
         Corpus.open(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
