@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+accepts_beam_flags = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep index`."""
@@ -62,16 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="share of the sentences' similarity in the score of a word, 0 to 1",
     )
-    parser.add_argument(
-        "beam_args", nargs=argparse.REMAINDER, help="after --: flags passed to Beam"
-    )
 
 
 def execute(args: argparse.Namespace) -> int:
     """Build the index and print what was built and measured."""
+    from pipelines.beam_runtime import check_flags, quieten
     from pipelines.index import build_index
     from pipelines.index_options import IndexOptions, parse_size
 
+    quieten(args.verbose)
     options = IndexOptions(
         max_memory_bytes=parse_size(args.max_memory),
         target_recall=args.target_recall,
@@ -83,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
         sentence_weight=args.sentence_weight,
         rebuild=args.rebuild,
         seed=args.seed,
-        beam_args=tuple(word for word in args.beam_args if word != "--"),
+        beam_args=tuple(check_flags(getattr(args, "beam_args", []))),
     )
     report = build_index(args.corpus, options)
     print(json.dumps(report, indent=1) if args.json else format_report(report))

@@ -211,6 +211,7 @@ def test_the_index_report_says_what_was_measured(
     [
         (["--max-memory", "lots"], "'lots' is not a size; write it like 4G"),
         (["--max-memory", "1M"], "needs at least"),
+        (["--max-memry=4G"], "unknown option --max-memry"),
         (["--factory", "Nonsense"], "not an index that can be built here"),
         (["--factory", "IVF65536,SQfp16"], "takes at least 65536 vectors to train"),
     ],
