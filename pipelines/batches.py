@@ -20,7 +20,7 @@ from schemas import DOCUMENTS, REJECTS, first_vector_id, sentences_schema, token
 from schemas.tables import MAX_PART_ROWS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sentence:
     """One sentence on its way: its key, its place, its tokens.
 
@@ -222,7 +222,7 @@ class TokenBatcher:
             self._sequence += 1
 
     def _numbered(self, sentence: Sentence) -> Sentence:
-        ordinal, first_token = self._next_sentence, self._next_token
+        sentence.ordinal, sentence.first_token = self._next_sentence, self._next_token
         self._next_sentence += 1
         self._next_token += len(sentence.tokens)
         if self._next_token > MAX_PART_ROWS:
@@ -230,8 +230,6 @@ class TokenBatcher:
                 f"a part has more than {MAX_PART_ROWS} tokens (at document {sentence.doc_id!r});"
                 " split the document"
             )
-        object.__setattr__(sentence, "ordinal", ordinal)
-        object.__setattr__(sentence, "first_token", first_token)
         return sentence
 
 

@@ -216,14 +216,18 @@ def as_json(report: "EmbedReport", args: argparse.Namespace) -> dict[str, object
 
 def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpus | None") -> None:
     """Print the closing summary."""
-    verb = "would embed" if args.dry_run else "embedded"
-    print(f"{verb} {report.written:,} of {report.read:,} documents read", end="")
     if args.dry_run:
-        print(f" ({report.changed:,} of them changed), in {len(report.segments):,} segments")
+        print(
+            f"would embed {report.written:,} of {report.read:,} documents read"
+            f" ({report.changed:,} of them changed), in {len(report.segments):,} segments"
+        )
+    elif not report.written:
+        print(f"nothing new to embed in {report.read:,} documents read")
     else:
         speed = report.tokens / max(report.seconds, 1e-9)
         print(
-            f": {report.sentences:,} sentences, {report.tokens:,} tokens"
+            f"embedded {report.written:,} of {report.read:,} documents read:"
+            f" {report.sentences:,} sentences, {report.tokens:,} tokens"
             f" in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
         )
     print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
