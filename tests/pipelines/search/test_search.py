@@ -510,3 +510,37 @@ def test_a_damaged_file_is_refused_not_misread(
     query = "money bank" if name == "sentences" else QUERY
     with pytest.raises(CorpusError, match=r"(is damaged|is missing).*build it again"):
         later.search(query, SearchOptions())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"schema_version": 99, "written_by": "sensegrep 9.0"}', "schema version 99, written by"),
+        ("{}", "is damaged"),
+        ("not JSON", "is damaged"),
+        (None, "is missing; build it again: sensegrep index"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_refused(
+    own_searcher: Searcher, tmp_path: Path, text: str | None, words: str
+) -> None:
+    path = tmp_path / "corpus" / "indexes" / own_searcher.index.manifest.index_id / "index.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(CorpusError) as caught:
+        Searcher(Corpus.open(tmp_path / "corpus"))
+    assert words in str(caught.value)
+
+
+def test_a_filter_that_no_occurrence_passes_is_said(
+    own_searcher: Searcher,
+    hand_document: type,
+    add_segment: Callable[..., Corpus],
+    open_searcher: Callable[[Corpus], Searcher],
+) -> None:
+    document = hand_document(doc_id="x", sentences=[["river", "water"]], metadata={"seed": "none"})
+    add_segment(own_searcher.corpus, [document])
+    build_index(own_searcher.corpus.root, IndexOptions())
+    later = open_searcher(own_searcher.corpus)
+    hits = later.search(QUERY, SearchOptions(filters={"seed": "none"}))
+    assert not hits
+    assert "but in no live document that passes the filters" in hits.notes[-1]
