@@ -18,6 +18,8 @@ from pipelines.sources import InputFile
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
+# An input of nothing but rejects is committed in slices too.
+MAX_SLICE_REJECTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Planner:
         for file in self._files:
             for record in scan(file, self._options):
                 self._take(current, file, record, spool)
-                if len(current.chosen) == self._slice_documents:
+                if self._is_full(current):
                     current.input_bytes = behind
                     spool.finish()
                     yield current
@@ -154,6 +156,10 @@ class Planner:
         spool.finish()
         yield current
         spool.remove()
+
+    def _is_full(self, current: Slice) -> bool:
+        full = len(current.chosen) == self._slice_documents
+        return full or len(current.rejects) == MAX_SLICE_REJECTS
 
     def _take(
         self, current: Slice, file: InputFile, record: Document | Reject, spool: "_Spool"

@@ -67,3 +67,12 @@ def test_input_that_changes_meanwhile_is_an_error(tmp_path: Path, write_jsonl: A
     [task] = current.tasks(1, InputOptions())
     with pytest.raises(RuntimeError, match=r"changed while it was read: .*invalid-json.*again"):
         list(read_task(task))
+
+
+def test_rejects_alone_fill_slices_too(
+    tmp_path: Path, write_jsonl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.planning.MAX_SLICE_REJECTS", 3)
+    source = write_jsonl(["{"] * 7)
+    found = [len(current.rejects) for current in planner(tmp_path, source, 9).slices()]
+    assert found == [3, 3, 1]
