@@ -11,6 +11,8 @@ from pipelines.centering import normalize
 from pipelines.index_reader import OpenIndex, OpenShard
 from pipelines.occurrences import Places, Scanned, WordForms, places_of
 
+# Occurrences' worth of doubt about a word's mean.
+SHRINKAGE = 10
 _MEAN_ROWS = 4096
 _BLOCK_ROWS = 4096
 
@@ -39,7 +41,11 @@ class Scorer:
         return bool(weight) and target.sentence_vector is not None
 
     def word_mean(self, forms: WordForms) -> Floats | None:
-        """Return the mean of a word's vectors, if the index compares around it."""
+        """Return what a word's vectors share [D], if the index compares around it.
+
+        Their mean, drawn towards zero where there are few: the mean of one occurrence would leave
+        nothing of it.
+        """
         if not self._index.manifest.settings["word_center"] or not forms.indexed:
             return None
         sums = np.zeros(self._index.manifest.dim)
@@ -52,7 +58,7 @@ class Scorer:
             vectors = shard.tokens.vectors(where[::step])
             sums += vectors.sum(axis=0)
             count += len(vectors)
-        return (sums / max(count, 1)).astype(np.float32)
+        return (sums / (count + SHRINKAGE)).astype(np.float32)
 
     def best(
         self,

@@ -112,16 +112,19 @@ class Searcher:
             raise UsageError("the examples mix tokens and sentences; give ids of one kind")
         [table] = tables
         examples = {i: find_example(self.index, table, i) for i in (*vector_ids, *unlike)}
-        vector = np.mean([examples[i][0] for i in vector_ids], axis=0)
-        if unlike:
-            vector = vector - NEGATIVE_WEIGHT * np.mean([examples[i][0] for i in unlike], axis=0)
-        words = sorted({examples[i][1] for i in vector_ids})
+        vector = _rocchio(
+            [examples[i].vector for i in vector_ids], [examples[i].vector for i in unlike]
+        )
+        sentence = _rocchio(
+            [examples[i].sentence for i in vector_ids], [examples[i].sentence for i in unlike]
+        )
+        words = sorted({examples[i].form for i in vector_ids})
         named = " ".join(str(vector_id) for vector_id in vector_ids)
         hits = Hits([], query=f"like {named}", word=words[0] if table == "tokens" else None)
         target = Target(
             table=table,
-            vector=normalize(vector[None].astype(np.float32))[0],
-            sentence_vector=None,
+            vector=vector,
+            sentence_vector=sentence,
             excluded=frozenset(examples),
         )
         if table == "sentences":
@@ -299,6 +302,14 @@ class Searcher:
             )
             kept = [kept[i] for i in chosen]
         return kept
+
+
+def _rocchio(like: Sequence[Floats], unlike: Sequence[Floats]) -> Floats:
+    """Return the direction from what is not meant to what is, [D] of length 1 (Rocchio 1971)."""
+    vector = np.mean(like, axis=0)
+    if unlike:
+        vector = vector - NEGATIVE_WEIGHT * np.mean(unlike, axis=0)
+    return normalize(vector[None].astype(np.float32))[0]
 
 
 def _refuse_word_options(options: SearchOptions) -> None:

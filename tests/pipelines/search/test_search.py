@@ -18,6 +18,8 @@ from pipelines.query import find_node, parse_query
 from pipelines.query_encoder import EncodedQuery
 from pipelines.search import Searcher, make_options
 
+# Scores as plain cosines, which brute force computes; what else an index may do is tested apart.
+PLAIN = IndexOptions(word_center=False, sentence_weight=0.0)
 WORDS = ["bank", "Bank", "banks", "river", "money", "loan", "water", "of", "shore", "."]
 QUERY = "money loan [bank] of water ."
 
@@ -85,7 +87,7 @@ def built(
     corpus = Corpus.open_or_create(tmp_path_factory.mktemp("built") / "corpus")
     for count, seed in ((8, 1), (6, 2)):
         corpus = add_segment(corpus, draw_documents(hand_document, count, seed))
-    build_index(corpus.root, IndexOptions())
+    build_index(corpus.root, PLAIN)
     return Path(corpus.root)
 
 
@@ -388,13 +390,46 @@ def test_word_centering_and_sentence_weight_score_as_their_formulas(
     around = sentence_centering.apply(
         np.array([sentences[row["doc_id"], row["sentence_index"]] for row in rows], np.float32)
     )
-    mean = tokens.mean(axis=0)
+    mean = tokens.sum(axis=0) / (len(tokens) + 10)  # ten occurrences' worth of doubt
     query = normalize(token_centering.apply(encoded.token_vector[None]) - mean)[0]
     context = sentence_centering.apply(encoded.sentence_vector[None])[0]
     scores = 0.75 * (normalize(tokens - mean) @ query) + 0.25 * (around @ context)
     order = np.argsort(-scores)
     expected = [(rows[i]["vector_id"], float(scores[i])) for i in order]
     check_ranking(later.search(QUERY, SearchOptions(k=10)), expected)
+
+
+def test_examples_are_compared_with_their_sentences(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher]
+) -> None:
+    build_index(own_searcher.corpus.root, IndexOptions(sentence_weight=1.0))
+    later = open_searcher(own_searcher.corpus)
+    [first] = later.search(QUERY, SearchOptions(k=1))
+    hits = later.like([first.vector_id], SearchOptions(k=5))
+    rows = {
+        (row["doc_id"], row["sentence_index"]): np.array(row["vector"], np.float32)
+        for batch in later.corpus.read("sentences")
+        for row in batch.to_pylist()
+    }
+    centering = later.index.centering["sentences"]
+    unit = dict(zip(rows, centering.apply(np.stack(list(rows.values()))), strict=True))
+    around = unit[first.doc_id, first.sentence_index]
+    for hit in hits:
+        assert hit.score == pytest.approx(unit[hit.doc_id, hit.sentence_index] @ around, abs=2e-3)
+
+
+def test_the_only_occurrence_of_a_word_is_found_around_its_own_mean(
+    own_searcher: Searcher,
+    hand_document: type,
+    add_segment: Callable[..., Corpus],
+    open_searcher: Callable[[Corpus], Searcher],
+) -> None:
+    add_segment(
+        own_searcher.corpus, [hand_document(doc_id="x", sentences=[["the", "heron", "river"]])]
+    )
+    build_index(own_searcher.corpus.root, IndexOptions(word_center=True))
+    [hit] = open_searcher(own_searcher.corpus).search("the [heron] river", SearchOptions())
+    assert hit.score == pytest.approx(1, abs=2e-3)
 
 
 @pytest.mark.parametrize("factory", ["IVF4,SQfp16", "OPQ4,IVF4,PQ4x4", "HNSW8,SQfp16"])
@@ -405,7 +440,7 @@ def test_any_word_with_an_approximate_index_scores_exactly_what_it_finds(
     factory: str,
 ) -> None:
     corpus = make_corpus(documents(60, 1))
-    build_index(corpus.root, IndexOptions(factory=factory))
+    build_index(corpus.root, replace(PLAIN, factory=factory))
     searcher = open_searcher(corpus)
     hits = searcher.search(QUERY, SearchOptions(k=10, any_word=True))
     expected = dict(brute_force(searcher, "tokens", QUERY))
