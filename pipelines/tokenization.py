@@ -9,6 +9,7 @@ stretches by a few rules:
 * `?` `!` `...` and their kin end one, unless the next word begins in lower case;
 * so does a full stop, except after an abbreviation or an initial. After those that often end a
   sentence ("Inc.", "U.S.", "a.m.") only a capitalised function word begins a new one ("The", "He");
+* a mark that stands by itself ends one whatever follows: such text is in tokens, often lower case;
 * "No. 5", "p. 12", "Jan. 5" and the "1." of an enumeration go on.
 
 A sentence longer than the limit is cut at a token and marked; a stretch longer than
@@ -42,10 +43,11 @@ def _words(text: str) -> frozenset[str]:
 
 
 # How a stretch may end a sentence, from its last characters.
-_NO, _STRONG, _STOP, _NEVER, _RARELY, _BEFORE_NUMBER, _ENUMERATOR = range(7)
+_NO, _STRONG, _STOP, _NEVER, _RARELY, _BEFORE_NUMBER, _ENUMERATOR, _ALONE = range(8)
 _CLOSERS = "\"'”’»)]}"
 _OPENERS = "\"'“‘«([{¿¡—–-"
 _CLOSING_STRETCHES = frozenset({"''", "”", "’", "»", ")", "]", "}"})
+_ALONE_MARKS = frozenset(".?!")
 _STRONG_MARKS = "!?…。！？؟۔।॥։።"
 _NEVER_FINAL = _words(
     "mr mrs ms messrs dr prof gen gov rep rev sen adm col capt lt sgt hon pres st mt ft vs v.s e.g"
@@ -182,6 +184,8 @@ class Tokenizer:
             ending = known[2]
             if ending == _ENUMERATOR:
                 ending = _STOP if tokens else _NO
+            elif ending == _ALONE and (not tokens or _is_short_form(tokens[-1])):
+                ending = _NO
             words = known[0]
             if len(words) == 1:
                 tokens.append(words[0])
@@ -311,6 +315,8 @@ def _sentence(tokens: list[str], starts: list[int], cut: bool = False) -> Tokeni
 
 def _breaks(ending: int, following: _Stretch) -> bool:
     _, _, _, lower, starter, digit = following
+    if ending == _ALONE:
+        return True
     if ending in (_STRONG, _STOP):
         return not lower
     if ending == _RARELY:
@@ -322,6 +328,8 @@ def _breaks(ending: int, following: _Stretch) -> bool:
 
 def _ending(stretch: str, tokens: Sequence[str]) -> int:
     """Say how a stretch may end a sentence, were it followed by a fitting next one."""
+    if stretch in _ALONE_MARKS:
+        return _ALONE
     bare = stretch.rstrip(_CLOSERS)
     if not bare:
         return _NO
@@ -343,6 +351,12 @@ def _ending(stretch: str, tokens: Sequence[str]) -> int:
     if is_initial or is_abbreviation or lower in _RARELY_FINAL:
         return _RARELY
     return _STOP
+
+
+def _is_short_form(word: str) -> bool:
+    """Say whether a full stop that stands after a word may belong to it, as in `fig . 2`."""
+    lower = word.lower()
+    return (len(word) == 1 and word.isalpha()) or lower in _NEVER_FINAL | _BEFORE_NUMBERS
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:

@@ -50,6 +50,8 @@ def texts_of(text: str, tokenizer: Any = ENGLISH) -> list[str]:
         ("In 1999. 12 men came.", ["In 1999.", "12 men came."]),
         ("one line\nanother line", ["one line", "another line"]),
         ("spaced out . Next one .", ["spaced out .", "Next one ."]),
+        ("in lower case . the wing stalls .", ["in lower case .", "the wing stalls ."]),
+        ("see fig . 2 for j . doe . then", ["see fig . 2 for j . doe .", "then"]),
         ("Is it? it is.", ["Is it? it is."]),
     ],
 )
