@@ -179,7 +179,7 @@ def test_dead_documents_are_not_indexed_and_die_in_an_index(
     assert dead == ["2/5"]
 
 
-@pytest.mark.parametrize("factory", ["IVF4,SQfp16", "HNSW8,SQfp16", "OPQ4,IVF4,PQ4x4"])
+@pytest.mark.parametrize("factory", ["IVF4,SQfp16", "HNSW8,SQfp16"])
 def test_approximate_indexes_are_built_over_shards(
     make_corpus: Callable[..., Corpus], documents: Callable[..., Any], factory: str
 ) -> None:
