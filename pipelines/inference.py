@@ -145,13 +145,13 @@ def _embed(sentences: Sequence[Sentence], model: Any, recipe: Recipe, dtype: np.
         layer_weights=recipe.options["layer_weights"],
         pooling=recipe.options["pooling"],
     )
-    with np.errstate(over="ignore"):  # beyond float16 is caught below
-        token_vectors = result.token_vectors.astype(dtype, copy=False)
-        sentence_vectors = result.sentence_vectors.astype(dtype, copy=False)
-    # One check of the sums instead of a mask over all numbers: a NaN or infinity shows in them.
-    sums = np.einsum("nd->n", token_vectors, dtype=np.float32)
-    if not (np.isfinite(sums).all() and np.isfinite(sentence_vectors).all()):
-        raise ValueError(f"the model gave vectors that are not finite in {dtype}")
+    limit = float(np.finfo(dtype).max)
+    for vectors in (result.token_vectors, result.sentence_vectors):
+        # Two passes without a copy; a NaN fails every comparison.
+        if vectors.size and not (-limit <= vectors.min() and vectors.max() <= limit):
+            raise ValueError(f"the model gave vectors that are not finite in {dtype}")
+    token_vectors = result.token_vectors.astype(dtype, copy=False)
+    sentence_vectors = result.sentence_vectors.astype(dtype, copy=False)
     return sentences, token_vectors, sentence_vectors, result.attention
 
 

@@ -273,3 +273,22 @@ def test_other_weights_in_a_worker_are_refused(
         run_embed(write_jsonl(RECORDS[:1]))
     with pytest.raises(CorpusError, match="there is no corpus"):
         Corpus.open(tmp_path / "corpus")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_vectors_that_float16_cannot_hold_are_rejected(
+    value: float, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = Elmo.embed
+
+    def spoiled(self: Elmo, sentences: Any, **settings: Any) -> Any:
+        result = embed(self, sentences, **settings)
+        for index, tokens in enumerate(sentences):
+            if "17" in tokens:
+                result.token_vectors[result.offsets[index], 3] = value
+        return result
+
+    monkeypatch.setattr(Elmo, "embed", spoiled)
+    assert run_embed(write_jsonl(RECORDS)).rejected_sentences == 2
+    assert {row["doc_id"] for row in rows_of("rejects")} == {"d17"}
+    assert "not finite in float16" in rows_of("rejects")[0]["detail"]
