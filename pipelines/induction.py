@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipelines.ann import Floats, threads_for
 
-MIN_OCCURRENCES = 20
+MIN_OCCURRENCES = 30
 MAX_SENSES = 6
 SAMPLE = 800
 COMPONENTS = 16
