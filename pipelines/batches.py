@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam import coders
 
 from pipelines.documents import TOKENIZE, Document, Reject, raw_start
@@ -269,25 +270,37 @@ def token_rows(
       dtype: of the stored vectors.
       keep: says of a token whether its vector is stored; None keeps all.
     """
+    sentences = embedded.batch.sentences
+    kept: list[int] = []  # index in its sentence of each token kept
+    texts: list[str] = []
+    starts: list[int] = []
+    counts = []
+    for sentence in sentences:
+        tokens = sentence.tokens
+        chosen = [i for i, token in enumerate(tokens) if keep is None or keep(token)]
+        kept += chosen
+        texts += [tokens[i] for i in chosen]
+        starts += [sentence.token_starts[i] for i in chosen]
+        counts.append(len(chosen))
+    # Of each kept token its sentence in the batch; what is the sentence's is taken by it.
+    owner = np.repeat(np.arange(len(sentences)), counts)
+    indices = np.array(kept, dtype=np.int64)
+    lengths = [len(sentence.tokens) for sentence in sentences]
+    rows = indices + (np.cumsum(lengths) - lengths)[owner]
+    first_tokens = np.array([sentence.first_token for sentence in sentences], dtype=np.int64)
     first = first_vector_id(segment, "tokens", embedded.batch.part)
-    kept = [
-        (row, sentence, index)
-        for row, (sentence, index) in enumerate(_all_tokens(embedded.batch.sentences))
-        if keep is None or keep(sentence.tokens[index])
-    ]
     schema = tokens_schema(dtype, embedded.token_vectors.shape[1])
-    starts = [sentence.token_starts[index] for _, sentence, index in kept]
-    texts = [sentence.tokens[index] for _, sentence, index in kept]
-    ends = [start + len(text) for start, text in zip(starts, texts, strict=True)]
-    rows = np.array([row for row, _, _ in kept], dtype=np.int64)
+    begins, words = pa.array(starts, pa.int64()), pa.array(texts, pa.string())
     columns = [
-        pa.array([first + sentence.first_token + index for _, sentence, index in kept], pa.int64()),
-        pa.array([sentence.doc_id for _, sentence, _ in kept], pa.string()),
-        pa.array([sentence.sentence_index for _, sentence, _ in kept], pa.int32()),
-        pa.array([index for _, _, index in kept], pa.int32()),
-        pa.array(starts, pa.int64()),
-        pa.array(ends, pa.int64()),
-        pa.array(texts, pa.string()),
+        pa.array(first + first_tokens[owner] + indices, pa.int64()),
+        pa.array([sentence.doc_id for sentence in sentences], pa.string()).take(pa.array(owner)),
+        pa.array([sentence.sentence_index for sentence in sentences], pa.int32()).take(
+            pa.array(owner)
+        ),
+        pa.array(indices.astype(np.int32)),
+        begins,
+        pc.add(begins, pc.cast(pc.utf8_length(words), pa.int64())),
+        words,
         _vectors(embedded.token_vectors[rows], schema.field("vector").type),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -333,12 +346,6 @@ def _document_reject(document: Document, reason: str, detail: str) -> Reject:
         None,
         raw_start(document.text),
     )
-
-
-def _all_tokens(sentences: list[Sentence]) -> Iterator[tuple[Sentence, int]]:
-    for sentence in sentences:
-        for index in range(len(sentence.tokens)):
-            yield sentence, index
 
 
 def _vectors(vectors: npt.NDArray[np.floating], column: pa.DataType) -> pa.Array:
