@@ -1,5 +1,6 @@
 """Scores of a word's occurrences, as the settings of the index combine them."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,12 +9,13 @@ from numpy.typing import NDArray
 
 from pipelines.ann import Floats
 from pipelines.centering import normalize
-from pipelines.index_reader import OpenIndex, OpenShard
+from pipelines.index_reader import FormRange, OpenIndex, OpenShard
 from pipelines.occurrences import Places, Scanned, WordForms, places_of
 
 # Occurrences' worth of doubt about a word's mean.
 SHRINKAGE = 10
 _MEAN_ROWS = 4096
+_KEPT_MEANS = 1024
 _BLOCK_ROWS = 4096
 
 
@@ -34,6 +36,7 @@ class Scorer:
 
     def __init__(self, index: OpenIndex) -> None:
         self._index = index
+        self._means: OrderedDict[tuple[FormRange, ...], Floats] = OrderedDict()
 
     def weighs_sentences(self, target: Target) -> bool:
         """Say whether sentences have a part in the score."""
@@ -48,6 +51,13 @@ class Scorer:
         """
         if not self._index.manifest.settings["word_center"] or not forms.indexed:
             return None
+        if forms.ranges not in self._means:
+            self._means[forms.ranges] = self._measure_mean(forms)
+            if len(self._means) > _KEPT_MEANS:
+                self._means.popitem(last=False)
+        return self._means[forms.ranges]
+
+    def _measure_mean(self, forms: WordForms) -> Floats:
         sums = np.zeros(self._index.manifest.dim)
         count = 0
         step = max(1, forms.indexed // _MEAN_ROWS)
@@ -94,13 +104,17 @@ class Scorer:
         self, tokens: Floats, sentences: Floats | None, target: Target, mean: Floats | None
     ) -> Floats:
         """Score tokens [n, D] as the index's settings say; returns [n]."""
-        query = target.vector
-        if mean is not None:
-            tokens, query = normalize(tokens - mean), normalize((query - mean)[None])[0]
-        scores = tokens @ query
+        if mean is None:
+            scores = _dots(tokens, target.vector)
+        else:
+            # |u - m|^2 = u.u - 2 u.m + m.m: no copy of the vectors around their mean.
+            query = normalize((target.vector - mean)[None])[0]
+            squares = np.einsum("nd,nd->n", tokens, tokens) - 2 * _dots(tokens, mean) + mean @ mean
+            lengths = np.sqrt(np.maximum(squares, 1e-12))
+            scores = (_dots(tokens, query) - mean @ query) / lengths
         if sentences is not None and target.sentence_vector is not None:
             weight = self._index.manifest.settings["sentence_weight"]
-            scores = (1 - weight) * scores + weight * (sentences @ target.sentence_vector)
+            scores = (1 - weight) * scores + weight * _dots(sentences, target.sentence_vector)
         return scores.astype(np.float32)
 
     def sentence_vectors(self, scanned: Scanned) -> Floats:
@@ -124,3 +138,10 @@ class Scorer:
             strict=True,
         )
         return np.stack([found[key] for key in keys])
+
+
+def _dots(vectors: Floats, query: Floats) -> Floats:
+    """Return the products of rows [n, D] with a query [D]; in one thread, whose waking takes longer
+    than so few products where the machine is busy.
+    """
+    return np.einsum("nd,d->n", vectors, query)
