@@ -15,7 +15,7 @@ from elmo_infer.batching import Indices, Packing, plan_batches
 from elmo_infer.config import POOLINGS
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
-from elmo_infer.word_cache import WordCache
+from elmo_infer.word_cache import WordCache, WordCounts
 
 Sentences = Sequence[Sequence[str]]
 Floats = npt.NDArray[np.float32]
@@ -226,6 +226,11 @@ class Elmo:
         """Empty the cache of context-free word vectors."""
         with self._lock:
             self._cache.clear()
+
+    def take_word_counts(self) -> WordCounts:
+        """Return the hits and misses of the cache of word vectors since this was last called."""
+        with self._lock:
+            return self._cache.take_counts()
 
     @property
     def _result_dtype(self) -> type[np.floating]:

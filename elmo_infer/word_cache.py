@@ -1,10 +1,23 @@
 """Context-free vectors of word types, computed once and kept within a limit of bytes."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class WordCounts(NamedTuple):
+    """How often word types were asked for, a type once for each batch computed together.
+
+    Attributes:
+      hits: found in the cache.
+      misses: computed.
+    """
+
+    hits: int = 0
+    misses: int = 0
 
 
 class WordCache:
@@ -21,6 +34,7 @@ class WordCache:
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], max_bytes: int) -> None:
         self._encode = encode
         self._max_bytes = max_bytes
+        self._counts = WordCounts()
         self.clear()
 
     def clear(self) -> None:
@@ -34,6 +48,11 @@ class WordCache:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def take_counts(self) -> WordCounts:
+        """Return hits and misses since this was last called."""
+        counts, self._counts = self._counts, WordCounts()
+        return counts
+
     def vectors(self, types: Sequence[str]) -> Tensor:
         """Return the vectors of distinct word types, [N, P]."""
         self._calls += 1
@@ -43,6 +62,9 @@ class WordCache:
         missing = np.flatnonzero(rows < 0)
         known = np.flatnonzero(rows >= 0)
         self._used[rows[known]] = self._calls
+        self._counts = WordCounts(
+            self._counts.hits + len(known), self._counts.misses + len(missing)
+        )
         if len(missing) == 0 and self._table is not None:
             return self._table[torch.from_numpy(rows).to(self._table.device)]
         new_types = [types[index] for index in missing.tolist()]

@@ -94,6 +94,11 @@ class SentenceBatch:
         """Tokens of all sentences."""
         return sum(len(sentence.tokens) for sentence in self.sentences)
 
+    @property
+    def n_types(self) -> int:
+        """Distinct tokens of all sentences."""
+        return len({token for sentence in self.sentences for token in sentence.tokens})
+
 
 @dataclass(slots=True)
 class EmbeddedBatch:

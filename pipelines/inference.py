@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.batches import EmbeddedBatch, Sentence, SentenceBatch
 from pipelines.documents import EMBED, Reject, raw_start
 from pipelines.options import ModelOptions, Recipe
+from pipelines.progress import METRICS
 
 logger = logging.getLogger(__name__)
 _PROBE = [["the"]]
@@ -78,7 +80,9 @@ class ElmoModelHandler(ModelHandler[SentenceBatch, EmbeddedBatch, Any]):
         A list, not a generator: Beam measures and cleans up only what is done when this returns.
         """
         del inference_args
-        return [embed_batch(batch, model, self.recipe)]
+        embedded = embed_batch(batch, model, self.recipe)
+        _count_words(model)
+        return [embedded]
 
     def get_num_bytes(self, batch: Any) -> int:
         """Return the bytes of the texts; the default would pickle the batch to know."""
@@ -87,6 +91,14 @@ class ElmoModelHandler(ModelHandler[SentenceBatch, EmbeddedBatch, Any]):
     def get_metrics_namespace(self) -> str:
         """Return the namespace of RunInference's own metrics."""
         return "sensegrep_embed"
+
+
+def _count_words(model: Any) -> None:
+    # A baseline looks every word up in its table: it has no cache, and nothing is counted.
+    if hasattr(model, "take_word_counts"):
+        counts = model.take_word_counts()
+        Metrics.counter(METRICS, "word_cache_hits").inc(counts.hits)
+        Metrics.counter(METRICS, "word_cache_misses").inc(counts.misses)
 
 
 def embed_batch(batch: SentenceBatch, model: Any, recipe: Recipe) -> EmbeddedBatch:

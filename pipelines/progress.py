@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TextIO
 
 logger = logging.getLogger(__name__)
+METRICS = "sensegrep"  # namespace of the counters that Beam shows
 _TERMINAL_SECONDS = 0.5
 _LOG_SECONDS = 30.0
 

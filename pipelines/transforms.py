@@ -2,6 +2,20 @@
 
 tasks | ReadDocuments() | TokenizeDocuments(tokenizer) | BatchByTokens(8192)
       | EmbedSentences(handler) | WriteSegment(...)
+
+Metrics, in the namespace "sensegrep"; a runner that retries may count twice, so they are for the
+eye, and the commit counts on the summaries of parts alone:
+
+  documents_read, documents_unchanged, documents_written, rejects_<reason>
+  sentences, tokens           as the tokeniser made them
+  batch_tokens, batch_sentences, batch_types (distinct words)      distributions over batches
+  batch_fill_percent          tokens of the budget; over 100 if one sentence exceeds it
+  batch_padding_avoided_percent   of a rectangle as wide as the batch's longest sentence, the part
+                              that would be padding; batches are packed, so none is computed
+  word_cache_hits, word_cache_misses   of context-free vectors, by word type and computed batch
+  write_batch_latency_us, bytes_written
+
+RunInference adds its own (inference_batch_latency_micro_secs and so on) in "sensegrep_embed".
 """
 
 import time
@@ -21,15 +35,12 @@ from pipelines.documents import Document, Reject
 from pipelines.inference import ElmoModelHandler
 from pipelines.options import Recipe
 from pipelines.planning import ReadTask, duplicate, read_task
-from pipelines.progress import METER
+from pipelines.progress import METER, METRICS
 from pipelines.selection import LiveDocuments, Selector, digest
 from pipelines.storage import Store
 from pipelines.tokenization import PretokenizedText, Tokenizer
 from pipelines.writing import PartWriter, finish_segment
 from schemas import PartSummary, Segment
-
-_NAMESPACE = "sensegrep"
-
 
 REJECTS, UNCHANGED = "rejects", "unchanged"
 
@@ -185,12 +196,12 @@ class WriteSegment(beam.PTransform):
 
 class _ReadTask(beam.DoFn):
     def __init__(self) -> None:
-        self._documents = Metrics.counter(_NAMESPACE, "documents_read")
+        self._documents = Metrics.counter(METRICS, "documents_read")
 
     def process(self, task: ReadTask) -> Iterator[Any]:
         for record in read_task(task):
             if isinstance(record, Reject):
-                Metrics.counter(_NAMESPACE, f"rejects_{record.reason}").inc()
+                Metrics.counter(METRICS, f"rejects_{record.reason}").inc()
                 yield beam.pvalue.TaggedOutput(REJECTS, record)
             else:
                 self._documents.inc()
@@ -229,9 +240,10 @@ class _Select(beam.DoFn):
     def process(self, document: Document, first: dict[bytes, Place]) -> Iterator[Any]:
         place = first.get(digest(document.doc_id))
         if place is not None and place != (document.uri, document.position):
-            Metrics.counter(_NAMESPACE, "rejects_duplicate-id").inc()
+            Metrics.counter(METRICS, "rejects_duplicate-id").inc()
             yield beam.pvalue.TaggedOutput(REJECTS, duplicate(document))
         elif Selector(self._live).decide(document).kind == UNCHANGED:
+            Metrics.counter(METRICS, "documents_unchanged").inc()
             yield beam.pvalue.TaggedOutput(UNCHANGED, document)
         else:
             yield document
@@ -241,8 +253,8 @@ class _Tokenize(beam.DoFn):
     def __init__(self, tokenizer: Tokenizer | PretokenizedText, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._sentences = Metrics.counter(_NAMESPACE, "sentences")
-        self._tokens = Metrics.counter(_NAMESPACE, "tokens")
+        self._sentences = Metrics.counter(METRICS, "sentences")
+        self._tokens = Metrics.counter(METRICS, "tokens")
 
     def process(self, document: Document) -> Iterator[SentenceBatch]:
         for batch in tokenize_document(document, self._tokenizer, self._max_tokens):
@@ -254,8 +266,11 @@ class _Tokenize(beam.DoFn):
 class _Batch(beam.DoFn):
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
-        self._fill = Metrics.distribution(_NAMESPACE, "batch_tokens")
-        self._rows = Metrics.distribution(_NAMESPACE, "batch_sentences")
+        self._tokens = Metrics.distribution(METRICS, "batch_tokens")
+        self._sentences = Metrics.distribution(METRICS, "batch_sentences")
+        self._types = Metrics.distribution(METRICS, "batch_types")
+        self._fill = Metrics.distribution(METRICS, "batch_fill_percent")
+        self._padding = Metrics.distribution(METRICS, "batch_padding_avoided_percent")
 
     def start_bundle(self) -> None:
         self._batcher = TokenBatcher(self._max_tokens)
@@ -269,8 +284,14 @@ class _Batch(beam.DoFn):
 
     def _measured(self, batches: Iterable[SentenceBatch]) -> Iterator[SentenceBatch]:
         for batch in batches:
-            self._fill.update(batch.n_tokens)
-            self._rows.update(len(batch))
+            n_tokens = batch.n_tokens
+            self._tokens.update(n_tokens)
+            self._sentences.update(len(batch))
+            self._types.update(batch.n_types)
+            self._fill.update(round(100 * n_tokens / self._max_tokens))
+            if n_tokens:  # a batch of empty documents and rejects has no rectangle
+                rectangle = len(batch) * max(len(each.tokens) for each in batch.sentences)
+                self._padding.update(round(100 * (1 - n_tokens / rectangle)))
             yield batch
 
 
@@ -278,8 +299,9 @@ class _WriteParts(beam.DoFn):
     def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
         self._target = target
         self._tokenizer = tokenizer
-        self._latency = Metrics.distribution(_NAMESPACE, "write_batch_latency_us")
-        self._bytes = Metrics.counter(_NAMESPACE, "bytes_written")
+        self._latency = Metrics.distribution(METRICS, "write_batch_latency_us")
+        self._documents = Metrics.counter(METRICS, "documents_written")
+        self._bytes = Metrics.counter(METRICS, "bytes_written")
         self._writer: PartWriter | None = None
 
     def process(self, embedded: EmbeddedBatch) -> Iterator[PartSummary]:
@@ -297,9 +319,10 @@ class _WriteParts(beam.DoFn):
         self._count(embedded.batch)
 
     def _count(self, batch: SentenceBatch) -> None:
+        self._documents.inc(len(batch.ends))
         METER.add(documents=len(batch.ends), tokens=batch.n_tokens, rejects=len(batch.rejects))
         for reject in batch.rejects:
-            Metrics.counter(_NAMESPACE, f"rejects_{reject.reason}").inc()
+            Metrics.counter(METRICS, f"rejects_{reject.reason}").inc()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._writer is not None:

@@ -46,6 +46,8 @@ def test_a_known_word_is_not_encoded_again() -> None:
     cache.vectors(["b", "c"])
 
     assert encoder.asked == ["a", "b", "c"]
+    assert cache.take_counts() == (1, 3)
+    assert cache.take_counts() == (0, 0)
 
 
 def test_the_longest_unused_word_goes_first() -> None:

@@ -17,7 +17,7 @@ from pipelines.options import EmbedOptions, InputOptions, ModelOptions, Recipe, 
 from pipelines.planning import range_tasks
 from pipelines.sources import find_inputs
 from pipelines.storage import Store
-from pipelines.tokenization import Tokenizer
+from pipelines.tokenization import PretokenizedText, Tokenizer
 from pipelines.transforms import (
     BatchByTokens,
     EmbedSentences,
@@ -100,6 +100,9 @@ def test_stages_write_a_segment(tmp_path: Path, handler: ElmoModelHandler) -> No
 
 
 def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) -> None:
+    model = load_model(handler.options)
+    model.forget_words()
+    model.take_word_counts()
     p = pipeline()
     documents = [Document(str(r["id"]), str(r["text"])) for r in RECORDS]
     target = SegmentTarget(Store(tmp_path), "00000001", 1, handler.recipe, 30)
@@ -119,8 +122,39 @@ def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) ->
     assert counters["tokens"] == 30 * 8
     files = list(tmp_path.rglob("*.parquet"))
     assert counters["bytes_written"] == sum(f.stat().st_size for f in files)
-    [fill] = [m.committed for m in metrics["distributions"] if m.key.metric.name == "batch_tokens"]
-    assert (fill.sum, fill.max) == (240, 96)
+    assert (counters["documents_written"], counters.get("documents_read")) == (30, None)
+    spread = {m.key.metric.name: m.committed for m in metrics["distributions"]}
+    # Twelve documents of two sentences, 5 and 3 tokens, fill a batch: 96 of 100 tokens.
+    expected = {
+        "batch_tokens": [96, 96, 48],
+        "batch_sentences": [24, 24, 12],
+        "batch_types": [6 + 12, 6 + 12, 6 + 6],  # six words that all share, and the numbers
+        "batch_fill_percent": [96, 96, 48],
+        "batch_padding_avoided_percent": [20, 20, 20],  # (5 - 4) / 5
+    }
+    for name, values in expected.items():
+        found = (spread[name].count, spread[name].sum, spread[name].min, spread[name].max)
+        assert found == (3, sum(values), min(values), max(values)), name
+    assert (counters["word_cache_hits"], counters["word_cache_misses"]) == (6 + 6, 6 + 30)
+    assert spread["write_batch_latency_us"].count == 3
+    assert spread["inference_batch_latency_micro_secs"].count == 3
+
+
+def test_metrics_of_an_over_full_batch_and_of_one_without_sentences() -> None:
+    p = pipeline()
+    documents = [Document("long", "a b c d e f"), Document("blank", "")]
+    _ = (
+        p
+        | beam.Create(documents, reshuffle=False)
+        | TokenizeDocuments(PretokenizedText(), 4)
+        | BatchByTokens(4)
+    )
+    result = p.run()
+    result.wait_until_finish()
+    spread = {m.key.metric.name: m.committed for m in result.metrics().query()["distributions"]}
+    assert (spread["batch_fill_percent"].min, spread["batch_fill_percent"].max) == (0, 150)
+    padding = spread["batch_padding_avoided_percent"]
+    assert (padding.count, padding.sum) == (1, 0)
 
 
 def test_part_torn_over_bundles_is_an_error(tmp_path: Path, handler: ElmoModelHandler) -> None:
