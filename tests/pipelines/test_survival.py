@@ -107,6 +107,84 @@ def test_workers_write_the_rows_that_one_process_writes(
     assert len(Corpus.open(tmp_path / "corpus").segments[0].parts["sentences"]) == 2
 
 
+@pytest.fixture
+def in_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that lets each worker process run some code as it starts, and not this one."""
+
+    def arrange(code: str) -> None:
+        directory = tmp_path / "site"
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(code)
+        root = Path(storage.__file__).parents[1]
+        monkeypatch.setenv("PYTHONPATH", f"{directory}{os.pathsep}{root}")
+
+    return arrange
+
+
+FAIL_ON_17_AND_EVERY_TENTH_BATCH = """
+import itertools
+from elmo_infer.embedder import Elmo
+
+embed, calls = Elmo.embed, itertools.count(1)
+
+def wrapped(self, sentences, **settings):
+    if next(calls) % 10 == 0 or any("17" in sentence for sentence in sentences):
+        raise ValueError("cannot do that")
+    return embed(self, sentences, **settings)
+
+Elmo.embed = wrapped
+"""
+
+
+def test_workers_reject_one_failing_record_and_lose_no_other(
+    write_jsonl: Run, run_embed: Run, rows_of: Run, in_workers: Run
+) -> None:
+    in_workers(FAIL_ON_17_AND_EVERY_TENTH_BATCH)
+    source = write_jsonl(RECORDS)
+    report = run_embed(source, workers=2, max_tokens_per_batch=32, max_sentence_tokens=32)
+    assert (report.written, report.rejected, report.rejected_sentences) == (40, 0, 2)
+    rejects = rows_of("rejects")
+    assert [(r["doc_id"], r["sentence_index"]) for r in rejects] == [("d17", 0), ("d17", 1)]
+    assert all("cannot do that" in r["detail"] for r in rejects)
+    found = {(s["doc_id"], s["sentence_index"]) for s in rows_of("sentences")}
+    assert found == {(f"d{n}", index) for n in range(40) for index in (0, 1) if n != 17}
+
+
+FULL_AFTER_THREE_KILOBYTES = """
+import errno, os
+from pipelines import storage
+
+write, written = storage.HashingWriter.write, 0
+
+def full(self, data):
+    global written
+    written += memoryview(data).nbytes
+    if written > 3000:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return write(self, data)
+
+storage.HashingWriter.write = full
+"""
+
+
+def test_full_disk_under_workers_leaves_the_corpus_as_it_was(
+    tmp_path: Path,
+    write_jsonl: Run,
+    run_embed: Run,
+    rows_of: Run,
+    in_workers: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_embed(write_jsonl(RECORDS[:5]))
+    in_workers(FULL_AFTER_THREE_KILOBYTES)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        run_embed(write_jsonl(RECORDS), workers=2)
+    assert len(rows_of("documents")) == 5
+    assert files_of(tmp_path / "corpus/segments/00000002") == ["reserved"]
+    monkeypatch.undo()
+    assert run_embed(write_jsonl(RECORDS)).written == 35
+
+
 def assert_same_rows(rows_of: Run, other: Path) -> None:
     """The same rows in the same order; vectors within rounding, since batches may differ."""
     for table, columns in COMPARED.items():
