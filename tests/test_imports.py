@@ -17,10 +17,11 @@ ALLOWED = {
 }
 TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn"}
 WITHOUT_BEAM = (
-    "ann", "centering", "corpus", "evaluation", "evaluation_readers",
-    "evaluation_report", "evaluation_scores", "evaluation_sets", "evaluation_vectors", "metrics",
-    "options", "query", "search", "senses", "storage",
-    "tokenization",
+    "ann", "centering", "corpus", "evaluation", "evaluation_readers", "evaluation_report",
+    "evaluation_scores", "evaluation_sets", "evaluation_vectors", "exemplars", "hits",
+    "index_format", "index_measure", "index_options", "index_reader", "induction", "kwic",
+    "line_reader", "maintenance", "metrics", "occurrences", "options", "query", "query_encoder",
+    "scoring", "search", "sense_lines", "sense_map", "senses", "storage", "tokenization",
 )  # fmt: skip
 
 
