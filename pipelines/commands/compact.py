@@ -2,6 +2,7 @@
 
 import argparse
 
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 
@@ -31,7 +32,7 @@ def execute(args: argparse.Namespace) -> int:
     before = len(corpus.segments)
     for group in groups_to_compact(corpus, args.max_documents):
         corpus = compact(corpus, group)
-    print(f"compacted {before:,} segments into {len(corpus.segments):,}")
+    print(f"compacted {counted(before, 'segment')} into {len(corpus.segments):,}")
     if before != len(corpus.segments):
         print(f"next: sensegrep index --corpus {args.corpus}; sensegrep vacuum frees the old files")
     return 0

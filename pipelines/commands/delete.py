@@ -2,6 +2,7 @@
 
 import argparse
 
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 
@@ -40,12 +41,12 @@ def execute(args: argparse.Namespace) -> int:
             " nothing was deleted"
         )
     corpus = delete(corpus, found)
-    done = f"deleted {len(set(doc_ids)):,} documents"
+    done = f"deleted {counted(len(set(doc_ids)), 'document')}"
     if args.purge:
         had_index = corpus.snapshot.index is not None
         corpus = purge(corpus)
         done += ", and removed from the disk what was deleted or replaced"
         if had_index:
             done += f"; the index went too: sensegrep index --corpus {args.corpus}"
-    print(f"{done}; {corpus.live_counts()['documents']:,} documents are left")
+    print(f"{done}; left: {counted(corpus.live_counts()['documents'], 'document')}")
     return 0

@@ -5,6 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,17 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts are tokens already: blanks part them, a line is a sentence",
     )
     reading.add_argument(
-        "--language", default="en", metavar="CODE", help="of the tokeniser; zh takes jieba"
+        "--language",
+        default="en",
+        metavar="CODE",
+        help="of the text, which decides its tokens; zh takes jieba",
     )
     reading.add_argument(
-        "--max-sentence-tokens", type=int, default=256, metavar="N", help="longer ones are cut"
+        "--max-sentence-tokens",
+        type=int,
+        default=256,
+        metavar="N",
+        help="longer ones are cut, and marked so",
     )
     reading.add_argument(
         "--max-reject-fraction",
         type=float,
         default=0.5,
         metavar="F",
-        help="fail when more of the records than this is rejected",
+        help="of the records; if more are rejected, the job fails",
     )
     _add_model_arguments(parser.add_argument_group("model"))
     _add_running_arguments(parser.add_argument_group("running"))
@@ -65,9 +73,16 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         "--model", default="en-small", help="bundled name, path or URL of an ELMo model"
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    group.add_argument("--dtype", default="float32", help="what the model computes in")
     group.add_argument(
-        "--initial-state", choices=["zero", "warm"], default="zero", help="of every sentence"
+        "--dtype",
+        default="float32",
+        help="what the model computes in: float32, float64, bfloat16, float16 (CUDA) or int8 (CPU)",
+    )
+    group.add_argument(
+        "--initial-state",
+        choices=["zero", "warm"],
+        default="zero",
+        help="in which a sentence begins",
     )
     group.add_argument(
         "--layer-weights",
@@ -75,7 +90,10 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         help="coefficients of the layers, or the number of one layer (default: the model's own)",
     )
     group.add_argument(
-        "--pooling", choices=["attention", "mean", "max"], default="attention", help="of sentences"
+        "--pooling",
+        choices=["attention", "mean", "max"],
+        default="attention",
+        help="tokens to sentences",
     )
     group.add_argument(
         "--tokens",
@@ -87,15 +105,25 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         "--vector-dtype", choices=["float16", "float32"], default="float16", help="as stored"
     )
     group.add_argument(
-        "--max-tokens-per-batch", type=int, default=8192, metavar="N", help="bounds memory"
+        "--max-tokens-per-batch", type=int, default=8192, metavar="N", help="fewer take less memory"
     )
 
 
 def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--commit-every", type=int, default=2000, metavar="N", help="documents to a segment"
+        "--commit-every",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="documents to a segment; a job that was stopped goes on after its last one",
     )
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    group.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, which divide the cores; one uses them all too",
+    )
     group.add_argument(
         "--prune", action="store_true", help="drop the corpus's documents that INPUT does not have"
     )
@@ -107,7 +135,11 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="nobody else writes to this corpus (for stores without an atomic creation)",
     )
-    group.add_argument("--runner", metavar="NAME", help="Beam runner (default: FnApiRunner)")
+    group.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="Beam runner (default: FnApiRunner); Beam's own flags may follow, as --flag=value",
+    )
     group.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -218,21 +250,21 @@ def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpu
     """Print the closing summary."""
     if args.dry_run:
         print(
-            f"would embed {report.written:,} of {report.read:,} documents read"
-            f" ({report.changed:,} of them changed), in {len(report.segments):,} segments"
+            f"would embed {report.written:,} of {counted(report.read, 'document')} read"
+            f" ({report.changed:,} of them changed), in {counted(len(report.segments), 'segment')}"
         )
     elif not report.written:
-        print(f"nothing new to embed in {report.read:,} documents read")
+        print(f"nothing new to embed in {counted(report.read, 'document')} read")
     else:
         speed = report.tokens / max(report.seconds, 1e-9)
         print(
-            f"embedded {report.written:,} of {report.read:,} documents read:"
-            f" {report.sentences:,} sentences, {report.tokens:,} tokens"
+            f"embedded {report.written:,} of {counted(report.read, 'document')} read:"
+            f" {counted(report.sentences, 'sentence')}, {counted(report.tokens, 'token')}"
             f" in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
         )
     print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
     if report.rejected_sentences:
-        print(f", and {report.rejected_sentences:,} single sentences", end="")
+        print(f", and {counted(report.rejected_sentences, 'single sentence')}", end="")
     listed = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.most_common())
     print(f" ({listed})" if listed else "")
     if args.prune:
@@ -243,8 +275,9 @@ def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpu
         _print_reject_files(corpus)
     live = corpus.live_counts()
     print(
-        f"corpus {args.corpus}: {live['documents']:,} documents, {live['sentences']:,} sentences,"
-        f" {live['tokens']:,} tokens in {len(corpus.segments):,} segments"
+        f"corpus {args.corpus}: {counted(live['documents'], 'document')},"
+        f" {counted(live['sentences'], 'sentence')}, {counted(live['tokens'], 'token')}"
+        f" in {counted(len(corpus.segments), 'segment')}"
     )
 
 
@@ -257,4 +290,4 @@ def _print_reject_files(corpus: "Corpus") -> None:
     for file in files[-3:]:
         print(f"rejects: {file}")
     if len(files) > 3:
-        print(f"rejects: and {len(files) - 3:,} more files; see sensegrep info --rejects")
+        print(f"rejects: and {counted(len(files) - 3, 'more file')}; see sensegrep info --rejects")

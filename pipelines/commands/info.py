@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipelines.commands.wording import counted
+
 if TYPE_CHECKING:
     from pipelines.corpus import Corpus
 
@@ -88,7 +90,7 @@ def _print(facts: dict[str, Any]) -> None:
     print(f"corpus       {facts['corpus']}")
     print(
         f"snapshot     {facts['snapshot']}, by {facts['operation']}, {facts['created']};"
-        f" {len(facts['segments'])} segments"
+        f" {counted(len(facts['segments']), 'segment')}"
     )
     print(f"documents    {facts['documents']:,}")
     print(f"sentences    {facts['sentences']:,}")
@@ -96,8 +98,11 @@ def _print(facts: dict[str, Any]) -> None:
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in facts["reject_reasons"].items())
     print(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
     if facts["tombstones"]:
-        print(f"tombstones   {facts['tombstones']:,} documents; sensegrep compact drops their rows")
-    print(f"on disk      {_size(facts['bytes'])} in {facts['files']:,} files, indexes apart")
+        dead = counted(facts["tombstones"], "document")
+        print(f"tombstones   {dead}; sensegrep compact drops their rows")
+    print(
+        f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart"
+    )
     print(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])

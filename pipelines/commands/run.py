@@ -16,8 +16,10 @@ accepts_beam_flags = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of `embed`, and the memory limit of `index`."""
     embed.add_arguments(parser)
-    parser.add_argument(
-        "--max-memory", metavar="SIZE", help="what building the index may hold, such as 4G"
+    parser.add_argument_group("index").add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="peak memory of building the index, such as 4G (default: 2G)",
     )
 
 

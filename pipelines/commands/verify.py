@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from pipelines.commands.wording import counted
+
 DONE, FAILED = 0, 1
 
 
@@ -19,6 +21,6 @@ def execute(args: argparse.Namespace) -> int:
     report = verify(Corpus.open(args.corpus))
     for fault in report.faults:
         print(f"fault: {fault}", file=sys.stderr)
-    verdict = f"{len(report.faults):,} faults" if report.faults else "all well"
-    print(f"verified {report.files:,} files, {report.bytes:,} bytes: {verdict}")
+    verdict = counted(len(report.faults), "fault") if report.faults else "all well"
+    print(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
     return FAILED if report.faults else DONE

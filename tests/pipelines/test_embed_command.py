@@ -62,6 +62,18 @@ def test_json_report_adds_up(
     assert report["reasons"] == {"invalid-json": 1}
 
 
+def test_summary_of_one_is_in_the_singular(
+    sensegrep: Any, write_jsonl: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_jsonl([{"id": "only", "text": "One"}])
+    sensegrep("embed", source, "--dry-run")
+    sensegrep("embed", source)
+    out = capsys.readouterr().out
+    assert "would embed 1 of 1 document read (0 of them changed), in 1 segment\n" in out
+    assert "embedded 1 of 1 document read: 1 sentence, 1 token in" in out
+    assert "1 document, 1 sentence, 1 token in 1 segment\n" in out
+
+
 def test_dry_run_counts_and_changes_nothing(
     sensegrep: Any, write_jsonl: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
