@@ -57,6 +57,8 @@ def test_ranges_read_every_record_once_and_tell_rejects(write_jsonl: Any) -> Non
         assert_that(
             read.rejects | beam.Map(lambda r: r.reason), equal_to(["invalid-json"]), "rejects"
         )
+    counters = {m.key.metric.name: m.committed for m in p.result.metrics().query()["counters"]}
+    assert (counters["documents_read"], counters["rejects_invalid-json"]) == (30, 1)
 
 
 def test_select_new_keeps_what_is_new_and_the_first_of_equal_ids(
@@ -76,6 +78,8 @@ def test_select_new_keeps_what_is_new_and_the_first_of_equal_ids(
         assert_that(ids(found.unchanged), equal_to(["d0"]), "unchanged")
         places = found.rejects | beam.Map(lambda r: (r.reason, r.position))
         assert_that(places, equal_to([("duplicate-id", 9)]), "rejects")
+    counters = {m.key.metric.name: m.committed for m in p.result.metrics().query()["counters"]}
+    assert (counters["documents_unchanged"], counters["rejects_duplicate-id"]) == (1, 1)
 
 
 def test_stages_write_a_segment(tmp_path: Path, handler: ElmoModelHandler) -> None:
