@@ -2,10 +2,11 @@
 
     AUTOFAISS_PYTHON=.../bin/python pytest -m benchmark -s tests/benchmarks/test_autofaiss.py
 
-autofaiss wants an environment of its own (its pins differ): `python -m venv DIR`, then
-`DIR/bin/pip install autofaiss 'pyarrow<20'` (it holds numpy below 2). Both get 1 GB for the index, run in processes of their own and
-search the same centred vectors of length 1, one query at a time; imports are not counted. Our
-build also reads Parquet, orders the vectors by word form, and indexes the sentences.
+autofaiss wants an environment of its own: `python -m venv DIR`, then `DIR/bin/pip install autofaiss
+'pyarrow<20'` (it holds numpy below 2, which later releases refuse). Both get 1 GB for the index,
+run in processes of their own and search the same centred vectors of length 1, one query at a time;
+imports are not counted. Our build also reads Parquet, orders the vectors by word form, indexes the
+sentences and copies the lines, all of which its bytes hold.
 """
 
 import json
