@@ -331,9 +331,15 @@ class OpenIndex:
         """Positions that the approximate index proposes; they are scored again exactly."""
         known = self.manifest.tables[table]
         wanted = min(max(known["rerank"] * k, MIN_CANDIDATES), index.ntotal)
-        tried = known["effort"] if effort is None else effort
-        _, positions = ann.search_index(index, query[None], wanted, tried, allowed)
-        return np.sort(positions[0][positions[0] >= 0])
+        tried = max(1, known["effort"] if effort is None else effort)
+        reachable = index.ntotal if allowed is None else int(allowed.sum())
+        while True:
+            _, positions = ann.search_index(index, query[None], wanted, tried, allowed)
+            found = positions[0][positions[0] >= 0]
+            # The lists tried may hold fewer than k that are allowed: try more of them.
+            if len(found) >= min(k, reachable) or tried >= index.ntotal:
+                return np.sort(found)
+            tried = min(2 * tried, index.ntotal)
 
     def _allowed(
         self, shard: OpenShard, table: str, filters: Mapping[str, str]

@@ -195,6 +195,8 @@ def test_approximate_indexes_are_built_over_shards(
     query = index.shards["00001"].tokens.vectors(np.array([17]))[0]
     best = index.nearest("tokens", query, 5)[0]
     assert best.score == pytest.approx(1, abs=2e-3)
+    # One list of four holds fewer: more are tried until there are k.
+    assert len(index.nearest("tokens", query, 900, effort=1)) == 900
 
 
 def test_recall_below_the_target_fails_and_commits_nothing(
