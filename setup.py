@@ -32,6 +32,7 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 EXTRAS["test"] = [
     "gensim>=4.4,<5",
     "hypothesis>=6.130",
+    "jieba>=0.42,<1",
     "matplotlib>=3.10,<4",
     "mypy>=1.15,<3",
     "pytest>=8.3,<10",
