@@ -18,8 +18,6 @@ from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_bat
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.network import (
     N_SPECIAL,
-    SENTENCE_END,
-    SENTENCE_START,
     Auxiliary,
     Batch,
     Network,
@@ -34,6 +32,7 @@ from elmo_infer.training.optimizer import (
     clip_gradients,
 )
 from elmo_infer.training.token_store import TokenStore
+from elmo_infer.training.validation import validation_perplexity
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
@@ -43,40 +42,6 @@ CURVE_FIELDS = (
 )  # fmt: skip
 
 _REPORT_SECONDS = 10.0
-_SMALL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 128), (6, 64), (7, 64))
-_OFFICIAL_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
-_PRESETS = {
-    "tiny": (64, 16, ((1, 8), (2, 16), (3, 32)), 1),
-    "compact": (512, 128, _SMALL_FILTERS, 1),
-    "small": (1024, 128, _OFFICIAL_FILTERS, 1),
-    "medium": (2048, 256, _OFFICIAL_FILTERS, 1),
-    "original": (4096, 512, _OFFICIAL_FILTERS, 2),
-}
-PRESETS = tuple(_PRESETS)
-
-
-def preset(name: str) -> BiLmConfig:
-    """Return the shape of a named size; "small" and up are the published ones.
-
-    Raises:
-      ValueError: if there is no such preset; the message lists them.
-    """
-    if name not in _PRESETS:
-        raise ValueError(f"unknown preset {name!r}; expected one of {', '.join(PRESETS)}")
-    cell, projection, filters, highway = _PRESETS[name]
-    return BiLmConfig(
-        filters=filters,
-        activation="relu",
-        n_highway=highway,
-        character_dim=16,
-        max_characters=50,
-        cell_dim=cell,
-        projection_dim=projection,
-        n_lstm_layers=2,
-        cell_clip=3.0,
-        projection_clip=3.0,
-        use_skip_connections=True,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -422,48 +387,6 @@ def read_checkpoint(
     state.auxiliary = saved["auxiliary"]
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
     return state
-
-
-def validation_perplexity(
-    network: Network, types: list[str], store: TokenStore, max_tokens: int = 15_000
-) -> tuple[float, float]:
-    """Return the perplexity per word of both directions under the full softmax.
-
-    The end marks count as words, and everything outside the vocabulary as one word.
-
-    Args:
-      network: the model.
-      types: words of the training text, in the order of the softmax.
-      store: validation text.
-      max_tokens: about how many tokens of it to use.
-    """
-    place = {word: index for index, word in enumerate(types[: network.vocabulary - N_SPECIAL])}
-    beyond = len(types)
-    to_training = np.array([place.get(word, beyond) for word in store.types])
-    spellings, network.spellings = (
-        network.spellings,
-        Spellings.of(store.types, network.config.max_characters),
-    )
-    totals, words = np.zeros(2), 0
-    try:
-        rng = np.random.default_rng(0)
-        for sentences in plan_equal_length_batches(store.lengths, 4096, rng):
-            starts = store.sentences[sentences]
-            length = int(store.sentences[sentences[0] + 1] - starts[0])
-            own = store.tokens[starts[:, None] + np.arange(length)].astype(np.int64)
-            batch = network.prepare(own, sentences, rng)
-            ids = network.word_ids(to_training[own]).T
-            end = np.full((1, len(sentences)), SENTENCE_END)
-            start = np.full((1, len(sentences)), SENTENCE_START)
-            targets = (np.concatenate([ids, end]), np.concatenate([ids[::-1], start]))
-            totals += network.likelihood(batch, (targets[0].ravel(), targets[1].ravel()))
-            words += batch.n_targets
-            if words >= max_tokens:
-                break
-    finally:
-        network.spellings = spellings
-    forward, backward = np.exp(totals / max(1, words))
-    return float(forward), float(backward)
 
 
 def _total_steps(store: TokenStore, options: PretrainOptions) -> int | None:

@@ -171,7 +171,8 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
     import json
 
     from elmo_infer.config import BiLmConfig
-    from elmo_infer.training.pretrain import PretrainOptions, preset
+    from elmo_infer.training.presets import preset
+    from elmo_infer.training.pretrain import PretrainOptions
 
     try:
         if args.start_from is not None:
