@@ -9,10 +9,10 @@ from pipelines.errors import UsageError
 MIN_MEMORY_BYTES = 512 << 20
 SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
 # What an index gets where neither the options nor an earlier index say. Chosen by same-sense
-# precision@10 on 22 words with gold senses (tests/benchmarks/test_search_sense.py), means over
-# words: not centred 0.671, centred 0.672, two components removed 0.673, around the word's mean
-# 0.686, with the sentence at 0.25 / 0.5 / 0.75: 0.708 / 0.715 / 0.715; word's mean and sentence
-# 0.5: 0.719. Chance is 0.528, static vectors 0.646, TF-IDF 0.727.
+# precision@10 on 22 words with gold senses (tests/benchmarks/test_search_sense.py, en-small), means
+# over words: not centred 0.678, centred 0.678, two components removed 0.676, around the word's mean
+# 0.691, with the sentence at 0.25 / 0.5 / 0.75: 0.725 / 0.728 / 0.721; word's mean and sentence
+# 0.5: 0.727. Chance is 0.528, static vectors 0.654, TF-IDF 0.727.
 DEFAULT_SETTINGS = {
     "center": True,
     "remove_components": 0,
