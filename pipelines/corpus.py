@@ -160,14 +160,24 @@ class Corpus:
         if table not in TABLES:
             raise ValueError(f"there is no table {table!r}; expected one of {', '.join(TABLES)}")
         for segment in self._select(segment_ids):
-            dead = None if table == "rejects" else self.tombstones.get(segment.segment_id)
             for part in segment.parts.get(table, ()):
-                path = f"segments/{segment.segment_id}/{part.path}"
-                yield from self._read_part(path, columns, batch_rows, dead)
+                yield from self.read_part(segment.segment_id, table, part.path, columns, batch_rows)
 
-    def _read_part(
-        self, path: str, columns: Sequence[str] | None, batch_rows: int, dead: pa.Array | None
+    def read_part(
+        self,
+        segment_id: str,
+        table: str,
+        part_path: str,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 65536,
     ) -> Iterator[pa.RecordBatch]:
+        """Yield the live rows of one part, in order; `part_path` is relative to the segment.
+
+        Raises:
+          CorpusError: if the file is missing.
+        """
+        path = f"segments/{segment_id}/{part_path}"
+        dead = None if table == "rejects" else self.tombstones.get(segment_id)
         wanted = None if columns is None else list(columns)
         needed = wanted
         if wanted is not None and dead is not None and "doc_id" not in wanted:

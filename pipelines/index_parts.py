@@ -12,7 +12,6 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.ann import Factory, Floats
@@ -128,21 +127,8 @@ def read_part(
     Raises:
       CorpusError: if the file is missing.
     """
-    dead = corpus.tombstones.get(part.segment_id)
-    path = f"segments/{part.segment_id}/{part.path}"
     needed = [*columns, *({"doc_id"} - set(columns))]
-    try:
-        file = corpus.store.open(path)
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"{path} of the corpus at {corpus.root} is missing; run: sensegrep verify"
-        ) from error
-    with file, pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=batch_rows, columns=needed):
-            if dead is not None:
-                batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), dead)))
-            if batch.num_rows:
-                yield batch
+    return corpus.read_part(part.segment_id, part.table, part.path, needed, batch_rows)
 
 
 def vectors_of(batch: pa.RecordBatch, dim: int) -> NDArray[Any]:
