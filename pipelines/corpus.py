@@ -308,14 +308,14 @@ class Corpus:
         )
 
     def search(self, query: str, **options: Any) -> Any:
-        """Search by sense; see `pipelines.search.search`, to which the options go."""
-        from pipelines.search import search
+        """Search by sense; see `pipelines.search.engine.search`, to which the options go."""
+        from pipelines.search.engine import search
 
         return search(self, query, **options)
 
     def senses(self, word: str, **options: Any) -> Any:
-        """Return the induced senses of a word; see `pipelines.senses.senses`."""
-        from pipelines.senses import senses
+        """Return the induced senses of a word; see `pipelines.senses.groups.senses`."""
+        from pipelines.senses.groups import senses
 
         return senses(self, word, **options)
 

@@ -18,7 +18,7 @@ from pipelines.corpus import (
     written_by,
 )
 from pipelines.errors import CorpusError
-from pipelines.index_format import manifest_path, read_manifest
+from pipelines.index.format import manifest_path, read_manifest
 from pipelines.storage import Store, is_temporary, sha256_of
 from pipelines.table_writer import COUNTS, TableWriter, clean_segment, write_manifest
 from schemas import TABLES, Part, Segment, check_schema, table_schema

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
-    from pipelines.evaluation import EvaluationOptions, SetReport
-    from pipelines.evaluation_report import ModelReport
-    from pipelines.evaluation_sets import EvaluationSet
-    from pipelines.evaluation_vectors import Encoder
+    from pipelines.evaluation.evaluate import EvaluationOptions, SetReport
+    from pipelines.evaluation.report import ModelReport
+    from pipelines.evaluation.sets import EvaluationSet
+    from pipelines.evaluation.vectors import Encoder
 
 PROGRESS_SECONDS = 15.0
 
@@ -79,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
-    from pipelines.evaluation import EvaluationOptions
-    from pipelines.evaluation_report import PLOTTED_SET, plot, tables, to_json
+    from pipelines.evaluation.evaluate import EvaluationOptions
+    from pipelines.evaluation.report import PLOTTED_SET, plot, tables, to_json
 
     _check_outputs(args)
     try:
@@ -139,8 +139,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
-    from pipelines.evaluation_readers import choose_sets, read_set
-    from pipelines.evaluation_sets import sample
+    from pipelines.evaluation.readers import choose_sets, read_set
+    from pipelines.evaluation.sets import sample
     from pipelines.tokenization import Tokenizer
 
     try:
@@ -160,7 +160,7 @@ def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
 def _load_models(args: argparse.Namespace, models: Sequence[str]) -> "list[Encoder]":
     from elmo_infer import load
     from elmo_infer.static import is_static_model, load_static
-    from pipelines.evaluation_vectors import views_of
+    from pipelines.evaluation.vectors import views_of
 
     encoders: list[Any] = []
     for model in models:
@@ -188,8 +188,8 @@ def _evaluate(
 ) -> "ModelReport":
     from dataclasses import replace
 
-    from pipelines.evaluation import evaluate
-    from pipelines.evaluation_report import ModelReport
+    from pipelines.evaluation.evaluate import evaluate
+    from pipelines.evaluation.report import ModelReport
 
     if encoder.n_layers == 1:
         options = replace(options, mixes=())  # there is nothing to mix

@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Build the index and print what was built and measured."""
     from pipelines.beam_runtime import check_flags, quieten
-    from pipelines.index import build_index
-    from pipelines.index_options import IndexOptions, parse_size
+    from pipelines.index.build import build_index
+    from pipelines.index.options import IndexOptions, parse_size
 
     quieten(args.verbose)
     options = IndexOptions(

@@ -8,7 +8,7 @@ from pipelines.commands import embed
 from pipelines.commands.index import format_report
 
 if TYPE_CHECKING:
-    from pipelines.index_options import IndexOptions
+    from pipelines.index.options import IndexOptions
 
 accepts_beam_flags = True
 
@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
     report, corpus = embed.run_embed(args)
     index: dict[str, Any] = {}
     if corpus is not None and corpus.live_counts()["sentences"]:
-        from pipelines.index import build_index
+        from pipelines.index.build import build_index
 
         index = build_index(args.corpus, _index_options(args))
     if args.json:
@@ -44,7 +44,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _index_options(args: argparse.Namespace) -> "IndexOptions":
-    from pipelines.index_options import IndexOptions, parse_size
+    from pipelines.index.options import IndexOptions, parse_size
 
     if args.max_memory is None:
         return IndexOptions()

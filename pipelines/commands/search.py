@@ -82,8 +82,8 @@ def execute(args: argparse.Namespace) -> int:
     """Search and print."""
     from pipelines.corpus import Corpus
     from pipelines.errors import UsageError
-    from pipelines.index_options import SearchOptions, parse_context, parse_filters
-    from pipelines.search import Searcher
+    from pipelines.index.options import SearchOptions, parse_context, parse_filters
+    from pipelines.search.engine import Searcher
 
     if (args.query is None) == (not args.like):
         raise UsageError("give either a query or --like VECTOR_ID")
@@ -148,7 +148,7 @@ def write_csv(hits: Any, file: TextIO) -> None:
 
 def print_hits(hits: Any) -> None:
     """Print concordance lines, and below them the word's senses."""
-    from pipelines.kwic import Style, format_lines, format_sentences
+    from pipelines.search.kwic import Style, format_lines, format_sentences
 
     colour = sys.stdout.isatty()
     columns = shutil.get_terminal_size((120, 24)).columns

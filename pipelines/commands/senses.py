@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Induce the senses and print them."""
     from pipelines.corpus import Corpus
-    from pipelines.sense_lines import describe_senses
+    from pipelines.senses.lines import describe_senses
 
     described = describe_senses(
         Corpus.open(args.corpus),
@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
         cache_dir=args.cache_dir,
     )
     if args.plot is not None:
-        from pipelines.sense_map import draw_map
+        from pipelines.senses.map import draw_map
 
         draw_map(described, args.plot)
     if args.json:
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def print_senses(described: Any) -> None:
     """Print each sense with its size, label words and prototype lines."""
-    from pipelines.kwic import Style, format_lines
+    from pipelines.search.kwic import Style, format_lines
 
     style = Style(
         columns=max(shutil.get_terminal_size((120, 24)).columns, 60), colour=sys.stdout.isatty()

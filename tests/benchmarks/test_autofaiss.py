@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import ann
 from pipelines.corpus import Corpus
-from pipelines.index_reader import OpenIndex
+from pipelines.index import ann
+from pipelines.index.reader import OpenIndex
 
 pytestmark = pytest.mark.benchmark
 
@@ -39,7 +39,7 @@ def peak_bytes():
 """
 OURS = f"""{PEAK}
 import contextlib, io, json, sys, time
-import pipelines.index
+import pipelines.index.build
 from pipelines.__main__ import main
 output = io.StringIO()
 before = time.process_time()

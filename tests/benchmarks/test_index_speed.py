@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from pipelines.corpus import Corpus
-from pipelines.index_options import SearchOptions
-from pipelines.query_encoder import EncodedQuery
-from pipelines.search import Searcher
+from pipelines.index.options import SearchOptions
+from pipelines.search.engine import Searcher
+from pipelines.search.query_encoder import EncodedQuery
 
 pytestmark = pytest.mark.benchmark
 

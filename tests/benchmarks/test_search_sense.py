@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.centering import fit_centering
 from pipelines.corpus import Corpus
 from pipelines.embed import EmbedJob, embed
-from pipelines.index import build_index
-from pipelines.index_options import IndexOptions, SearchOptions
+from pipelines.index.build import build_index
+from pipelines.index.centering import fit_centering
+from pipelines.index.options import IndexOptions, SearchOptions
 from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
-from pipelines.search import Searcher
-from pipelines.sense_lines import describe_senses
+from pipelines.search.engine import Searcher
+from pipelines.senses.lines import describe_senses
 
 pytestmark = pytest.mark.benchmark
 

@@ -1,15 +1,193 @@
-"""Fixtures of the embedding half: a corpus in one call, rows in one call."""
+"""Fixtures: a corpus embedded in one call, and corpora written straight to disk without a model."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.corpus import Change, Corpus
 from pipelines.embed import EmbedJob, EmbedReport, embed
 from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
+from schemas import Part, Segment, first_vector_id, table_schema
+
+DIM = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandDocument:
+    """A document given as sentences of tokens, for corpora that need no model."""
+
+    doc_id: str
+    sentences: Sequence[Sequence[str]]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def vector_of(*words: object, dim: int = DIM) -> np.ndarray:
+    """A random [D] vector that depends on nothing but the words given."""
+    digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8])).standard_normal(dim)
+
+
+def token_vector(sentence: Sequence[str], index: int, dim: int = DIM) -> np.ndarray:
+    """Depends on the word and, less, on the sentence; offset, so that centering matters."""
+    word, context = vector_of(sentence[index], dim=dim), vector_of(*sentence, index, dim=dim)
+    return word + 0.6 * context + 2.0
+
+
+def write_segment(
+    corpus: Corpus,
+    documents: Sequence[HandDocument],
+    *,
+    dtype: str = "float16",
+    tokens: str = "all",
+    parts: int = 1,
+    fingerprint: str = "f" * 64,
+    dim: int = DIM,
+    vector: Callable[..., np.ndarray] = token_vector,
+    options: Mapping[str, Any] | None = None,
+) -> Corpus:
+    """Write one segment of hand-made documents and commit it; returns the corpus after that."""
+    segment_id, number = corpus.reserve_segment()
+    files: dict[str, list[Part]] = {"documents": [], "sentences": [], "tokens": []}
+    names = ("documents", "sentences", "tokens", "token_vectors")
+    counts = dict.fromkeys((*names, "rejects", "rejected_sentences", "characters"), 0)
+    for part in range(parts):
+        mine = documents[part::parts]
+        rows = _rows(mine, number, part, tokens, vector, dim)
+        for table, table_rows in rows.items():
+            schema = table_schema(table, dtype=dtype, dim=dim)
+            arrow = pa.Table.from_pylist(table_rows, schema=schema)
+            path = Path(corpus.root) / "segments" / segment_id / table / f"part-{part:05d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(arrow, path)
+            data = path.read_bytes()
+            files[table].append(
+                Part(
+                    path=f"{table}/{path.name}",
+                    rows=len(table_rows),
+                    bytes=len(data),
+                    sha256=hashlib.sha256(data).hexdigest(),
+                )
+            )
+        counts["documents"] += len(mine)
+        counts["sentences"] += len(rows["sentences"])
+        counts["tokens"] += sum(len(row["tokens"]) for row in rows["sentences"])
+        counts["token_vectors"] += len(rows["tokens"])
+    segment = Segment(
+        segment_id=segment_id,
+        number=number,
+        fingerprint=fingerprint,
+        recipe=fingerprint,
+        model={"name": "hand", "fingerprint": "f", "layers": 1},
+        options={"vector_dtype": dtype, "tokens": tokens, **(options or {})},
+        dim=dim,
+        counts=counts,
+        parts={table: tuple(parts_of) for table, parts_of in files.items()},
+    )
+    path = Path(corpus.root) / "segments" / segment_id / "segment.json"
+    path.write_text(segment.to_json(), encoding="utf-8")
+    return corpus.commit(Change(operation="embed", add=(segment,)))
+
+
+def _rows(
+    documents: Sequence[HandDocument],
+    number: int,
+    part: int,
+    tokens: str,
+    vector: Callable[..., np.ndarray],
+    dim: int,
+) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {"documents": [], "sentences": [], "tokens": []}
+    for document in documents:
+        offset = 0
+        for index, sentence in enumerate(document.sentences):
+            starts = offset + np.cumsum([0, *(len(word) + 1 for word in sentence[:-1])])
+            text = " ".join(sentence)
+            vectors = [vector(sentence, i, dim) for i in range(len(sentence))]
+            rows["sentences"].append(
+                {
+                    "vector_id": first_vector_id(number, "sentences", part)
+                    + len(rows["sentences"]),
+                    "doc_id": document.doc_id,
+                    "sentence_index": index,
+                    "start": offset,
+                    "end": offset + len(text),
+                    "text": text,
+                    "tokens": list(sentence),
+                    "token_starts": starts.tolist(),
+                    "attention": [1 / len(sentence)] * len(sentence),
+                    "cut": False,
+                    "vector": list(np.mean(vectors, axis=0).astype(np.float16)),
+                }
+            )
+            for place, word in enumerate(sentence):
+                if tokens == "none" or (tokens == "content" and word in ("the", "of", ".")):
+                    continue
+                rows["tokens"].append(
+                    {
+                        "vector_id": first_vector_id(number, "tokens", part) + len(rows["tokens"]),
+                        "doc_id": document.doc_id,
+                        "sentence_index": index,
+                        "token_index": place,
+                        "start": int(starts[place]),
+                        "end": int(starts[place]) + len(word),
+                        "token": word,
+                        "vector": list(vectors[place].astype(np.float16)),
+                    }
+                )
+            offset += len(text) + 1
+        rows["documents"].append(
+            {
+                "doc_id": document.doc_id,
+                "sha256": "0" * 64,
+                "uri": "hand",
+                "position": 0,
+                "metadata": list(document.metadata.items()),
+                "characters": offset,
+                "sentences": len(document.sentences),
+                "tokens": sum(map(len, document.sentences)),
+                "rejected_sentences": 0,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def hand_document() -> type[HandDocument]:
+    """The class of documents that `make_corpus` takes."""
+    return HandDocument
+
+
+@pytest.fixture(scope="session")
+def hand_vector() -> Callable[..., np.ndarray]:
+    """The rule by which hand-made corpora get their token vectors."""
+    return token_vector
+
+
+@pytest.fixture(scope="session")
+def add_segment() -> Callable[..., Corpus]:
+    """`write_segment`."""
+    return write_segment
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
+    """A function that writes a corpus of hand-made documents, one list of them a segment."""
+
+    def make(*segments: Sequence[HandDocument], name: str = "corpus", **settings: Any) -> Corpus:
+        corpus = Corpus.open_or_create(tmp_path / name)
+        for documents in segments:
+            corpus = write_segment(corpus, documents, **settings)
+        return corpus
+
+    return make
 
 
 @pytest.fixture

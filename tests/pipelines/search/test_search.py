@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.centering import normalize
 from pipelines.corpus import Change, Corpus
 from pipelines.errors import CorpusError, UsageError
-from pipelines.index import build_index
-from pipelines.index_options import IndexOptions, SearchOptions
-from pipelines.query import find_node, parse_query
-from pipelines.query_encoder import EncodedQuery
-from pipelines.search import Searcher, make_options
+from pipelines.index.build import build_index
+from pipelines.index.centering import normalize
+from pipelines.index.options import IndexOptions, SearchOptions
+from pipelines.search.engine import Searcher, make_options
+from pipelines.search.query import find_node, parse_query
+from pipelines.search.query_encoder import EncodedQuery
 
 # Scores as plain cosines, which brute force computes; what else an index may do is tested apart.
 PLAIN = IndexOptions(word_center=False, sentence_weight=0.0)

@@ -1,0 +1,1 @@
+"""Scores of an encoder on sense and similarity sets."""

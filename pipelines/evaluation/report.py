@@ -1,0 +1,280 @@
+"""What `sensegrep evaluate` shows: tables side by side, JSON, and a plot per word."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation.evaluate import Score, SetReport
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """All that was measured of one model.
+
+    Attributes:
+      label: short name, unique among the models compared.
+      path: what was loaded.
+      fingerprint: the model's.
+      dim: D.
+      n_layers: L.
+      layer_weights: [L] coefficients of the mix.
+      sets: one report per set.
+    """
+
+    label: str
+    path: str
+    fingerprint: str
+    dim: int
+    n_layers: int
+    layer_weights: tuple[float, ...]
+    sets: tuple[SetReport, ...]
+
+    def scores(self) -> Iterable[Score]:
+        """All scores of all sets."""
+        return (score for report in self.sets for score in report.scores)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: a set's metric, and the metric that says what is had for nothing."""
+
+    set: str
+    metric: str
+    group: str
+    title: str
+    baseline: str = ""
+
+
+def _sense_columns(name: str, group: str) -> list[Column]:
+    return [
+        Column(name, "accuracy", group, "acc", "majority_accuracy"),
+        Column(name, "macro_f1", group, "F1", "majority_macro_f1"),
+        Column(name, "precision_at_10", group, "P@10", "chance_precision_at_10"),
+        Column(name, "precision_at_10_micro", group, "P@10u", "chance_precision_at_10_micro"),
+        Column(name, "map", group, "MAP", "chance_map"),
+    ]
+
+
+def _retrieval_columns(name: str, group: str) -> list[Column]:
+    return [
+        Column(name, "map", group, "MAP"),
+        Column(name, "ndcg_at_10", group, "nDCG"),
+        Column(name, "recall_at_100", group, "R@100"),
+    ]
+
+
+TOKEN_COLUMNS = (
+    *_sense_columns("coarsewsd20", "CoarseWSD-20"),
+    *_sense_columns("senseval", "Senseval"),
+    Column("wic", "accuracy", "WiC", "acc"),
+    Column("mcl_wic", "accuracy", "MCL-WiC", "acc"),
+    Column("mcl_wic_zh", "accuracy", "MCL-zh", "acc"),
+    Column("scws", "spearman", "SCWS", "rho"),
+)
+SENTENCE_COLUMNS = (
+    Column("stsb", "spearman", "STS-B", "rho"),
+    Column("sick", "spearman", "SICK", "rho"),
+    *_retrieval_columns("cranfield", "Cranfield"),
+    *_retrieval_columns("cisi", "CISI"),
+    Column("stsb_zh", "spearman", "STS-B-zh", "rho"),
+    Column("lcqmc_zh", "spearman", "LCQMC", "rho"),
+)
+LEGEND = (
+    "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "
+    "of the same sense\namong the nearest of the same word, mean over senses, then words; P@10u: "
+    "mean over occurrences.\nrho: Spearman's rank correlation. nDCG at 10."
+)
+
+
+def tables(models: Sequence[ModelReport]) -> str:
+    """Render all models side by side: per centering a table of token sets and of sentence sets."""
+    centerings = dict.fromkeys(score.centering for model in models for score in model.scores())
+    blocks = []
+    for centering in centerings:
+        for title, columns in (("Tokens", TOKEN_COLUMNS), ("Sentences", SENTENCE_COLUMNS)):
+            table = _table(models, centering, columns)
+            if table:
+                blocks.append(f"{title}, centering: {centering}\n\n{table}")
+    return "\n\n".join([*blocks, LEGEND])
+
+
+def _table(models: Sequence[ModelReport], centering: str, columns: Sequence[Column]) -> str:
+    values: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {}
+    wanted = {column.set for column in columns}
+    for model in models:
+        for score in model.scores():
+            if score.centering == centering and score.set in wanted and not score.word:
+                row = values.setdefault((model.label, score.layer, score.pooling), {})
+                row[score.set, score.metric] = score.value
+    if not values:
+        return ""
+    present = {key for row in values.values() for key in row}
+    shown = [column for column in columns if (column.set, column.metric) in present]
+    rows = [
+        [*names, *(_percent(row.get((column.set, column.metric))) for column in shown)]
+        for names, row in values.items()
+    ]
+    if any(column.baseline for column in shown):
+        # The same for every model and layer; the first row has it.
+        first = next(iter(values.values()))
+        nothing = [
+            _percent(first.get((column.set, column.baseline))) if column.baseline else ""
+            for column in shown
+        ]
+        rows.insert(0, ["(chance)", "", "", *nothing])
+    groups = ["", "", "", *_once([column.group for column in shown])]
+    titles = ["model", "layer", "pooling", *(column.title for column in shown)]
+    return _aligned([groups, titles, *rows])
+
+
+def _once(names: Sequence[str]) -> list[str]:
+    """Blank out each name that repeats the one before it."""
+    return ["" if index and names[index - 1] == name else name for index, name in enumerate(names)]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, text to the left, numbers to the right; empty ones left out.
+
+    The first row names groups, which may run over the columns that follow.
+    """
+    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[2:])]
+    widths = {i: max(len(row[i]) for row in rows[1:]) for i in kept}
+    lines = []
+    for number, row in enumerate(rows):
+        line = ""
+        end = 0
+        for i in kept:
+            end += widths[i] + 2
+            if number == 0:
+                # A group's name begins where its first column begins.
+                line = line.ljust(end - widths[i] - 2) + (row[i] + "  " if row[i] else "")
+            else:
+                cell = row[i].ljust(widths[i]) if i < 3 else row[i].rjust(widths[i])
+                line += cell + "  "
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def to_json(models: Sequence[ModelReport], settings: dict[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, for a file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings,
+        "models": [asdict(model) for model in models],
+    }
+
+
+# --- plot -----------------------------------------------------------------------------------------
+
+PLOTTED_SET, PLOTTED_METRIC = "coarsewsd20", "precision_at_10"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One kind of mark: a value for each word."""
+
+    label: str
+    contextual: bool
+    values: dict[str, float]
+
+
+def plotted_series(models: Sequence[ModelReport]) -> tuple[str, list[Series]]:
+    """What the plot shows: the centering ("mean" if it was measured), and the series.
+
+    Static: chance, models of one layer, and layer 0 of the others. Contextual: their mix.
+
+    Raises:
+      ValueError: if the set that is plotted was not among those evaluated.
+    """
+    every = [
+        (model, score)
+        for model in models
+        for score in model.scores()
+        if score.set == PLOTTED_SET and score.word
+    ]
+    if not every:
+        raise ValueError(f"the plot shows {PLOTTED_SET} word by word; add it to --sets")
+    measured = dict.fromkeys(score.centering for _, score in every)
+    centering = "mean" if "mean" in measured else next(iter(measured))
+    found: dict[str, Series] = {}
+    for model, score in every:
+        if score.centering != centering:
+            continue
+        if score.metric == f"chance_{PLOTTED_METRIC}":
+            label, contextual = "chance", False
+        elif score.metric == PLOTTED_METRIC and score.layer in ("layer 0", "mix"):
+            contextual = score.layer == "mix"
+            label = model.label if model.n_layers == 1 else f"{model.label}, {score.layer}"
+        else:
+            continue
+        found.setdefault(label, Series(label, contextual, {})).values[score.word] = score.value
+    return centering, list(found.values())
+
+
+def merge_alike(series: Sequence[Series], tolerance: float = 0.005) -> list[Series]:
+    """Give static series of the same values one mark: static vectors of one form all score chance.
+
+    Two are alike if they differ by no more than `tolerance` at every word.
+    """
+    merged: list[Series] = []
+    for each in series:
+        for number, other in enumerate(merged):
+            if not (each.contextual or other.contextual) and _alike(each, other, tolerance):
+                merged[number] = Series(f"{other.label} = {each.label}", False, other.values)
+                break
+        else:
+            merged.append(each)
+    return merged
+
+
+def _alike(one: Series, other: Series, tolerance: float) -> bool:
+    return one.values.keys() == other.values.keys() and all(
+        abs(value - other.values[word]) <= tolerance for word, value in one.values.items()
+    )
+
+
+def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
+    """Draw, word by word, what static vectors and what contextual ones reach.
+
+    Raises:
+      ValueError: if there is nothing to draw; see plotted_series.
+    """
+    from matplotlib.figure import Figure
+
+    centering, series = plotted_series(models)
+    series = merge_alike(series)
+    best = [each for each in series if each.contextual] or series
+    words = sorted(best[0].values, key=lambda word: best[0].values[word])
+    figure = Figure(figsize=(8, 1.6 + 0.3 * len(words)), layout="constrained")
+    axes = figure.add_subplot()
+    for number, word in enumerate(words):
+        values = [each.values[word] for each in series if word in each.values]
+        axes.plot([min(values), max(values)], [number, number], color="0.85", zorder=1)
+    static_marks, contextual_marks = iter("sv<>^*xp"), iter("oDPXhH8d")
+    for each in series:
+        held = [(value, words.index(word)) for word, value in each.values.items()]
+        axes.scatter(
+            [value for value, _ in held],
+            [position for _, position in held],
+            marker=next(contextual_marks if each.contextual else static_marks, "o"),
+            color=None if each.contextual else "0.45",
+            s=45 if each.contextual else 28,
+            label=each.label,
+            zorder=3 if each.contextual else 2,
+        )
+    axes.set_yticks(range(len(words)), words)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("occurrences of the same sense among the 10 nearest (mean over senses)")
+    axes.set_title(
+        "What context adds: static (grey) and contextual vectors\n"
+        f"CoarseWSD-20, centering: {centering}{note}"
+    )
+    axes.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,0 +1,356 @@
+"""An index opened for search: memory-mapped files, looked at only where a search needs them."""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.corpus import Corpus
+from pipelines.errors import CorpusError
+from pipelines.index import ann
+from pipelines.index.centering import Centering
+from pipelines.index.format import KEY, IndexManifest, Shard, local_path, read_manifest
+from pipelines.index.parts import LINE_BATCH_ROWS
+
+_CACHED_GROUPS = 64
+# Up to so many vectors that pass a filter, scanning them beats an approximate index.
+EXACT_FILTERED_ROWS = 200_000
+MIN_CANDIDATES = 64
+
+
+class FormRange(NamedTuple):
+    """Where the vectors of one form stand in one shard."""
+
+    form: str
+    shard: str
+    first: int
+    rows: int
+
+
+class Match(NamedTuple):
+    """A vector found: its cosine with the query, and where it stands."""
+
+    score: float
+    shard: str
+    position: int
+
+
+class ArrowRows:
+    """Rows of a memory-mapped Arrow file by number; only the batch of a row is touched."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Return one row as a mapping of Python values."""
+        batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
+        place = number % LINE_BATCH_ROWS
+        return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+
+    def table(self) -> pa.Table:
+        """Return all rows, still on the disk."""
+        return self._reader.read_all()
+
+
+class FormTable:
+    """The sorted table of forms; a look-up reads one row group of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        groups = self._file.metadata.num_row_groups
+        spans = [self._file.metadata.row_group(i).column(0).statistics for i in range(groups)]
+        self._lows = [span.min for span in spans]
+        self._highs = [span.max for span in spans]
+        self._cache: OrderedDict[int, pa.Table] = OrderedDict()
+
+    def ranges(self, folded: str) -> list[FormRange]:
+        """Return where all forms of one casefolded spelling stand."""
+        found = []
+        for group in range(bisect_left(self._highs, folded), bisect_right(self._lows, folded)):
+            table = self._group(group)
+            rows = table.filter(pc.equal(table["folded"], folded))
+            found += [
+                FormRange(row["form"], row["shard"], row["first"], row["count"])
+                for row in rows.to_pylist()
+            ]
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Return the count of every form; reads the whole table once."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        table = self._file.read(["form", "count"]).group_by("form").aggregate([("count", "sum")])
+        return dict(zip(table["form"].to_pylist(), table["count_sum"].to_pylist(), strict=True))
+
+    def table(self) -> pa.Table:
+        """Return the whole table."""
+        return self._file.read()
+
+    def _group(self, group: int) -> pa.Table:
+        if group not in self._cache:
+            self._cache[group] = self._file.read_row_group(group)
+            if len(self._cache) > _CACHED_GROUPS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(group)
+        return self._cache[group]
+
+
+class OpenShard:
+    """One shard of an open index; every file is opened when first used.
+
+    Attributes:
+      shard: what index.json says of it.
+    """
+
+    def __init__(
+        self, corpus: Corpus, manifest: IndexManifest, shard: Shard, cache_dir: Path | None
+    ) -> None:
+        self.shard = shard
+        self._corpus, self._manifest, self._cache_dir = corpus, manifest, cache_dir
+
+    def _path(self, name: str) -> Path:
+        return local_path(self._corpus.store, self.shard.files[name], self._cache_dir)
+
+    def flat(self, table: str) -> ann.FlatFile:
+        """Return the exact index of `tokens` or `sentences`."""
+        return self.tokens if table == "tokens" else self.sentences
+
+    @cached_property
+    def tokens(self) -> ann.FlatFile:
+        """The exact index of the token vectors, ordered by form."""
+        return self._flat("tokens")
+
+    @cached_property
+    def sentences(self) -> ann.FlatFile:
+        """The exact index of the sentence vectors, in the order of the lines."""
+        return self._flat("sentences")
+
+    def _flat(self, table: str) -> ann.FlatFile:
+        manifest = self._manifest
+        rows = self.shard.rows[table]
+        try:
+            return ann.FlatFile(self._path(table), rows, manifest.dim, manifest.dtype)
+        except ValueError as error:
+            raise CorpusError(str(error)) from error
+
+    @cached_property
+    def keys(self) -> NDArray[Any]:
+        """[n] records of KEY, in the order of the token vectors, mapped read-only."""
+        path = self._path("keys")
+        rows = self.shard.rows["tokens"]
+        keys = np.load(path, mmap_mode="r" if rows else None, allow_pickle=False)
+        if keys.dtype != KEY or len(keys) != rows:
+            raise CorpusError(
+                f"{path} holds {len(keys)} keys of type {keys.dtype}, expected {rows} of {KEY};"
+                " build the index again: sensegrep index --rebuild"
+            )
+        return keys
+
+    @cached_property
+    def lines(self) -> ArrowRows:
+        """One row a sentence."""
+        return ArrowRows(self._path("lines"))
+
+    @cached_property
+    def documents(self) -> ArrowRows:
+        """One row a document."""
+        return ArrowRows(self._path("documents"))
+
+    @cached_property
+    def approximate(self) -> Mapping[str, Any]:
+        """For each table its approximate index, where it has one."""
+        return {
+            table: ann.read_index(self._path(f"{table}_ann"))
+            for table in ("sentences", "tokens")
+            if f"{table}_ann" in self.shard.files
+        }
+
+    @cached_property
+    def sentence_documents(self) -> NDArray[np.int32]:
+        """[sentences] the document number of each line."""
+        table = self.lines.table()
+        return table["document"].to_numpy() if len(table) else np.zeros(0, np.int32)
+
+    @cached_property
+    def dead(self) -> NDArray[np.bool_] | None:
+        """[documents] which are live no more; None if all are live."""
+        live = {segment.segment_id for segment in self._corpus.segments}
+        tombstones = self._corpus.tombstones
+        suspects = [s for s in self.shard.segments if s not in live or s in tombstones]
+        if not suspects:
+            return None
+        table = self.documents.table()
+        dead = np.zeros(len(table), bool)
+        for segment_id in suspects:
+            mine = pc.equal(table["segment_id"], segment_id)
+            if segment_id in live:
+                mine = pc.and_(mine, pc.is_in(table["doc_id"], tombstones[segment_id]))
+            dead |= mine.to_numpy()
+        return dead if dead.any() else None
+
+    def allowed_documents(self, filters: Mapping[str, str]) -> NDArray[np.bool_] | None:
+        """[documents] which are live and carry the metadata; None if all do."""
+        allowed = None if self.dead is None else ~self.dead
+        if not filters:
+            return allowed
+        metadata = self.documents.table()["metadata"]
+        for key, value in filters.items():
+            carries = matches(metadata, key, value)
+            allowed = carries if allowed is None else allowed & carries
+        return allowed
+
+
+def matches(metadata: pa.ChunkedArray | pa.Array, key: str, value: str) -> NDArray[np.bool_]:
+    """Say which rows of a metadata column have a key with a value."""
+    found = pc.equal(pc.map_lookup(metadata, key, "first"), value)
+    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+
+
+class OpenIndex:
+    """An index opened for search.
+
+    Attributes:
+      manifest: index.json.
+      shards: by name.
+      centering: for sentences and tokens.
+    """
+
+    def __init__(
+        self, corpus: Corpus, manifest: IndexManifest, cache_dir: str | Path | None = None
+    ) -> None:
+        self.corpus = corpus
+        self.manifest = manifest
+        directory = None if cache_dir is None else Path(cache_dir)
+        self._cache_dir = directory
+        self.shards = {
+            shard.shard: OpenShard(corpus, manifest, shard, directory) for shard in manifest.shards
+        }
+        self.centering = {
+            table: Centering.from_json(fields) for table, fields in manifest.centering.items()
+        }
+
+    @classmethod
+    def open(cls, corpus: Corpus, cache_dir: str | Path | None = None) -> "OpenIndex":
+        """Open the corpus's current index.
+
+        Raises:
+          CorpusError: if there is none, it is damaged, or its vectors are of another model or
+            other settings than the corpus's.
+        """
+        index_id = corpus.snapshot.index
+        if index_id is None:
+            raise CorpusError(
+                f"the corpus at {corpus.root} has no index; build one: sensegrep index --corpus"
+                f" {corpus.root}"
+            )
+        manifest = read_manifest(corpus.store, index_id)
+        if manifest.fingerprint != corpus.fingerprint:
+            raise CorpusError(
+                f"the index {index_id} holds vectors of another model or other settings"
+                f" ({manifest.fingerprint[:12]}...) than the corpus ({corpus.fingerprint[:12]}...);"
+                f" build it again: sensegrep index --corpus {corpus.root}"
+            )
+        return cls(corpus, manifest, cache_dir)
+
+    @cached_property
+    def forms(self) -> FormTable:
+        """Where each word form stands."""
+        return FormTable(local_path(self.corpus.store, self.manifest.forms, self._cache_dir))
+
+    @cached_property
+    def unindexed(self) -> list[str]:
+        """Ids of live segments that the index does not cover; a search scans them exactly."""
+        covered = set(self.manifest.segments)
+        return [s.segment_id for s in self.corpus.segments if s.segment_id not in covered]
+
+    def nearest(
+        self,
+        table: str,
+        query: ann.Floats,
+        k: int,
+        *,
+        filters: Mapping[str, str] = MappingProxyType({}),
+        effort: int | None = None,
+    ) -> list[Match]:
+        """Find the nearest live vectors of a table, by its approximate index if it has one.
+
+        Args:
+          table: sentences or tokens.
+          query: [D] float32, centred, of length 1.
+          k: how many.
+          filters: metadata their documents must carry.
+          effort: nprobe or efSearch; None takes what the build found to reach its target.
+
+        Returns:
+          at most k matches, the highest score first; equal scores by shard and position.
+        """
+        found: list[Match] = []
+        for name, shard in self.shards.items():
+            allowed = self._allowed(shard, table, filters)
+            index = shard.approximate.get(table)
+            if index is None or (allowed is not None and allowed.sum() <= EXACT_FILTERED_ROWS):
+                where = None if allowed is None else np.flatnonzero(allowed)
+            else:
+                where = self._candidates(index, table, query, k, effort, allowed)
+            scores, positions = shard.flat(table).search(query[None], k, where)
+            pairs = zip(scores[0].tolist(), positions[0].tolist(), strict=True)
+            found += [Match(score, name, position) for score, position in pairs]
+        return _best(found, k)
+
+    def nearest_exactly(self, table: str, query: ann.Floats, k: int) -> list[Match]:
+        """Find the nearest vectors by scanning all of a table: what recall is measured against."""
+        found: list[Match] = []
+        for name, shard in self.shards.items():
+            allowed = self._allowed(shard, table, {})
+            where = None if allowed is None else np.flatnonzero(allowed)
+            scores, positions = shard.flat(table).search(query[None], k, where)
+            pairs = zip(scores[0].tolist(), positions[0].tolist(), strict=True)
+            found += [Match(score, name, position) for score, position in pairs]
+        return _best(found, k)
+
+    def _candidates(
+        self,
+        index: Any,
+        table: str,
+        query: ann.Floats,
+        k: int,
+        effort: int | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> NDArray[np.int64]:
+        """Positions that the approximate index proposes; they are scored again exactly."""
+        known = self.manifest.tables[table]
+        wanted = min(max(known["rerank"] * k, MIN_CANDIDATES), index.ntotal)
+        tried = max(1, known["effort"] if effort is None else effort)
+        reachable = index.ntotal if allowed is None else int(allowed.sum())
+        while True:
+            _, positions = ann.search_index(index, query[None], wanted, tried, allowed)
+            found = positions[0][positions[0] >= 0]
+            # The lists tried may hold fewer than k that are allowed: try more of them.
+            if len(found) >= min(k, reachable) or tried >= index.ntotal:
+                return np.sort(found)
+            tried = min(2 * tried, index.ntotal)
+
+    def _allowed(
+        self, shard: OpenShard, table: str, filters: Mapping[str, str]
+    ) -> NDArray[np.bool_] | None:
+        """[n] which vectors of a shard may be found; None if all."""
+        documents = shard.allowed_documents(filters)
+        if documents is None:
+            return None
+        numbers = shard.keys["document"] if table == "tokens" else shard.sentence_documents
+        return documents[numbers]
+
+
+def _best(found: list[Match], k: int) -> list[Match]:
+    return sorted(found, key=lambda match: (-match.score, match.shard, match.position))[:k]

@@ -1,0 +1,1 @@
+"""Search by sense: a query, the occurrences it is compared with, hits, and lines to read."""

@@ -1,0 +1,73 @@
+"""Lines given as examples by their vector_id: what they are and where their vectors stand."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.errors import UsageError
+from pipelines.index.ann import Floats
+from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.occurrences import scan_unindexed
+from pipelines.search.scoring import Scorer
+
+
+class Example(NamedTuple):
+    """A line given as an example.
+
+    Attributes:
+      vector: [D] centred, of length 1.
+      form: of the token; empty for a sentence.
+      sentence: [D] the vector of the token's sentence; of a sentence its own.
+    """
+
+    vector: Floats
+    form: str
+    sentence: Floats
+
+
+def find_example(index: OpenIndex, table: str, vector_id: int) -> Example:
+    """Find a live token or sentence by its id.
+
+    Raises:
+      UsageError: if there is none.
+    """
+    for shard in index.shards.values():
+        if table == "tokens":
+            ids = shard.keys["vector_id"]
+        else:
+            lines = shard.lines.table()
+            ids = lines["vector_id"].to_numpy() if len(lines) else np.zeros(0, np.int64)
+        places = np.flatnonzero(ids == vector_id)
+        if len(places) and _is_live(shard, table, int(places[0])):
+            vector = shard.flat(table).vectors(places[:1])[0]
+            if table == "sentences":
+                return Example(vector, "", vector)
+            key = shard.keys[int(places[0])]
+            sentence = shard.sentences.vectors(np.array([int(key["sentence"])]))[0]
+            text = shard.lines.row(int(key["sentence"]))["text"]
+            return Example(vector, text[int(key["start"]) : int(key["end"])], sentence)
+    for scanned in scan_unindexed(index, table, None, {}):
+        places = np.flatnonzero(scanned.rows.column("vector_id").to_numpy() == vector_id)
+        if len(places):
+            place = int(places[0])
+            one = replace(
+                scanned,
+                rows=scanned.rows.slice(place, 1),
+                vectors=scanned.vectors[place : place + 1],
+            )
+            if table == "sentences":
+                return Example(one.vectors[0], "", one.vectors[0])
+            form = one.rows.column("token")[0].as_py()
+            return Example(one.vectors[0], form, Scorer(index).sentence_vectors(one)[0])
+    raise UsageError(
+        f"there is no live {table[:-1]} with the vector_id {vector_id} in this corpus; ids are"
+        " printed by sensegrep search --json"
+    )
+
+
+def _is_live(shard: OpenShard, table: str, position: int) -> bool:
+    if shard.dead is None:
+        return True
+    numbers = shard.keys["document"] if table == "tokens" else shard.sentence_documents
+    return not shard.dead[int(numbers[position])]

@@ -1,0 +1,164 @@
+"""What a search returns: hits, and the line each stands in."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipelines.search.kwic import cut_context, sort_key
+from pipelines.senses.groups import WordSenses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One line found.
+
+    Attributes:
+      score: cosine with the query after centering, or as the index's settings combine it.
+      vector_id: of the token, or of the sentence.
+      doc_id, sentence_index: where it is.
+      token_index: of the node; None where whole sentences were searched.
+      left, node, right: the sentence cut at the node, in the width asked for.
+      sense: number of the induced sense, or None.
+      metadata: of the document.
+      tokens: [T] of the whole sentence.
+      attention: [T] weights of the tokens in the sentence's own vector.
+    """
+
+    score: float
+    vector_id: int
+    doc_id: str
+    sentence_index: int
+    token_index: int | None
+    left: str
+    node: str
+    right: str
+    sense: int | None
+    metadata: Mapping[str, str]
+    tokens: tuple[str, ...]
+    attention: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sensegrep search --json` prints of a hit; the id is a string."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **fields,
+            "vector_id": str(self.vector_id),
+            "metadata": dict(self.metadata),
+            "tokens": list(self.tokens),
+            "attention": [round(weight, 6) for weight in self.attention],
+        }
+
+
+class Hits(list[Hit]):
+    """The hits of a search, best first, and what a reader should know of them.
+
+    Attributes:
+      query: as given.
+      word: the bracketed word, or None.
+      forms: occurrences in the index of each form compared.
+      compared: vectors that passed all filters and were compared.
+      senses: of the word, if they were asked for and it occurs in the index.
+      notes: remarks in words.
+      encode_ms, search_ms: time to encode the query; to search, and to read the lines.
+    """
+
+    def __init__(self, hits: Iterable[Hit], *, query: str, word: str | None) -> None:
+        super().__init__(hits)
+        self.query = query
+        self.word = word
+        self.forms: dict[str, int] = {}
+        self.compared = 0
+        self.senses: WordSenses | None = None
+        self.notes: list[str] = []
+        self.encode_ms = 0.0
+        self.search_ms = 0.0
+
+    def to_arrow(self) -> pa.Table:
+        """Return the hits as an Arrow table, a row a hit, metadata as a map."""
+        schema = pa.schema(
+            [
+                ("score", pa.float32()),
+                ("vector_id", pa.int64()),
+                ("doc_id", pa.string()),
+                ("sentence_index", pa.int32()),
+                ("token_index", pa.int32()),
+                ("left", pa.string()),
+                ("node", pa.string()),
+                ("right", pa.string()),
+                ("sense", pa.int32()),
+                ("metadata", pa.map_(pa.string(), pa.string())),
+                ("tokens", pa.list_(pa.string())),
+                ("attention", pa.list_(pa.float32())),
+            ]
+        )
+        rows = [
+            {
+                **{name: getattr(hit, name) for name in schema.names},
+                "metadata": list(hit.metadata.items()),
+            }
+            for hit in self
+        ]
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+class Node(NamedTuple):
+    """Where a hit's node is in its sentence's text; `token_index` None: the whole sentence."""
+
+    start: int
+    end: int
+    token_index: int | None
+
+
+def make_hit(
+    line: Mapping[str, Any],
+    document: Mapping[str, Any],
+    node: Node,
+    *,
+    vector_id: int,
+    score: float,
+    sense: int | None,
+    context: tuple[int | None, int | None],
+) -> Hit:
+    """Put a hit together.
+
+    Args:
+      line: a row of LINES.
+      document: with doc_id and metadata.
+      node: in the line's text.
+      vector_id, score, sense: of the hit.
+      context: tokens to show left and right; None for all.
+    """
+    start, end, place = node
+    text = line["text"]
+    left, word, right = "", text, ""
+    if place is not None:
+        starts = [begin - line["start"] for begin in line["token_starts"]]
+        left, word, right = cut_context(text, start, end, starts, *context)
+    return Hit(
+        score=score,
+        vector_id=vector_id,
+        doc_id=document["doc_id"],
+        sentence_index=line["sentence_index"],
+        token_index=place,
+        left=left,
+        node=word,
+        right=right,
+        sense=sense,
+        metadata=dict(document["metadata"]),
+        tokens=tuple(line["tokens"]),
+        attention=tuple(line["attention"]),
+    )
+
+
+def sort_hits(hits: Hits, sort: str) -> None:
+    """Sort hits in place by `document`, or by the words around the node, such as `1L`."""
+    if sort == "document":
+        hits.sort(key=lambda hit: (hit.doc_id, hit.sentence_index, hit.token_index or 0))
+        return
+    hits.sort(
+        key=lambda hit: sort_key(
+            hit.tokens[: hit.token_index or 0], hit.tokens[(hit.token_index or 0) + 1 :], sort
+        )
+    )

@@ -1,0 +1,122 @@
+"""Reads the lines of hits: from the index's own copy, or from segments that it does not cover."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.index.format import LINES
+from pipelines.index.reader import OpenIndex
+from pipelines.search.hits import Hit, Node, make_hit
+
+_Place = tuple[str, str, int]  # segment_id, doc_id, sentence_index
+
+
+class Found(NamedTuple):
+    """A vector found: its score, and where its line is read from.
+
+    `shard` and `position` say where in the index; in a segment that the index does not cover,
+    `shard` is None, and `segment_id` and the token's or sentence's own `row` say where.
+    """
+
+    score: float
+    vector_id: int
+    shard: str | None
+    position: int
+    row: Mapping[str, Any]
+    segment_id: str
+    sense: int | None
+
+
+def by_score(found: Found) -> tuple[float, int]:
+    """Sort key: the highest score first, then the lowest id."""
+    return -found.score, found.vector_id
+
+
+class LineReader:
+    """Turns what was found into hits."""
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._index = index
+
+    def hits(
+        self,
+        found: Sequence[Found],
+        table: str,
+        context: tuple[int | None, int | None] = (None, None),
+    ) -> list[Hit]:
+        """Read the lines of tokens or sentences, in the order given.
+
+        Args:
+          found: what to read.
+          table: tokens or sentences.
+          context: tokens to show left and right of the node; None for all.
+        """
+        scanned = self._read_scanned([one for one in found if one.shard is None])
+        hits = []
+        for one in found:
+            if one.shard is None:
+                line, document = scanned[_place(one)]
+                node = _scanned_node(one.row, line)
+            else:
+                line, document, node = self._read_indexed(one.shard, one.position, table)
+            hits.append(
+                make_hit(
+                    line,
+                    document,
+                    node,
+                    vector_id=one.vector_id,
+                    score=one.score,
+                    sense=one.sense,
+                    context=context,
+                )
+            )
+        return hits
+
+    def _read_indexed(
+        self, shard_name: str, position: int, table: str
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any], Node]:
+        shard = self._index.shards[shard_name]
+        if table == "tokens":
+            key = shard.keys[position]
+            line = shard.lines.row(int(key["sentence"]))
+            node = Node(int(key["start"]), int(key["end"]), int(key["token_index"]))
+        else:
+            line, node = shard.lines.row(position), Node(0, 0, None)
+        return line, shard.documents.row(line["document"]), node
+
+    def _read_scanned(
+        self, found: Iterable[Found]
+    ) -> dict[_Place, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        wanted = {_place(one) for one in found}
+        lines: dict[_Place, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        columns = [name for name in LINES.names if name != "document"]
+        for segment_id in sorted({place[0] for place in wanted}):
+            doc_ids = pa.array(sorted({p[1] for p in wanted if p[0] == segment_id}), pa.string())
+            documents = {
+                row["doc_id"]: row
+                for row in self._rows("documents", ["doc_id", "metadata"], segment_id, doc_ids)
+            }
+            for row in self._rows("sentences", [*columns, "doc_id"], segment_id, doc_ids):
+                place = (segment_id, row["doc_id"], row["sentence_index"])
+                if place in wanted:
+                    lines[place] = (row, documents[row["doc_id"]])
+        return lines
+
+    def _rows(
+        self, table: str, columns: list[str], segment_id: str, doc_ids: pa.Array
+    ) -> Iterable[dict[str, Any]]:
+        for batch in self._index.corpus.read(table, columns, [segment_id]):
+            yield from batch.filter(pc.is_in(batch.column("doc_id"), doc_ids)).to_pylist()
+
+
+def _place(found: Found) -> _Place:
+    return found.segment_id, found.row["doc_id"], found.row["sentence_index"]
+
+
+def _scanned_node(row: Mapping[str, Any], line: Mapping[str, Any]) -> Node:
+    if "token_index" not in row:
+        return Node(0, 0, None)
+    begin = line["start"]
+    return Node(row["start"] - begin, row["end"] - begin, row["token_index"])

@@ -1,0 +1,117 @@
+"""A query into vectors, with the very model, layer mix and tokeniser its corpus was made with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.corpus import Corpus
+from pipelines.errors import CorpusError
+from pipelines.search.query import find_node, parse_query
+from pipelines.tokenization import make_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedQuery:
+    """A query as the model sees it.
+
+    Attributes:
+      text: without brackets.
+      tokens: of the sentence.
+      token_index: of the bracketed word; None without brackets.
+      token_vector: [D] float32, contextual; None without brackets. Not centred.
+      sentence_vector: [D] float32. Not centred.
+      several: the query had several sentences and was read as one.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    token_index: int | None
+    token_vector: NDArray[np.float32] | None
+    sentence_vector: NDArray[np.float32]
+    several: bool
+
+    @property
+    def word(self) -> str | None:
+        """The bracketed word."""
+        return None if self.token_index is None else self.tokens[self.token_index]
+
+
+class QueryEncoder:
+    """Encodes queries for one corpus; the model is loaded at the first query.
+
+    Args:
+      corpus: whose segments say model, layer mix, pooling and tokeniser.
+      model: where the model is now, if it is not where `embed` found it.
+      device: auto, cpu, cuda or cuda:N.
+    """
+
+    def __init__(self, corpus: Corpus, *, model: str | None = None, device: str = "auto") -> None:
+        corpus.fingerprint  # noqa: B018  # several models in one corpus are refused here
+        self._segment = corpus.segments[0]
+        self._name = model or str(self._segment.model["name"])
+        self._device = device
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokeniser the corpus was made with."""
+        return make_tokenizer(dict(self._segment.options["tokenizer"]))
+
+    @cached_property
+    def model(self) -> Any:
+        """The model the corpus was made with.
+
+        Raises:
+          CorpusError: if it cannot be loaded, or is another one.
+        """
+        from elmo_infer import load
+
+        state = self._segment.options["initial_state"]
+        try:
+            elmo = load(self._name, device=self._device, initial_state=state)
+        except (FileNotFoundError, ValueError) as error:
+            raise CorpusError(
+                f"the corpus was embedded with the model {self._name}, which cannot be loaded"
+                f" ({error}); say where it is now with --model"
+            ) from error
+        expected = self._segment.model["fingerprint"]
+        if elmo.fingerprint != expected:
+            raise CorpusError(
+                f"the model {self._name} (fingerprint {elmo.fingerprint[:12]}...) is not the one"
+                f" the corpus was embedded with ({expected[:12]}...), so their vectors cannot be"
+                " compared; give that model with --model, or embed the corpus again"
+            )
+        return elmo
+
+    def encode(self, query: str) -> EncodedQuery:
+        """Encode a query; its brackets may mark one word.
+
+        Raises:
+          UsageError: if the query is malformed.
+        """
+        parsed = parse_query(query)
+        sentences = self.tokenizer.tokenize(parsed.text)
+        several = len(sentences) > 1
+        if parsed.node is not None:
+            # The sentence of the word is what a corpus would have embedded.
+            node = parsed.node
+            touching = [s for s in sentences if s.start < node[1] and s.end > node[0]]
+            sentences = touching or sentences
+        tokens = [token for sentence in sentences for token in sentence.tokens]
+        starts = [start for sentence in sentences for start in sentence.token_starts]
+        ends = [end for sentence in sentences for end in sentence.token_ends]
+        index = None if parsed.node is None else find_node(parsed.text, parsed.node, starts, ends)
+        options = self._segment.options
+        result = self.model.embed(
+            [tokens], layer_weights=options["layer_weights"], pooling=options["pooling"]
+        )
+        return EncodedQuery(
+            text=parsed.text,
+            tokens=tuple(tokens),
+            token_index=index,
+            token_vector=None if index is None else result.token_vectors[index],
+            sentence_vector=result.sentence_vectors[0],
+            several=several and parsed.node is None,
+        )

@@ -1,0 +1,147 @@
+"""Scores of a word's occurrences, as the settings of the index combine them."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.index.ann import Floats
+from pipelines.index.centering import normalize
+from pipelines.index.reader import FormRange, OpenIndex, OpenShard
+from pipelines.search.occurrences import Places, Scanned, WordForms, places_of
+
+# Occurrences' worth of doubt about a word's mean.
+SHRINKAGE = 10
+_MEAN_ROWS = 4096
+_KEPT_MEANS = 1024
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
+    """What is looked for: vectors of the query, centred, of length 1."""
+
+    table: str
+    vector: Floats
+    sentence_vector: Floats | None
+    excluded: frozenset[int] = field(default_factory=frozenset)
+
+
+class Scorer:
+    """Scores occurrences: cosine with the query, perhaps around the word's mean, and perhaps
+    together with the cosine of the sentences.
+    """
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._index = index
+        self._means: OrderedDict[tuple[FormRange, ...], Floats] = OrderedDict()
+
+    def weighs_sentences(self, target: Target) -> bool:
+        """Say whether sentences have a part in the score."""
+        weight = self._index.manifest.settings["sentence_weight"]
+        return bool(weight) and target.sentence_vector is not None
+
+    def word_mean(self, forms: WordForms) -> Floats | None:
+        """Return what a word's vectors share [D], if the index compares around it.
+
+        Their mean, drawn towards zero where there are few: the mean of one occurrence would leave
+        nothing of it.
+        """
+        if not self._index.manifest.settings["word_center"] or not forms.indexed:
+            return None
+        if forms.ranges not in self._means:
+            self._means[forms.ranges] = self._measure_mean(forms)
+            if len(self._means) > _KEPT_MEANS:
+                self._means.popitem(last=False)
+        return self._means[forms.ranges]
+
+    def _measure_mean(self, forms: WordForms) -> Floats:
+        sums = np.zeros(self._index.manifest.dim)
+        count = 0
+        step = max(1, forms.indexed // _MEAN_ROWS)
+        for shard in self._index.shards.values():
+            where = places_of(shard, forms.ranges, {})
+            if isinstance(where, slice):
+                where = np.arange(where.start, where.stop)
+            vectors = shard.tokens.vectors(where[::step])
+            sums += vectors.sum(axis=0)
+            count += len(vectors)
+        return (sums / (count + SHRINKAGE)).astype(np.float32)
+
+    def best(
+        self,
+        shard: OpenShard,
+        where: Places,
+        target: Target,
+        mean: Floats | None,
+        wanted: int,
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the best scores and positions of some places, best first."""
+        weighted = self.weighs_sentences(target)
+        if mean is None and not weighted:
+            scores, positions = shard.tokens.search(target.vector[None], wanted, where)
+            return scores[0], positions[0]
+        positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+        scores = np.concatenate(
+            [
+                self.combined(
+                    shard.tokens.vectors(block),
+                    shard.sentences.vectors(shard.keys["sentence"][block].astype(np.int64))
+                    if weighted
+                    else None,
+                    target,
+                    mean,
+                )
+                for block in np.array_split(positions, max(1, len(positions) // _BLOCK_ROWS))
+            ]
+        )
+        order = np.lexsort((positions, -scores))[:wanted]
+        return scores[order], positions[order]
+
+    def combined(
+        self, tokens: Floats, sentences: Floats | None, target: Target, mean: Floats | None
+    ) -> Floats:
+        """Score tokens [n, D] as the index's settings say; returns [n]."""
+        if mean is None:
+            scores = _dots(tokens, target.vector)
+        else:
+            # |u - m|^2 = u.u - 2 u.m + m.m: no copy of the vectors around their mean.
+            query = normalize((target.vector - mean)[None])[0]
+            squares = np.einsum("nd,nd->n", tokens, tokens) - 2 * _dots(tokens, mean) + mean @ mean
+            lengths = np.sqrt(np.maximum(squares, 1e-12))
+            scores = (_dots(tokens, query) - mean @ query) / lengths
+        if sentences is not None and target.sentence_vector is not None:
+            weight = self._index.manifest.settings["sentence_weight"]
+            scores = (1 - weight) * scores + weight * _dots(sentences, target.sentence_vector)
+        return scores.astype(np.float32)
+
+    def sentence_vectors(self, scanned: Scanned) -> Floats:
+        """Return the centred sentence vector of each scanned token, [n, D]."""
+        columns = ["doc_id", "sentence_index", "vector"]
+        found: dict[tuple[str, int], Floats] = {}
+        wanted = scanned.rows.column("doc_id").unique()
+        for batch in self._index.corpus.read("sentences", columns, [scanned.segment_id]):
+            batch = batch.filter(pc.is_in(batch.column("doc_id"), wanted))
+            vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
+            vectors = vectors.reshape(batch.num_rows, -1)
+            keys = zip(
+                batch.column("doc_id").to_pylist(),
+                batch.column("sentence_index").to_pylist(),
+                strict=True,
+            )
+            found |= dict(zip(keys, self._index.centering["sentences"].apply(vectors), strict=True))
+        keys = zip(
+            scanned.rows.column("doc_id").to_pylist(),
+            scanned.rows.column("sentence_index").to_pylist(),
+            strict=True,
+        )
+        return np.stack([found[key] for key in keys])
+
+
+def _dots(vectors: Floats, query: Floats) -> Floats:
+    """Return the products of rows [n, D] with a query [D]; in one thread, whose waking takes longer
+    than so few products where the machine is busy.
+    """
+    return np.einsum("nd,d->n", vectors, query)

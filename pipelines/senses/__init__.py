@@ -1,0 +1,1 @@
+"""The senses of a word: induced from its occurrences, labelled, drawn."""

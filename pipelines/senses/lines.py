@@ -1,0 +1,86 @@
+"""The senses of a word with the lines that show them best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.corpus import Corpus
+from pipelines.errors import UsageError
+from pipelines.index.reader import OpenIndex
+from pipelines.search.hits import Hit
+from pipelines.search.line_reader import Found, LineReader
+from pipelines.search.occurrences import WordForms, choose_forms, describe_absence
+from pipelines.senses.groups import WordSenses, check_has_tokens, word_senses
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DescribedSenses:
+    """What `sensegrep senses` shows.
+
+    Attributes:
+      senses: of the word.
+      lines: for each sense its prototypes, the most central first; their score is the cosine with
+        the mean of the sense.
+      index: they were read from.
+      forms: that count as the word.
+    """
+
+    senses: WordSenses
+    lines: Mapping[int, list[Hit]]
+    index: OpenIndex
+    forms: WordForms
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sensegrep senses --json` prints."""
+        fields = self.senses.to_json()
+        for sense in fields["senses"]:
+            sense["lines"] = [hit.to_json() for hit in self.lines[sense["number"]]]
+        return fields
+
+
+def describe_senses(
+    corpus: Corpus,
+    word: str,
+    *,
+    fold_case: bool = False,
+    inflections: bool = False,
+    cache_dir: str | None = None,
+) -> DescribedSenses:
+    """Return the senses of a word with their prototype lines.
+
+    Raises:
+      UsageError: if the word never occurs in the index; names the nearest forms.
+      CorpusError: if there is no index, or no token vectors.
+    """
+    if not word.strip():
+        raise UsageError("the word is empty; give one, such as: sensegrep senses bank")
+    index = OpenIndex.open(corpus, cache_dir)
+    check_has_tokens(index)
+    forms = choose_forms(index, word, fold_case=fold_case, inflected=inflections)
+    if not forms.indexed:
+        raise UsageError(describe_absence(index, word))
+    found = word_senses(index, forms)
+    return DescribedSenses(
+        senses=found, lines=_prototype_lines(index, forms, found), index=index, forms=forms
+    )
+
+
+def _prototype_lines(index: OpenIndex, forms: WordForms, found: WordSenses) -> dict[int, list[Hit]]:
+    wanted = {i: sense.number for sense in found.senses for i in sense.prototypes}
+    places: dict[int, Found] = {}
+    for stretch in forms.ranges:
+        shard = index.shards[stretch.shard]
+        ids = shard.keys["vector_id"][stretch.first : stretch.first + stretch.rows]
+        for offset in np.flatnonzero(np.isin(ids, list(wanted))).tolist():
+            vector_id, position = int(ids[offset]), stretch.first + offset
+            vector = shard.tokens.vectors(np.array([position]))[0]
+            number = wanted[vector_id]
+            score = float(vector @ found.means[number - 1])
+            places[vector_id] = Found(score, vector_id, stretch.shard, position, {}, "", number)
+    reader = LineReader(index)
+    return {
+        sense.number: reader.hits([places[i] for i in sense.prototypes if i in places], "tokens")
+        for sense in found.senses
+    }

@@ -1,0 +1,209 @@
+"""The senses of a word in a corpus: found, labelled, kept beside the index, used as a filter."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.corpus import Change, Corpus
+from pipelines.errors import CorpusError, UsageError
+from pipelines.index.build import build_index
+from pipelines.index.options import IndexOptions, SearchOptions
+from pipelines.search.engine import Searcher
+from pipelines.search.hits import Hit
+from pipelines.search.query_encoder import EncodedQuery
+from pipelines.senses.groups import label_words
+from pipelines.senses.lines import describe_senses
+from pipelines.senses.map import project
+
+TOPICS = {
+    "water": ["river", "water", "shore", "mud", "fish"],
+    "money": ["loan", "money", "credit", "cash", "branch"],
+}
+FILLER = ["the", "a", "near", "saw", "old", "green", "two"]
+
+
+def sense_vector(sentence: Sequence[str], index: int, dim: int = 16) -> np.ndarray:
+    """Word i of a sentence leans towards the sentence's topic; noise depends on the sentence."""
+    rng = np.random.default_rng(abs(hash_of(*sentence, index)))
+    topic = next((t for t, words in TOPICS.items() if set(words) & set(sentence)), "none")
+    word = np.random.default_rng(hash_of(sentence[index])).standard_normal(dim)
+    lean = np.random.default_rng(hash_of(topic)).standard_normal(dim)
+    return word + 1.5 * lean + 0.4 * rng.standard_normal(dim) + 1
+
+
+def hash_of(*words: object) -> int:
+    return int.from_bytes("|".join(map(str, words)).encode()) % (2**61 - 1)
+
+
+@pytest.fixture(scope="module")
+def draw(hand_document: type) -> Callable[..., list[Any]]:
+    """A function that draws documents about a topic, all with the word bank."""
+
+    def documents(topic: str, count: int, seed: int) -> list[Any]:
+        rng = np.random.default_rng(seed)
+        return [
+            hand_document(
+                doc_id=f"{topic}/{seed}/{number}",
+                sentences=[
+                    [
+                        *rng.choice(FILLER, 3).tolist(),
+                        "bank",
+                        *rng.choice(FILLER, 2).tolist(),
+                        *rng.choice(TOPICS[topic], 2).tolist(),
+                        f"n{seed}.{number}",
+                    ]
+                ],
+                metadata={"topic": topic},
+            )
+            for number in range(count)
+        ]
+
+    return documents
+
+
+@pytest.fixture
+def corpus(make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]) -> Corpus:
+    """60 documents about water, 40 about money, indexed."""
+    corpus = make_corpus(draw("water", 60, 1), draw("money", 40, 2), vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    return Corpus.open(corpus.root)
+
+
+class TopicEncoder:
+    """Encodes `[bank] TOPIC` by the rule of the corpus."""
+
+    def encode(self, query: str) -> EncodedQuery:
+        tokens = query.replace("[", "").replace("]", "").split()
+        vector = sense_vector(tokens, tokens.index("bank")).astype(np.float32)
+        return EncodedQuery(
+            text=query,
+            tokens=tuple(tokens),
+            token_index=tokens.index("bank"),
+            token_vector=vector,
+            sentence_vector=vector,
+            several=False,
+        )
+
+
+def open_searcher(corpus: Corpus) -> Searcher:
+    searcher = Searcher(Corpus.open(corpus.root))
+    searcher.encoder = TopicEncoder()  # type: ignore[assignment]
+    return searcher
+
+
+def topics(hits: Sequence[Hit]) -> Counter[str]:
+    return Counter(hit.metadata["topic"] for hit in hits)
+
+
+def test_two_topics_are_two_senses_with_their_words(corpus: Corpus) -> None:
+    described = describe_senses(corpus, "bank")
+    first, second = described.senses.senses
+    assert [(s.number, s.size, round(s.share, 2)) for s in (first, second)] == [
+        (1, 60, 0.6),
+        (2, 40, 0.4),
+    ]
+    assert set(first.labels[:3]) <= set(TOPICS["water"])
+    assert set(second.labels[:3]) <= set(TOPICS["money"])
+    for number, topic in ((1, "water"), (2, "money")):
+        lines = described.lines[number]
+        assert topics(lines) == {topic: 3}
+        assert [hit.vector_id for hit in lines] == list(
+            described.senses.senses[number - 1].prototypes
+        )
+        assert [hit.score for hit in lines] == sorted((h.score for h in lines), reverse=True)
+
+
+def test_senses_are_kept_beside_the_index_and_read_again(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = describe_senses(corpus, "bank").to_json()
+    [kept] = Path(corpus.root).glob("indexes/*/senses/*.parquet")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("induced again")
+
+    monkeypatch.setattr("pipelines.senses.groups.induce", refuse)
+    assert describe_senses(corpus, "bank").to_json() == first
+    kept.write_bytes(b"not parquet")
+    with pytest.raises(CorpusError, match=r"senses/.* is damaged .*; remove it"):
+        describe_senses(corpus, "bank")
+
+
+def test_hits_tell_their_sense_and_can_be_filtered_by_it(corpus: Corpus) -> None:
+    searcher = open_searcher(corpus)
+    hits = searcher.search("the [bank] river", SearchOptions(k=100))
+    assert {(hit.metadata["topic"], hit.sense) for hit in hits} == {("water", 1), ("money", 2)}
+    assert topics(hits[:60]) == {"water": 60}
+    only = searcher.search("the [bank] river", SearchOptions(k=100, sense=2))
+    assert topics(only) == {"money": 40}
+    assert only.compared == 40
+
+
+def test_occurrences_newer_than_the_index_get_the_nearest_sense(
+    corpus: Corpus, draw: Callable[..., list[Any]], add_segment: Callable[..., Corpus]
+) -> None:
+    add_segment(corpus, draw("money", 5, 3), vector=sense_vector)
+    searcher = open_searcher(corpus)
+    hits = searcher.search("the [bank] loan", SearchOptions(k=100, sense=2))
+    assert topics(hits) == {"money": 45}
+
+
+def test_the_dead_are_not_counted(corpus: Corpus) -> None:
+    [water] = [s.segment_id for s in corpus.segments if s.counts["documents"] == 60]
+    dead = [f"water/1/{number}" for number in range(30)]
+    assert describe_senses(corpus, "bank").senses.senses[0].size == 60  # and kept
+    later = corpus.commit(Change(operation="delete", supersede={water: dead}))
+    sizes = {s.size for s in describe_senses(later, "bank").senses.senses}
+    assert sizes == {30, 40}
+
+
+def test_one_topic_is_one_sense(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    corpus = make_corpus(draw("water", 80, 1), vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    [sense] = describe_senses(Corpus.open(corpus.root), "bank").senses.senses
+    assert (sense.size, sense.share, sense.quality) == (80, 1.0, 0.0)
+
+
+def test_a_corpus_that_cannot_be_written_still_tells_senses(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr("pipelines.senses.groups.write_then_commit", refuse)
+    assert len(describe_senses(corpus, "bank").senses.senses) == 2
+    assert not list(Path(corpus.root).glob("indexes/*/senses/*"))
+
+
+def test_senses_of_a_word_that_never_occurs_are_refused(corpus: Corpus) -> None:
+    with pytest.raises(
+        UsageError, match="'bannk' never occurs in this corpus; nearest forms: bank"
+    ):
+        describe_senses(corpus, "bannk")
+
+
+def test_labels_are_words_of_one_sense_only() -> None:
+    contexts = {
+        1: [["the", "river", "bank"], ["river", "the", "water"], ["the", "water"]],
+        2: [["the", "money", "bank"], ["money", "the", "loan"], ["the", "loan"]],
+    }
+    counts = {"the": 1000, "river": 10, "water": 10, "money": 10, "loan": 10, "bank": 6}
+    labels = label_words(contexts, Counter(counts), {"bank"})
+    assert set(labels[1]) == {"river", "water"}
+    assert set(labels[2]) == {"money", "loan"}
+
+
+def test_a_map_keeps_distances_in_a_plane(rng: np.random.Generator) -> None:
+    plane = rng.standard_normal((40, 2)) * [3, 1]
+    points = (plane @ np.linalg.qr(rng.standard_normal((8, 2)))[0].T).astype(np.float32)
+    places = project(points)
+    between = np.linalg.norm(points[:, None] - points[None], axis=2)
+    drawn = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.testing.assert_allclose(drawn, between, atol=1e-4)
+    assert project(points[:2]).shape == (2, 2)
