@@ -176,7 +176,6 @@ def train_bilm(
         out,
         valid=valid,
         auxiliary=distillation,
-        auxiliary_parameters=None if distillation is None else distillation.parameters,
         report=tell,
     )
     learn_pooling(store, out, weights, options.seed)

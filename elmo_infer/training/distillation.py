@@ -1,17 +1,25 @@
 """Auxiliary losses that bring the biLM's geometry to a teacher's, and learn the pooling query.
 
-Three terms, all on the sentences of the batch at hand:
+Four terms, on the sentences of a batch that the teacher reads:
 
-    words      1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows of
-               a word in its sentence can be read off linearly
-    relations  squared difference between cosines of pairs of words, student's against
-               teacher's, pairs of the same word once more by themselves (Park et al. 2019,
-               relational distillation): what a search compares are just these cosines
-    sentences  the same two for attention-pooled sentence vectors; this learns the query
+    words        1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows
+                 of a word in its sentence can be read off linearly
+    relations    squared difference between cosines of pairs of words, student's against
+                 teacher's (Park et al. 2019, relational distillation)
+    occurrences  1 - correlation, over pairs of occurrences of the same word, of the student's
+                 and the teacher's cosines, each around the mean of its own word's pairs: which
+                 occurrences are near each other is just what a search by sense ranks
+    sentences    words and relations once more, for attention-pooled sentence vectors; this
+                 learns the query
+
+Words here are those beyond the most frequent types: punctuation and function words have no
+senses to tell apart. Occurrences are paired with those of recent batches, kept in a ring.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -19,14 +27,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elmo_infer.training.network import Batch
-from elmo_infer.training.teacher import Teacher, states_in_parallel
+from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 
 _WORDS = 1024
+_FREQUENT = 150  # types of this rank and above carry no senses
+_RING = 65_536
+_PAIRS = 8  # occurrences in the ring that each word is compared with
+_PARTS = 4  # the teacher reads a batch in parts, side by side
 
 
 class Distillation:
-    """The auxiliary loss of a training run with a teacher."""
+    """The auxiliary loss of a training run with a teacher.
+
+    Attributes:
+      parameters: what the loss learns: maps [D, teacher's dim] and the pooling query [D].
+      buffers: the ring of recent occurrences, with the place of the next: `types` [R] int64 (-1
+        where empty), `student` [R, D] and `teacher` [R, dim] float16 of length 1, `next` [1].
+    """
 
     def __init__(
         self,
@@ -51,6 +69,7 @@ class Distillation:
         self._teacher, self._store, self._share = teacher, store, share
         self._layer_weights = tuple(layer_weights)
         self._pool = ThreadPoolExecutor(2)
+        self._ahead: deque[tuple[np.ndarray, list[Future[tuple[Tensor, Tensor]]]]] = deque()
         generator = torch.Generator().manual_seed(seed)
         self.parameters = {
             f"map_{index}": torch.randn(dim, teacher.dim, generator=generator) * dim**-0.5
@@ -61,30 +80,53 @@ class Distillation:
         self.parameters["query"] = torch.zeros(dim)
         for value in self.parameters.values():
             value.requires_grad_()
+        self.buffers = {
+            "types": torch.full((_RING,), -1, dtype=torch.int64),
+            "student": torch.zeros(_RING, dim, dtype=torch.float16),
+            "teacher": torch.zeros(_RING, teacher.dim, dtype=torch.float16),
+            "next": torch.zeros(1, dtype=torch.int64),
+        }
+
+    def start(self, sentences: np.ndarray) -> None:
+        """Let the teacher read a batch that is trained on later, in the background.
+
+        Args:
+          sentences: [B] int64 indices into the token store. Batches are started in the order in
+            which they are trained on.
+        """
+        rows = min(max(2, round(len(sentences) * self._share)), len(sentences))
+        starts, types = self._store.sentences, self._store.types
+        words = [
+            [types[token] for token in self._store.tokens[starts[one] : starts[one + 1]]]
+            for one in sentences[:rows]
+        ]
+        bounds = np.linspace(0, rows, _PARTS + 1).astype(int)
+        pieces = [words[low:high] for low, high in itertools.pairwise(bounds)]
+        states = [self._pool.submit(self._teacher.states, piece) for piece in pieces if piece]
+        self._ahead.append((sentences, states))
 
     def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
         """Return the loss, as a function of the layers and of the own parameters."""
-        rows = max(2, round(len(batch.sentences) * self._share))
-        rows = min(rows, len(batch.sentences))
-        starts = self._store.sentences
-        ids = [self._store.tokens[starts[one] : starts[one + 1]] for one in batch.sentences[:rows]]
-        types = self._store.types
-        sentences = [[types[token] for token in row] for row in ids]
-        y_words, y_sentences = states_in_parallel(self._teacher, sentences, self._pool, 4)
-
+        y_words, y_sentences = self._teacher_states(batch.sentences)
+        rows, length = y_words.shape[:2]
         dim = layers[0].shape[2]
         stack = [layer[1:-1, :rows].transpose(0, 1) for layer in layers]  # [rows, T, D]
         weighed = [layer * w for layer, w in zip(stack, self._layer_weights, strict=True)]
         mix = torch.stack(weighed).sum(0)
-        # Evenly spaced words: no randomness, and all sentences are represented.
-        step = max(1, y_words.shape[0] * y_words.shape[1] // _WORDS)
-        target = y_words.reshape(-1, y_words.shape[2])[::step]
-        words = [layer.reshape(-1, dim)[::step] for layer in [*stack[1:], mix]]
+
+        starts = self._store.sentences[batch.sentences[:rows]]
+        types = self._store.tokens[starts[:, None] + np.arange(length)].ravel().astype(np.int64)
+        chosen = choose_words(types)
+        places = torch.from_numpy(chosen)
+        target = y_words.reshape(rows * length, -1)[places]
+        words = [layer.reshape(rows * length, dim)[places] for layer in [*stack[1:], mix]]
         loss = torch.zeros(())
         for index, states in enumerate(words, start=1):
             guess = states @ self.parameters[f"map_{index}"]
             loss = loss + (1 - F.cosine_similarity(guess, target)).mean() / len(stack)
-        loss = loss + 4 * _relation_loss(words[-1], target, np.concatenate(ids)[::step])
+        student, teacher = F.normalize(words[-1], dim=1), F.normalize(target, dim=1)
+        loss = loss + 4 * (student @ student.t() - teacher @ teacher.t()).square().mean()
+        loss = loss + self._occurrences(types[chosen], student, teacher)
 
         pooled = attention_pool(mix, self.parameters["query"])
         guess = pooled @ self.parameters["map_sentence"]
@@ -92,18 +134,90 @@ class Distillation:
         cosines = F.normalize(pooled, dim=1) @ F.normalize(pooled, dim=1).t()
         return loss + 4 * (cosines - y_sentences @ y_sentences.t()).square().mean()
 
+    def _teacher_states(self, sentences: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return [rows, T, dim] word states and [rows, dim] sentence vectors of a batch."""
+        if not self._ahead:
+            self.start(sentences)
+        started, states = self._ahead.popleft()
+        assert started is sentences, "batches must be trained on in the order they were started"
+        found = [one.result() for one in states]
+        return torch.cat([words for words, _ in found]), torch.cat([whole for _, whole in found])
+
+    def _occurrences(self, types: np.ndarray, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare words with occurrences in the ring, then put them there.
+
+        Args:
+          types: [n] int64.
+          student: [n, D] of length 1.
+          teacher: [n, dim] of length 1.
+        """
+        ring = self.buffers
+        own, other = pair_occurrences(types, ring["types"].numpy(), _PAIRS)
+        loss = torch.zeros(())
+        if len(own):
+            mine, theirs = torch.from_numpy(own), torch.from_numpy(other)
+            s = (student[mine] * ring["student"][theirs].float()).sum(1)
+            t = (teacher[mine] * ring["teacher"][theirs].float()).sum(1)
+            loss = 1 - within_group_correlation(s, t, mine, len(types))
+        places = (torch.arange(len(types)) + ring["next"]) % _RING
+        ring["types"][places] = torch.from_numpy(types)
+        ring["student"][places] = student.detach().half()
+        ring["teacher"][places] = teacher.half()
+        ring["next"] += len(types)
+        ring["next"] %= _RING
+        return loss
+
+
+def choose_words(types: np.ndarray) -> np.ndarray:
+    """Return [n] places of at most _WORDS words beyond the most frequent types, evenly spaced.
+
+    Args:
+      types: [N] int64 ranks by frequency. If none is rare enough, all are candidates.
+    """
+    places = np.flatnonzero(types >= _FREQUENT)
+    if len(places) < 2:
+        places = np.arange(len(types))
+    step = -(-len(places) // _WORDS)
+    return places[::step]
+
+
+def pair_occurrences(
+    types: np.ndarray, others: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each word with occurrences of its type.
+
+    Args:
+      types: [n] int64.
+      others: [m] int64 types of other occurrences.
+      most: how many others each word is paired with, evenly spaced among its type's.
+
+    Returns:
+      [P] places in types and [P] places in others. A word with fewer than two is left out: one
+      pair has no rank.
+    """
+    order = np.argsort(others, kind="stable")
+    first = np.searchsorted(others, types, side="left", sorter=order)
+    count = np.searchsorted(others, types, side="right", sorter=order) - first
+    taken = np.where(count < 2, 0, np.minimum(count, most))
+    own = np.repeat(np.arange(len(types)), taken)
+    nth = np.arange(len(own)) - np.repeat(np.cumsum(taken) - taken, taken)
+    return own, order[first[own] + nth * count[own] // np.maximum(taken[own], 1)]
+
+
+def within_group_correlation(x: Tensor, y: Tensor, groups: Tensor, n_groups: int) -> Tensor:
+    """Return Pearson's correlation of x and y, each around the mean of its group, a scalar.
+
+    Args:
+      x, y: [P] float32.
+      groups: [P] int64 below n_groups.
+    """
+    sizes = torch.zeros(n_groups).index_add_(0, groups, torch.ones_like(y)).clamp_min(1.0)
+    x = x - (torch.zeros(n_groups).index_add(0, groups, x) / sizes)[groups]
+    y = y - (torch.zeros(n_groups).index_add(0, groups, y) / sizes)[groups]
+    return F.cosine_similarity(x, y, dim=0)
+
 
 def attention_pool(vectors: Tensor, query: Tensor) -> Tensor:
     """Pool [B, T, D] equally long sentences into [B, D] by softmax(q . k / sqrt(D))."""
     scores = vectors @ query / vectors.shape[2] ** 0.5
     return (torch.softmax(scores, dim=1)[:, :, None] * vectors).sum(1)
-
-
-def _relation_loss(student: Tensor, teacher: Tensor, ids: np.ndarray) -> Tensor:
-    """Compare cosines of word pairs; student [n, D], teacher [n, D'], ids [n]."""
-    s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
-    difference = (s @ s.t() - t @ t.t()).square()
-    one = torch.from_numpy(ids)
-    same = (one[:, None] == one[None, :]).float()
-    same.fill_diagonal_(0.0)
-    return difference.mean() + (difference * same).sum() / same.sum().clamp_min(1.0)

@@ -5,9 +5,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_bat
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.network import (
     N_SPECIAL,
-    Auxiliary,
     Batch,
     Network,
     Spellings,
@@ -42,6 +42,29 @@ CURVE_FIELDS = (
 )  # fmt: skip
 
 _REPORT_SECONDS = 10.0
+
+NumberedBatch = tuple[int, np.ndarray, np.ndarray]  # epoch, sentence indices [B], type ids [B, T]
+
+
+class Auxiliary(Protocol):
+    """A further loss on all layers.
+
+    Attributes:
+      parameters: what it learns itself; leaves whose .grad the backward pass fills.
+      buffers: what else it has to remember to go on after a checkpoint; changed in place.
+    """
+
+    @property
+    def parameters(self) -> dict[str, Tensor]: ...
+
+    @property
+    def buffers(self) -> dict[str, Tensor]: ...
+
+    def start(self, sentences: np.ndarray) -> None:
+        """Begin work on a batch ahead of its turn."""
+
+    def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
+        """Return the scalar loss of a batch; see network.Auxiliary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +157,7 @@ class TrainingState:
       moments: Adam's, per parameter, those of the auxiliary loss as "auxiliary/NAME".
       table_moments: Adam's, of the softmax rows.
       auxiliary: what the auxiliary loss has learned.
+      auxiliary_buffers: what else it remembers.
       step: batches done.
       tokens: tokens seen, repeats included.
       seconds: trained so far.
@@ -144,6 +168,7 @@ class TrainingState:
     moments: dict[str, Moments]
     table_moments: Moments
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    auxiliary_buffers: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -194,7 +219,6 @@ def pretrain(
     *,
     valid: TokenStore | None = None,
     auxiliary: Auxiliary | None = None,
-    auxiliary_parameters: dict[str, Tensor] | None = None,
     report: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingState:
@@ -206,9 +230,8 @@ def pretrain(
       options: how to train.
       out: directory of checkpoint, curve and exported model.
       valid: text for validation perplexity, encoded with its own types.
-      auxiliary: a further loss on all layers, or None.
-      auxiliary_parameters: what the auxiliary loss itself learns; they take up the values of
-        a checkpoint and are updated in place.
+      auxiliary: a further loss on all layers, or None; what it learns and remembers takes up the
+        values of a checkpoint.
       report: told of progress every few seconds and at each checkpoint.
       clock: of seconds.
 
@@ -216,7 +239,8 @@ def pretrain(
       The state at the end.
     """
     total_steps = _total_steps(store, options)
-    own = _adopt_auxiliary(state, auxiliary_parameters or {})
+    if auxiliary is not None:
+        _adopt_auxiliary(state, auxiliary)
     started = clock() - state.seconds
     window = _Window(began=clock(), tokens_before=state.tokens)
     last_checkpoint = clock()
@@ -245,7 +269,7 @@ def pretrain(
             report(progress)
 
     batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
-    for _, sentences, types in batches:
+    for _, sentences, types in batches if auxiliary is None else _one_ahead(batches, auxiliary):
         state.seconds = clock() - started
         fraction = _fraction(state, options, total_steps)
         if fraction >= 1.0:
@@ -254,7 +278,7 @@ def pretrain(
         rng = np.random.default_rng((options.seed, 7, state.step))
         batch = state.network.prepare(types, sentences, rng)
         result = state.network.step(batch, auxiliary, options.auxiliary_weight)
-        _update(state, batch, result, own, rate, options.max_gradient_norm)
+        _update(state, batch, result, rate, options.max_gradient_norm)
         state.step += 1
         state.tokens += types.size
         window.losses.append(result.loss)
@@ -274,7 +298,6 @@ def _update(
     state: TrainingState,
     batch: Batch,
     result: StepResult,
-    auxiliary: dict[str, Tensor],
     rate: float,
     max_gradient_norm: float,
 ) -> None:
@@ -284,7 +307,7 @@ def _update(
         adam_update(state.network.parameters[name], gradient, state.moments[name], rate)
     rows, table = batch.candidates.rows, state.network.table
     adam_update_rows(table, rows, result.table_gradient, state.table_moments, rate)
-    for name, value in auxiliary.items():
+    for name, value in state.auxiliary.items():
         if value.grad is not None:
             with torch.no_grad():
                 adam_update(value, value.grad, state.moments[f"auxiliary/{name}"], rate)
@@ -301,15 +324,26 @@ class _Window:
     auxiliary: list[float] = field(default_factory=list)
 
 
-def _adopt_auxiliary(state: TrainingState, own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _one_ahead(batches: Iterator[NumberedBatch], auxiliary: Auxiliary) -> Iterator[NumberedBatch]:
+    """Yield batches without end, the next of which the auxiliary loss has already started on."""
+    current = next(batches)
+    auxiliary.start(current[1])
+    for following in batches:
+        auxiliary.start(following[1])
+        yield current
+        current = following
+
+
+def _adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
     """Give the auxiliary loss the values of a checkpoint, and make its arrays the state's."""
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in auxiliary.parameters.items():
             if name in state.auxiliary:
                 value.copy_(state.auxiliary[name])
             state.moments.setdefault(f"auxiliary/{name}", Moments.for_array(value.detach()))
-    state.auxiliary = own
-    return own
+    for name, value in state.auxiliary_buffers.items():
+        auxiliary.buffers[name].copy_(value)
+    state.auxiliary, state.auxiliary_buffers = auxiliary.parameters, auxiliary.buffers
 
 
 def learning_rate(step: int, fraction: float, options: PretrainOptions) -> float:
@@ -331,6 +365,7 @@ def write_checkpoint(
             "moments": {name: vars(value) for name, value in state.moments.items()},
             "table_moments": vars(state.table_moments),
             "auxiliary": {name: value.detach() for name, value in state.auxiliary.items()},
+            "auxiliary_buffers": state.auxiliary_buffers,
             "step": state.step,
             "tokens": state.tokens,
             "seconds": state.seconds,
@@ -385,6 +420,7 @@ def read_checkpoint(
     state.moments = {name: Moments(**value) for name, value in saved["moments"].items()}
     state.table_moments = Moments(**saved["table_moments"])
     state.auxiliary = saved["auxiliary"]
+    state.auxiliary_buffers = saved.get("auxiliary_buffers", {})
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
     return state
 

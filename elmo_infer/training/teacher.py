@@ -5,10 +5,8 @@ vocab.txt); all-MiniLM-L6-v2 is the intended one. It is read at training time on
 that comes out is a biLM.
 """
 
-import itertools
 import json
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,13 +189,3 @@ class Teacher:
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return F.layer_norm(x, (self.dim,), weight, bias, 1e-12)
-
-
-def states_in_parallel(
-    teacher: Teacher, sentences: list[list[str]], pool: ThreadPoolExecutor, parts: int
-) -> tuple[Tensor, Tensor]:
-    """Return what Teacher.states does, computed in `parts` pieces side by side."""
-    bounds = np.linspace(0, len(sentences), parts + 1).astype(int)
-    pieces = [sentences[low:high] for low, high in itertools.pairwise(bounds)]
-    found = list(pool.map(teacher.states, [piece for piece in pieces if piece]))
-    return torch.cat([words for words, _ in found]), torch.cat([vector for _, vector in found])
