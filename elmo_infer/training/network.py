@@ -22,6 +22,7 @@ from torch import Tensor
 
 from elmo_infer.characters import ByteSpeller
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training.character_cnn import convolve_to_peaks
 from elmo_infer.training.lstm import projected_lstm
 from elmo_infer.training.sampled_softmax import Candidates, choose_candidates, sampled_softmax_loss
 
@@ -132,15 +133,19 @@ def encode_types(
         filter, or be the full length.
       dtype: of the matrix products.
     """
-    embedded = parameters["char_embed"][characters].to(dtype).transpose(1, 2)  # [U, E, W]
+    width, widest = characters.shape[1], max(span for span, _ in config.filters)
+    # Windows in the padding are all alike: the first is enough, unless words fill the width.
+    padded = width - widest + 1 if width < config.max_characters else width
+    peaks = convolve_to_peaks(
+        parameters["char_embed"],
+        characters,
+        [parameters[f"CNN/W_cnn_{index}"] for index, _ in enumerate(config.filters)],
+        [min(padded, width - span + 1) for span, _ in config.filters],
+        dtype,
+    )
+    biases = [parameters[f"CNN/b_cnn_{index}"] for index, _ in enumerate(config.filters)]
     activation = torch.relu if config.activation == "relu" else torch.tanh
-    spans = []
-    for index, _ in enumerate(config.filters):
-        kernel = parameters[f"CNN/W_cnn_{index}"][0].permute(2, 1, 0).to(dtype)  # [n, E, w]
-        convolved = F.conv1d(embedded, kernel)  # [U, n, W - w + 1]
-        best = convolved.amax(dim=2).float() + parameters[f"CNN/b_cnn_{index}"]
-        spans.append(activation(best))
-    x = torch.cat(spans, dim=1)  # [U, F]
+    x = activation(peaks + torch.cat(biases))  # [U, F]
     for index in range(config.n_highway):
         name = f"CNN_high_{index}"
         low = x.to(dtype)
