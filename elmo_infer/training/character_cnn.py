@@ -95,9 +95,10 @@ def _first_equal(scores: Tensor, best: Tensor) -> Tensor:
     A maximum over small integers is several times faster than one that returns its index.
     """
     count = scores.shape[1]
-    # Half the bytes where they suffice, and twice the speed.
-    small = torch.int8 if count <= torch.iinfo(torch.int8).max else torch.int32
-    from_end = torch.arange(count, 0, -1, dtype=small, device=scores.device)[:, None]
+    equal = scores.eq(best)
+    # As bytes where they suffice: nothing is copied, and four times as many fit a register.
+    marks = equal.view(torch.int8) if count <= torch.iinfo(torch.int8).max else equal.int()
+    from_end = torch.arange(count, 0, -1, dtype=marks.dtype, device=scores.device)[:, None]
     # No score equals NaN; the last window is as good as any then, and stays in range.
-    found = (scores.eq(best).to(small) * from_end).amax(dim=1).clamp_(min=1)
+    found = (marks * from_end).amax(dim=1).clamp_(min=1)
     return count - found
