@@ -1,4 +1,4 @@
-"""Scores of vectors against gold labels: pure functions of arrays, NumPy only.
+"""Scores of vectors against gold labels: pure functions of arrays, without torch.
 
 Ranking scores are tie-aware: items of equal similarity count with the mean over all their orders
 (McSherry and Najork 2008, "Computing information retrieval performance measures efficiently in
@@ -6,16 +6,20 @@ the presence of tied scores"). A static encoder gives every occurrence of a form
 only so does it score exactly chance and not the luck of the input order.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
 
 # Cosines closer than this are a tie: above float32's rounding of a 1024-term sum, far below any
 # difference that means something.
@@ -54,8 +58,8 @@ def nearest_centroids(
       [m], of train_labels' dtype.
     """
     labels, inverse, counts = np.unique(train_labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(labels), train_vectors.shape[1]), dtype=np.float64)
-    np.add.at(sums, inverse, train_vectors)
+    member = (np.arange(len(labels))[:, None] == inverse).astype(np.float64)  # [labels, n]
+    sums = member @ train_vectors.astype(np.float64)
     centroids = unit_rows((sums / counts[:, None]).astype(np.float32))
     similarity = unit_rows(test_vectors) @ centroids.T  # [m, labels]
     by_frequency = np.argsort(-counts, kind="stable")
@@ -141,29 +145,73 @@ def expected_precisions(keys: npt.NDArray[np.integer[Any]], k: int) -> tuple[Flo
       number of relevant items; a row without any has average precision 0.
     """
     n, m = keys.shape
-    relevant = (keys & 1).ravel()
-    value = keys >> 1
-    is_start = np.ones((n, m), dtype=bool)
-    is_start[:, 1:] = value[:, 1:] != value[:, :-1]
-    starts = np.flatnonzero(is_start.ravel())
-    sizes = np.diff(np.append(starts, n * m))
-    found = np.add.reduceat(relevant, starts)
-    rows, before = np.divmod(starts, m)
-    totals = relevant.reshape(n, m).sum(axis=1)
-    relevant_before = np.cumsum(found) - found - (np.cumsum(totals) - totals)[rows]
-
-    share = found / sizes
     depth = min(k, m)
-    hits = share * np.clip(depth - before, 0, sizes)
-    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, m + 1))])
-    inverse_ranks = harmonic[before + sizes] - harmonic[before]
-    slope = (found - 1) / np.maximum(sizes - 1, 1)
-    gained = share * (
-        (relevant_before + 1) * inverse_ranks + slope * (sizes - (before + 1) * inverse_ranks)
+    # As the rows stand, tied items come with the relevant ones first. That is exact but for the
+    # groups that hold both kinds, of which there are few; those are put right after.
+    relevant = (keys & 1).astype(np.int32)
+    found = np.cumsum(relevant, axis=1, dtype=np.int32)
+    hits = found[:, depth - 1].astype(np.float64) if depth else np.zeros(n)
+    summed = (found * relevant / np.arange(1, m + 1)).sum(axis=1)
+    totals = found[:, -1] if m else np.zeros(n)
+    rows, last_relevant = _mixed_ties(keys)
+    if len(rows):
+        group = _group_bounds(keys, rows, last_relevant)
+        relevant_in = last_relevant + 1 - group[0]
+        before = found[rows, last_relevant] - relevant_in
+        gained, hit = _spread_ties(*group, relevant_in, before, depth)
+        summed += np.bincount(rows, weights=gained, minlength=n)
+        hits += np.bincount(rows, weights=hit, minlength=n)
+    return hits / max(depth, 1), summed / np.maximum(totals, 1)
+
+
+def _mixed_ties(keys: npt.NDArray[np.integer[Any]]) -> tuple[Places, Places]:
+    """Row and column of the last relevant item of each tied group that holds both kinds."""
+    boundary = (keys[:, :-1] ^ keys[:, 1:]) == 1  # 2v + 1 beside 2v
+    rows, columns = np.divmod(np.flatnonzero(boundary), max(boundary.shape[1], 1))
+    return rows, columns
+
+
+def _group_bounds(
+    keys: npt.NDArray[np.integer[Any]], rows: Places, columns: Places
+) -> tuple[Places, Places]:
+    """First column, and the one after the last, of the tied group that holds each item."""
+    value = keys[rows, columns] | 1
+    return _first_at_most(keys, rows, value), _first_at_most(keys, rows, value - 2)
+
+
+def _first_at_most(
+    keys: npt.NDArray[np.integer[Any]], rows: Places, values: npt.NDArray[np.integer[Any]]
+) -> Places:
+    """Bisect each of the given rows, sorted in descending order, for a value of its own."""
+    low = np.zeros(len(rows), dtype=np.int64)
+    high = np.full(len(rows), keys.shape[1], dtype=np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        above = (low < high) & (keys[rows, np.minimum(middle, keys.shape[1] - 1)] > values)
+        low = np.where(above, middle + 1, low)
+        high = np.where(above, high, middle)
+    return low
+
+
+def _spread_ties(
+    start: Places, end: Places, relevant: Places, before: Places, depth: int
+) -> tuple[Floats, Floats]:
+    """What tied groups add to the summed precisions and to the hits, less what they add in order.
+
+    In order, their `relevant` items come first; expected_precisions gives the sum over all orders.
+    """
+    size = end - start
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, end.max() + 1))])
+    share: Floats = relevant / size
+    inverse_ranks = harmonic[end] - harmonic[start]
+    slope = (relevant - 1) / np.maximum(size - 1, 1)
+    spread: Floats = share * (
+        (before + 1) * inverse_ranks + slope * (size - (start + 1) * inverse_ranks)
     )
-    precision = np.bincount(rows, weights=hits, minlength=n) / depth
-    summed = np.bincount(rows, weights=gained, minlength=n)
-    return precision, summed / np.maximum(totals, 1)
+    in_order = relevant + (before - start) * (harmonic[start + relevant] - harmonic[start])
+    seen = np.clip(depth - start, 0, size)
+    hit: Floats = share * seen - np.minimum(seen, relevant)
+    return spread - in_order, hit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,31 +245,40 @@ def same_sense_neighbours(
       vectors: [n, D] float32, one row per occurrence of the word.
       senses: [n] labels.
       k: neighbours looked at.
-      block_pairs: similarities held at once; as many as stay in the processor's cache are the
+      block_pairs: similarities that a core sorts at once; as many as stay in its cache are the
         fastest.
     """
     units = unit_rows(vectors)
     _, codes, counts = np.unique(senses, return_inverse=True, return_counts=True)
     asked = np.flatnonzero(counts[codes] > 1)
-    precision, mean_precision = np.zeros(len(asked)), np.zeros(len(asked))
     block_rows = max(1, block_pairs // max(len(senses), 1))
-    for low in range(0, len(asked), block_rows):
-        rows = asked[low : low + block_rows]
-        # The sort is the cost: one integer per pair, its lowest bit the relevance.
-        keys = np.rint((units[rows] @ units.T) / SIMILARITY_STEP).astype(np.int32) * 2
-        keys += codes[rows][:, None] == codes[None, :]
-        keys[np.arange(len(rows)), rows] = np.iinfo(np.int32).min  # never its own neighbour
-        keys.sort(axis=1)
-        ranked = keys[:, :0:-1]
-        part = slice(low, low + len(rows))
-        precision[part], mean_precision[part] = expected_precisions(ranked, k)
+    blocks = [asked[low : low + block_rows] for low in range(0, len(asked), block_rows)]
+    # A block a core: NumPy works without Python's lock, and BLAS's own threads would be too many.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        scored = list(pool.map(lambda rows: _score_block(units, codes, rows, k), blocks))
+    precision, mean_precision = zip(*scored, strict=True) if blocks else ((), ())
     return SameSense(
         senses=np.asarray(senses)[asked],
-        precision_at_k=precision,
-        average_precision=mean_precision,
+        precision_at_k=np.concatenate([np.zeros(0), *precision]),
+        average_precision=np.concatenate([np.zeros(0), *mean_precision]),
         chance_precision=(counts[codes][asked] - 1) / max(len(senses) - 1, 1),
         chance_average_precision=_chance_average_precision(counts[codes][asked] - 1, len(senses)),
     )
+
+
+def _score_block(
+    units: Vectors, codes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], k: int
+) -> tuple[Floats, Floats]:
+    """expected_precisions of the given rows' rankings of all other rows."""
+    similarity = units[rows] @ units.T
+    similarity /= SIMILARITY_STEP
+    # The sort is the cost: one integer per pair, its lowest bit the relevance.
+    keys = np.rint(similarity, out=similarity).astype(np.int32)
+    keys *= 2
+    keys += codes[rows][:, None] == codes
+    keys[np.arange(len(rows)), rows] = np.iinfo(np.int32).min  # never its own neighbour
+    keys.sort(axis=1)
+    return expected_precisions(np.ascontiguousarray(keys[:, :0:-1]), k)
 
 
 def _chance_average_precision(others: npt.NDArray[np.int64], occurrences: int) -> Floats:
