@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipelines.transforms import (
     TokenizeDocuments,
     WriteSegment,
 )
+from pipelines.worker_launch import WorkerLauncher
 from pipelines.writing import finish_segment, write_rejects_part
 from schemas import PartSummary, Segment
 
@@ -103,6 +104,7 @@ def embed(
     job: EmbedJob,
     progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
+    launcher: WorkerLauncher | None = None,
 ) -> EmbedReport:
     """Run an embedding job; each committed slice is safe whatever comes after.
 
@@ -110,27 +112,35 @@ def embed(
       job: what is asked for.
       progress: told how far the job is.
       announce: told the device once the model is loaded.
+      launcher: of the job's workers, if one was started before; it is stopped at the end.
 
     Raises:
       UsageError, FileNotFoundError, ValueError: before any work, if an option, the input or the
         model cannot be used.
       CorpusError: if the corpus cannot be written, or the count of documents does not add up.
     """
-    prepared = _prepare(job)
-    prepared.corpus.store.check_can_commit()
-    report = prepared.load(job, announce)
-    started = time.monotonic()
-    damaged: list[str] = []
-    with prepared.plan(job) as planner, _runner_of(job) as runner:
+    with ExitStack() as stack:
+        if launcher is not None:
+            stack.enter_context(launcher)
+        prepared = _prepare(job)
+        prepared.corpus.store.check_can_commit()
+        if job.running.workers > 1 and launcher is None:
+            verbose = logger.isEnabledFor(logging.INFO)
+            launcher = stack.enter_context(WorkerLauncher(job.running.workers, verbose))
+        report = prepared.load(job, announce)
+        started = time.monotonic()
+        runner = _runner_of(launcher, stack)
+        planner = stack.enter_context(prepared.plan(job))
         run = _Run(job, prepared, report, runner)
+        damaged: list[str] = []
         for current in planner.slices():
             run.take(current)
             damaged += current.damaged
             if progress is not None and planner.total_bytes:
                 progress.behind(current.input_bytes / planner.total_bytes)
-    if job.running.prune:
-        run.prune(planner.selector, damaged)
-    report.seconds = time.monotonic() - started
+        if job.running.prune:
+            run.prune(planner.selector, damaged)
+        report.seconds = time.monotonic() - started
     return report
 
 
@@ -341,16 +351,13 @@ class _Run:
         self._report.pruned = sum(map(len, supersede.values()))
 
 
-@contextmanager
-def _runner_of(job: EmbedJob) -> Iterator[Any]:
-    """Yield the runner of all slices; None lets the Beam flags name it."""
-    if job.running.workers == 1:
-        yield None
-        return
+def _runner_of(launcher: WorkerLauncher | None, stack: ExitStack) -> Any:
+    """Return the runner of all slices; None lets the Beam flags name it."""
+    if launcher is None:
+        return None
     from pipelines.worker_pool import WorkerPool
 
-    with WorkerPool(job.running.workers, logger.isEnabledFor(logging.INFO)) as pool:
-        yield pool.runner()
+    return stack.enter_context(WorkerPool(launcher)).runner()
 
 
 def pipeline_options(job: EmbedJob) -> PipelineOptions:

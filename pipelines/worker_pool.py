@@ -4,17 +4,14 @@ Beam's own multi-process mode starts its workers anew for each pipeline, which c
 (they import torch and load the model), and waits for ever for one that was killed. These start
 once, keep the model, report their progress, and a death fails the pipeline at once.
 
-Protocol: one JSON object a line. To a worker, {"worker_id", "control"}: serve this pipeline.
-From it, {"documents", "tokens", "rejects"}: written since the last line. A worker ends when its
-standard input does, so none outlives the command.
+Messages (see worker_launch): to a worker, {"worker_id", "control"}: serve this pipeline. From it,
+{"documents", "tokens", "rejects"}: written since the last message.
 """
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any
 
@@ -28,6 +25,7 @@ from apache_beam.runners.worker.sdk_worker import SdkHarness
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from pipelines.progress import METER
+from pipelines.worker_launch import Message, WorkerLauncher
 
 ENVIRONMENT_URN = "sensegrep:env:worker_pool:v1"
 _REPORT_SECONDS = 0.5
@@ -35,23 +33,22 @@ _pools: dict[str, "WorkerPool"] = {}
 
 
 class WorkerPool:
-    """N worker processes, from `with` to its end.
+    """The worker processes of a launcher, from `with` to its end.
 
     Args:
-      workers: how many.
-      verbose: let the workers log more than warnings.
+      launcher: that starts them; it stays its maker's, who stops it.
     """
 
-    def __init__(self, workers: int, verbose: bool = False) -> None:
-        self._workers = workers
-        self._verbose = verbose
-        self._members: list[_Member] = []
+    def __init__(self, launcher: WorkerLauncher) -> None:
+        self._launcher = launcher
+        self._handlers: dict[int, PoolWorkerHandler] = {}
         self._next = 0
         self._name = f"pool-{id(self)}"
+        self._closed = threading.Event()
 
     def __enter__(self) -> "WorkerPool":
-        self._members = [_Member(self._workers, self._verbose) for _ in range(self._workers)]
         _pools[self._name] = self
+        self._launcher.fork(self._receive, self._fail)
         return self
 
     def __exit__(
@@ -60,9 +57,8 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closed.set()
         del _pools[self._name]
-        for member in self._members:
-            member.stop()
 
     def runner(self) -> FnApiRunner:
         """Return a runner whose stages run in these processes."""
@@ -70,77 +66,26 @@ class WorkerPool:
 
     @property
     def process_ids(self) -> list[int]:
-        """Ids of the processes."""
-        return [member.process.pid for member in self._members]
+        """Ids of the processes, once they have begun."""
+        return self._launcher.process_ids
 
     def serve(self, handler: "PoolWorkerHandler") -> None:
         """Let the next process in turn work for a pipeline."""
-        member = self._members[self._next % len(self._members)]
+        worker = self._next % self._launcher.workers
         self._next += 1
-        member.serve(handler)
-
-
-class _Member:
-    """One worker process and the thread that listens to it."""
-
-    def __init__(self, workers: int, verbose: bool) -> None:
-        cores = os.cpu_count() or 1
-        environment = {"OMP_NUM_THREADS": str(max(1, cores // workers)), **os.environ}
-        # Logging is set up before Beam is imported, which logs while it is.
-        level = "INFO" if verbose else "ERROR"
-        program = (
-            f"import logging; logging.basicConfig(level='{level}');"
-            " from pipelines.worker_pool import main; main()"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        self._stopping = False
-        self._handlers: list[PoolWorkerHandler] = []
-        threading.Thread(target=self._listen, name="worker-progress", daemon=True).start()
-
-    def serve(self, handler: "PoolWorkerHandler") -> None:
-        self._handlers = [handler]
+        self._handlers[worker] = handler
         request = {"worker_id": handler.worker_id, "control": handler.control_address}
-        try:
-            _send(self.process.stdin, request)
-        except OSError as error:
-            raise RuntimeError(self._epitaph()) from error
+        self._launcher.send({"worker": worker, **request})
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            METER.add(**json.loads(line))
-        self.process.wait()
-        # Again and again: the runner may be about to ask this worker for something more.
-        while not self._stopping:
-            for handler in self._handlers:
-                handler.fail(self._epitaph())
-            time.sleep(_REPORT_SECONDS)
+    def _receive(self, message: Message) -> None:
+        del message["worker"]
+        METER.add(**message)
 
-    def _epitaph(self) -> str:
-        status = self.process.wait()
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return (
-            f"worker process {self.process.pid} ended {how} in the middle of its work; what was"
-            " committed before is safe: run the command again (fewer --workers or a smaller"
-            " --max-tokens-per-batch take less memory)"
-        )
-
-    def stop(self) -> None:
-        self._stopping = True
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+    def _fail(self, epitaph: str) -> None:
+        # Again and again: the runner may be about to ask the workers for something more.
+        while not self._closed.wait(_REPORT_SECONDS):
+            for handler in list(self._handlers.values()):
+                handler.fail(epitaph)
 
 
 @Environment.register_urn(ENVIRONMENT_URN, bytes)
@@ -206,33 +151,18 @@ class PoolWorkerHandler(GrpcWorkerHandler):
         return "localhost"
 
 
-def work(requests: IO[bytes], reports: IO[bytes]) -> None:
+def work(requests: IO[bytes], report: Callable[[Message], None]) -> None:
     """Serve pipelines until there are no more requests; the main loop of a worker process."""
-    threading.Thread(target=_report, args=(reports,), name="report", daemon=True).start()
+    threading.Thread(target=_report, args=(report,), name="report", daemon=True).start()
     for line in requests:
         request = json.loads(line)
         harness = SdkHarness(request["control"], worker_id=request["worker_id"])
         threading.Thread(target=harness.run, name=request["worker_id"], daemon=True).start()
 
 
-def _report(reports: IO[bytes]) -> None:
+def _report(report: Callable[[Message], None]) -> None:
     while True:
         time.sleep(_REPORT_SECONDS)
         written = METER.take()
         if any(written.values()):
-            _send(reports, written)
-
-
-def _send(stream: IO[bytes] | None, fields: dict[str, Any]) -> None:
-    assert stream is not None
-    stream.write(json.dumps(fields).encode() + b"\n")
-    stream.flush()
-
-
-def main() -> None:
-    """Run a worker process."""
-    reports = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Whatever a library prints must not be taken for a report.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    work(sys.stdin.buffer, reports)
-    os._exit(0)  # the driver is gone or done; harness threads may still wait for it
+            report(written)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pipelines.commands.wording import counted
@@ -11,6 +12,7 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     from pipelines.corpus import Corpus
     from pipelines.embed import EmbedJob, EmbedReport
+    from pipelines.worker_launch import WorkerLauncher
 
 DONE, REJECTED = 0, 3
 accepts_beam_flags = True
@@ -157,6 +159,19 @@ def execute(args: argparse.Namespace) -> int:
 
 def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, Corpus | None]":
     """Run the job that the arguments ask for; returns its report and the corpus after it."""
+    with ExitStack() as stack:
+        launcher = None
+        if args.workers > 1 and not args.dry_run and not args.runner:
+            from pipelines.worker_launch import WorkerLauncher
+
+            # Before our own imports, so that its imports take place beside them.
+            launcher = stack.enter_context(WorkerLauncher(args.workers, args.verbose))
+        return _run_embed(args, launcher)
+
+
+def _run_embed(
+    args: argparse.Namespace, launcher: "WorkerLauncher | None"
+) -> "tuple[EmbedReport, Corpus | None]":
     from pipelines.beam_runtime import check_flags, quieten
 
     quieten(args.verbose)
@@ -171,7 +186,7 @@ def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, Corpus | None]":
     if args.dry_run:
         return plan(job, announce), None
     with Progress() as progress:
-        report = embed(job, progress, announce)
+        report = embed(job, progress, announce, launcher)
     empty = not report.read and not report.pruned
     return report, None if empty else Corpus.open(args.corpus)
 
