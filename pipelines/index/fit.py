@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.index import ann
-from pipelines.index.ann import Floats
+from pipelines.index import approximate
 from pipelines.index.centering import Centering, fit_centering
+from pipelines.index.exact import BLOCK_BYTES, Floats, flat_header
 from pipelines.index.format import IndexFile
 from pipelines.index.parts import (
     Build,
@@ -54,7 +54,7 @@ def fit_table(
     trained = None
     if factory is not None:
         centered = centering.apply(sample)
-        index = ann.train_index(factory, build.dim, centered, build.seed)
+        index = approximate.train_index(factory, build.dim, centered, build.seed)
         trained = _write_index(index, build, f"{table}.trained.faiss")
     return Fitted(centering=centering, trained=trained, rows=len(sample))
 
@@ -69,8 +69,8 @@ def add_approximate(
 ) -> ShardFiles:
     """Add a shard's vectors to a copy of the trained index and write it."""
     with _local_copy(build, trained) as path:
-        index = ann.read_trained(path)
-    ann.add_blocks(index, _exact_blocks(exact, layout[shard].rows[table], build))
+        index = approximate.read_trained(path)
+    approximate.add_blocks(index, _exact_blocks(exact, layout[shard].rows[table], build))
     file = _write_index(index, build, f"{shard}-{table}.ann.faiss")
     return ShardFiles(shard=shard, files={f"{table}_ann": file})
 
@@ -78,9 +78,9 @@ def add_approximate(
 def _exact_blocks(exact: IndexFile, rows: int, build: Build) -> Iterator[Floats]:
     """Read the vectors of an exact index from its file, a block at a time."""
     row_bytes = build.dim * np.dtype(build.dtype).itemsize
-    step = max(1, ann.BLOCK_BYTES // (4 * build.dim))
+    step = max(1, BLOCK_BYTES // (4 * build.dim))
     with build.corpus.store.open(exact.path) as file:
-        file.seek(len(ann.flat_header(rows, build.dim, build.dtype)))
+        file.seek(len(flat_header(rows, build.dim, build.dtype)))
         for first in range(0, rows, step):
             data = file.read(min(step, rows - first) * row_bytes)
             yield np.frombuffer(data, build.dtype).reshape(-1, build.dim).astype(np.float32)
@@ -108,7 +108,7 @@ def _write_index(index: object, build: Build, name: str) -> IndexFile:
             os.makedirs(directory, exist_ok=True)
         path = f"{directory}/{temporary_name('index.faiss')}"
         try:
-            ann.write_index(index, path)
+            approximate.write_index(index, path)
             with open(path, "rb") as source, store.open(temporary, "wb") as target:
                 writer = HashingWriter(target)
                 while block := source.read(1 << 22):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.index.ann import Factory, Floats
+from pipelines.index.exact import Floats
+from pipelines.index.factory import Factory
 from pipelines.index.reader import Match, OpenIndex
 
 QUERIES = 100

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError
-from pipelines.index.ann import Factory, Floats
+from pipelines.index.exact import Floats
+from pipelines.index.factory import Factory
 from pipelines.index.format import KEY, IndexFile
 from pipelines.storage import HashingWriter, temporary_name
 

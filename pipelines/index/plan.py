@@ -13,13 +13,13 @@ from typing import Any
 
 from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError, UsageError
-from pipelines.index import ann
-from pipelines.index.ann import IndexPlan
 from pipelines.index.centering import Centering
+from pipelines.index.factory import parse_factory
 from pipelines.index.fit import Fitted
 from pipelines.index.format import IndexFile, IndexManifest, Shard, read_manifest
 from pipelines.index.options import DEFAULT_SETTINGS, IndexOptions
 from pipelines.index.parts import Build, shard_parts
+from pipelines.index.sizing import PROCESS_BYTES, IndexPlan, plan_index
 from schemas import Segment
 
 TABLES = {"sentences": "sentences", "tokens": "token_vectors"}  # and the count of each
@@ -131,14 +131,14 @@ def _plans(
 ) -> dict[str, IndexPlan]:
     rows = {t: sum(segment.counts[c] for segment in segments) for t, c in TABLES.items()}
     factory = settings["factory"]
-    least = ann.parse_factory(factory, segments[0].dim).least_rows if factory else 0
+    least = parse_factory(factory, segments[0].dim).least_rows if factory else 0
     if max(rows.values()) < least:
         raise UsageError(
             f"--factory {factory} takes at least {least} vectors to train, but the corpus has"
             f" {rows['tokens']} of tokens and {rows['sentences']} of sentences; give a coarser one"
         )
     return {
-        table: ann.plan_index(
+        table: plan_index(
             count,
             segments[0].dim,
             max_memory_bytes=options.max_memory_bytes,
@@ -224,7 +224,7 @@ def _group(segments: Sequence[Segment], first: int, shard_rows: int) -> dict[str
 def _sample_rates(
     segments: Sequence[Segment], plans: Mapping[str, IndexPlan], options: IndexOptions
 ) -> dict[str, float]:
-    free = options.max_memory_bytes - ann.PROCESS_BYTES
+    free = options.max_memory_bytes - PROCESS_BYTES
     most = max(1000, free // 4 // (4 * segments[0].dim)) if segments else 1
     rates = {}
     for table, count in TABLES.items():
@@ -236,7 +236,7 @@ def _sample_rates(
 
 def _chunk_bytes(options: IndexOptions) -> int:
     # The sort holds a chunk, its sorted copy, and its bytes on the way to the file.
-    free = options.max_memory_bytes - ann.PROCESS_BYTES
+    free = options.max_memory_bytes - PROCESS_BYTES
     return min(max(free // 6, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
 
 

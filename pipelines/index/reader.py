@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError
-from pipelines.index import ann
+from pipelines.index.approximate import search_index
 from pipelines.index.centering import Centering
+from pipelines.index.exact import FlatFile, Floats, read_index
 from pipelines.index.format import KEY, IndexManifest, Shard, local_path, read_manifest
 from pipelines.index.parts import LINE_BATCH_ROWS
 
@@ -122,25 +123,25 @@ class OpenShard:
     def _path(self, name: str) -> Path:
         return local_path(self._corpus.store, self.shard.files[name], self._cache_dir)
 
-    def flat(self, table: str) -> ann.FlatFile:
+    def flat(self, table: str) -> FlatFile:
         """Return the exact index of `tokens` or `sentences`."""
         return self.tokens if table == "tokens" else self.sentences
 
     @cached_property
-    def tokens(self) -> ann.FlatFile:
+    def tokens(self) -> FlatFile:
         """The exact index of the token vectors, ordered by form."""
         return self._flat("tokens")
 
     @cached_property
-    def sentences(self) -> ann.FlatFile:
+    def sentences(self) -> FlatFile:
         """The exact index of the sentence vectors, in the order of the lines."""
         return self._flat("sentences")
 
-    def _flat(self, table: str) -> ann.FlatFile:
+    def _flat(self, table: str) -> FlatFile:
         manifest = self._manifest
         rows = self.shard.rows[table]
         try:
-            return ann.FlatFile(self._path(table), rows, manifest.dim, manifest.dtype)
+            return FlatFile(self._path(table), rows, manifest.dim, manifest.dtype)
         except ValueError as error:
             raise CorpusError(str(error)) from error
 
@@ -171,7 +172,7 @@ class OpenShard:
     def approximate(self) -> Mapping[str, Any]:
         """For each table its approximate index, where it has one."""
         return {
-            table: ann.read_index(self._path(f"{table}_ann"))
+            table: read_index(self._path(f"{table}_ann"))
             for table in ("sentences", "tokens")
             if f"{table}_ann" in self.shard.files
         }
@@ -277,7 +278,7 @@ class OpenIndex:
     def nearest(
         self,
         table: str,
-        query: ann.Floats,
+        query: Floats,
         k: int,
         *,
         filters: Mapping[str, str] = MappingProxyType({}),
@@ -308,7 +309,7 @@ class OpenIndex:
             found += [Match(score, name, position) for score, position in pairs]
         return _best(found, k)
 
-    def nearest_exactly(self, table: str, query: ann.Floats, k: int) -> list[Match]:
+    def nearest_exactly(self, table: str, query: Floats, k: int) -> list[Match]:
         """Find the nearest vectors by scanning all of a table: what recall is measured against."""
         found: list[Match] = []
         for name, shard in self.shards.items():
@@ -323,7 +324,7 @@ class OpenIndex:
         self,
         index: Any,
         table: str,
-        query: ann.Floats,
+        query: Floats,
         k: int,
         effort: int | None,
         allowed: NDArray[np.bool_] | None,
@@ -334,7 +335,7 @@ class OpenIndex:
         tried = max(1, known["effort"] if effort is None else effort)
         reachable = index.ntotal if allowed is None else int(allowed.sum())
         while True:
-            _, positions = ann.search_index(index, query[None], wanted, tried, allowed)
+            _, positions = search_index(index, query[None], wanted, tried, allowed)
             found = positions[0][positions[0] >= 0]
             # The lists tried may hold fewer than k that are allowed: try more of them.
             if len(found) >= min(k, reachable) or tried >= index.ntotal:

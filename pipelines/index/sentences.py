@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.index.ann import flat_header
 from pipelines.index.centering import Centering
+from pipelines.index.exact import flat_header
 from pipelines.index.format import DOCUMENTS, LINES
 from pipelines.index.parts import (
     LINE_BATCH_ROWS,

@@ -18,8 +18,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipelines.errors import CorpusError
-from pipelines.index.ann import flat_header
 from pipelines.index.centering import Centering
+from pipelines.index.exact import flat_header
 from pipelines.index.format import KEY
 from pipelines.index.parts import (
     BATCH_ROWS,

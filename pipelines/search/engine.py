@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus
 from pipelines.errors import UsageError
-from pipelines.index.ann import Floats
 from pipelines.index.centering import normalize
+from pipelines.index.exact import Floats
 from pipelines.index.options import SearchOptions
 from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.exemplars import find_example

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.errors import UsageError
-from pipelines.index.ann import Floats
+from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.occurrences import scan_unindexed
 from pipelines.search.scoring import Scorer

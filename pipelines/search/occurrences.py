@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.index.ann import Floats
+from pipelines.index.exact import Floats
 from pipelines.index.parts import vectors_of
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard, matches
 from pipelines.search.query import inflections, nearest_forms

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.index.ann import Floats
 from pipelines.index.centering import normalize
+from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard
 from pipelines.search.occurrences import Places, Scanned, WordForms, places_of
 

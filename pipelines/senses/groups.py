@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError
-from pipelines.index.ann import Floats
 from pipelines.index.centering import normalize
+from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex
 from pipelines.search.occurrences import (
     Places,

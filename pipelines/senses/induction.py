@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.ann import Floats, threads_for
+from pipelines.index.exact import Floats, threads_for
 
 MIN_OCCURRENCES = 30
 MAX_SENSES = 6

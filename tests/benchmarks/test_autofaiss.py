@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 
 from pipelines.corpus import Corpus
-from pipelines.index import ann
+from pipelines.index.approximate import recall_at_k
 from pipelines.index.reader import OpenIndex
+from pipelines.index.sizing import PROCESS_BYTES
 
 pytestmark = pytest.mark.benchmark
 
@@ -97,7 +98,7 @@ def row(
         "build_cpu_seconds": round(built["cpu"], 1),
         "peak_megabytes": round(built["peak_bytes"] / 1e6),
         "index_megabytes": round(built["bytes"] / 1e6),
-        "recall_at_10": round(ann.recall_at_k(np.array(found), truth), 4),
+        "recall_at_10": round(recall_at_k(np.array(found), truth), 4),
         "p50_ms": round(float(np.percentile(times, 50)), 2),
         "p99_ms": round(float(np.percentile(times, 99)), 2),
     }
@@ -138,7 +139,7 @@ def test_beside_autofaiss(
     cores = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     corpus = Corpus.open_or_create(tmp_path / "corpus")
     corpus = write_random_segment(corpus, random_tokens, TOKENS)
-    flags = ["--corpus", corpus.root, "--max-memory", f"{1024 + (ann.PROCESS_BYTES >> 20)}M"]
+    flags = ["--corpus", corpus.root, "--max-memory", f"{1024 + (PROCESS_BYTES >> 20)}M"]
     chosen = run_apart(sys.executable, OURS, *flags)
     index = OpenIndex.open(Corpus.open(corpus.root))
     [shard] = index.shards.values()

@@ -1,0 +1,114 @@
+"""Approximate FAISS indexes: trained on a sample, added to, searched."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import UsageError
+from pipelines.index.exact import Floats, Ids, threads_for
+from pipelines.index.factory import Factory
+
+
+def train_index(factory: Factory, dim: int, sample: Floats, seed: int) -> Any:
+    """Train an empty index on a sample; the same sample and seed give the same index.
+
+    OPQ's rotation starts from FAISS's own fixed seed. Sums are taken by several threads in an
+    order that may differ between machines, so bytes are equal on one machine only.
+    """
+    index = faiss.index_factory(dim, factory.text, faiss.METRIC_INNER_PRODUCT)
+    ivf = _ivf(index)
+    if ivf is not None:
+        ivf.cp.seed = seed
+        # FAISS would warn on small corpora, which may ask for IVF by --factory.
+        ivf.cp.min_points_per_centroid = 1
+        if hasattr(faiss.downcast_index(ivf), "pq"):
+            faiss.downcast_index(ivf).pq.cp.min_points_per_centroid = 1
+    if len(sample) < factory.least_rows:
+        raise UsageError(
+            f"--factory {factory.text} takes at least {factory.least_rows} vectors to train, but"
+            f" there are only {len(sample)}; give a coarser one, or none"
+        )
+    if not index.is_trained:
+        index.train(np.ascontiguousarray(sample))
+    return index
+
+
+def add_blocks(index: Any, blocks: Iterable[Floats]) -> None:
+    """Add vectors block by block; their ids are their positions.
+
+    HNSW inserts in parallel, and the graph depends on the order: with one thread
+    (OMP_NUM_THREADS=1) it is reproducible, with several only its recall is.
+    """
+    for block in blocks:
+        index.add(np.ascontiguousarray(block, np.float32))
+
+
+def search_index(
+    index: Any, queries: Floats, k: int, effort: int, allowed: NDArray[np.bool_] | None = None
+) -> tuple[Floats, Ids]:
+    """Search an approximate index.
+
+    Args:
+      index: as `read_index` gives it.
+      queries: [Q, D].
+      k: neighbours.
+      effort: nprobe of IVF, efSearch of HNSW.
+      allowed: [n] which positions may be found; None allows all.
+
+    Returns:
+      scores [Q, K] and positions [Q, K]; -1 where fewer were found.
+    """
+    selector = None
+    if allowed is not None:
+        selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    parameters = _parameters(index, effort, max(k, effort), selector)
+    with threads_for(len(queries)):
+        scores, positions = index.search(np.ascontiguousarray(queries), k, params=parameters)
+    return scores, positions
+
+
+def _parameters(index: Any, nprobe: int, ef_search: int, selector: Any) -> Any:
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(index.index, nprobe, ef_search, selector)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
+    return faiss.SearchParameters(sel=selector)
+
+
+def read_trained(path: str | Path) -> Any:
+    """Read an index into memory, to add vectors to it."""
+    return faiss.read_index(str(path))
+
+
+def write_index(index: Any, path: str | Path) -> None:
+    """Write an index to a local file."""
+    faiss.write_index(index, str(path))
+
+
+def _ivf(index: Any) -> Any:
+    try:
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None
+
+
+def recall_at_k(found: Ids, truth: Ids) -> float:
+    """Return the mean share of each query's true neighbours that were found.
+
+    Args:
+      found, truth: [Q, K] ids; -1 in `found` is none.
+    """
+    if truth.size == 0:
+        return 1.0
+    shares = [
+        len(np.intersect1d(mine, true)) / len(true) for mine, true in zip(found, truth, strict=True)
+    ]
+    return float(np.mean(shares))
