@@ -17,9 +17,9 @@ ALLOWED = {
 }
 TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn"}
 WITHOUT_BEAM = (
-    "corpus", "index/approximate", "index/centering", "index/exact", "index/factory", "index/format",
-    "index/measure", "index/options", "index/reader", "index/sizing", "maintenance", "options",
-    "storage", "tokenization",
+    "corpus", "index/approximate", "index/centering", "index/exact", "index/factory",
+    "index/format", "index/measure", "index/options", "index/reader", "index/sizing", "maintenance",
+    "options", "storage", "tokenization",
 )  # fmt: skip
 FOLDERS_WITHOUT_BEAM = ("evaluation", "search", "senses")
 
