@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_bilm_arguments(subparser)
         else:
             _add_static_arguments(subparser)
+        if kind == "nnlm":
+            _add_precision(subparser)
 
 
 def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool) -> None:
@@ -83,12 +85,7 @@ def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
     add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
     add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
-    add(
-        "--precision",
-        default="auto",
-        choices=("auto", "float32", "bfloat16"),
-        help="of matrix products; auto takes bfloat16 where the CPU has it",
-    )
+    _add_precision(parser)
     add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
     add("--resume", action="store_true", help="go on with the run in --out")
     add("--from", dest="start_from", metavar="DIR", help="fine-tune this model (official layout)")
@@ -112,6 +109,15 @@ def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         metavar="X",
         help="share of each batch that it reads",
+    )
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="of matrix products; auto takes bfloat16 where the CPU has it",
     )
 
 
@@ -265,6 +271,7 @@ def _train_static(args: argparse.Namespace, out: Path) -> int:
         model = out / "model"
         train_nnlm(store, model, dim=args.dim, epochs=args.epochs,
                    min_count=args.min_count, seed=args.seed,
+                   precision=_precision(args.precision),
                    progress=_print_epoch)  # fmt: skip
     else:
         from elmo_infer.training.word2vec import train_word2vec

@@ -93,12 +93,14 @@ def test_input_may_be_left_out_only_to_resume(
     assert "--input names the training text" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["cbow", "skip-gram"])
+@pytest.mark.parametrize(
+    ("kind", "written"), [("cbow", "vectors.bin"), ("skip-gram", "vectors.bin"), ("nnlm", "model")]
+)
 def test_trained_word_vectors_are_read_back(
-    train: Callable[..., int], tmp_path: Path, kind: str
+    train: Callable[..., int], tmp_path: Path, kind: str, written: str
 ) -> None:
     assert train("--dim", "8", "--epochs", "1", "--min-count", "1", out=kind, kind=kind) == 0
-    model = load(str(tmp_path / kind / "vectors.bin"), device="cpu")
+    model = load(str(tmp_path / kind / written), device="cpu")
     one, two = model.layers([["The", "cat", "sat"], ["A", "cat"]])
     assert model.dim == 8
     np.testing.assert_array_equal(one[:, 1], two[:, 1])  # static: no context changes it

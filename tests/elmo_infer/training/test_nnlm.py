@@ -76,10 +76,12 @@ def test_perplexity_of_nothing_is_refused(rng):
         random_nnlm(rng, direct=False).perplexity([[]])
 
 
-@pytest.mark.parametrize("direct", [False, True])
-def test_training_comes_near_the_entropy_of_the_text(tmp_path, chain, direct):
+@pytest.mark.parametrize(
+    "settings", [{}, {"direct": True}, {"precision": "bfloat16"}], ids=["plain", "direct", "half"]
+)
+def test_training_comes_near_the_entropy_of_the_text(tmp_path, chain, settings):
     model = train_nnlm(
-        chain[:300], tmp_path / "m", epochs=12, learning_rate=0.01, direct=direct, **SMALL
+        chain[:300], tmp_path / "m", epochs=12, learning_rate=0.01, **settings, **SMALL
     )
     # First word of ten: 8 choices; the others: 2.
     entropy = math.exp((math.log(8) + 9 * math.log(2)) / 10)
@@ -131,6 +133,7 @@ def test_progress_tells_the_loss(tmp_path, chain):
         ({"context": 0}, "context is 0; expected at least 1"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": 3.0}, r"learning_rate is 3\.0; expected between 0 and 1"),
+        ({"precision": "int8"}, "precision is 'int8'; expected one of float32, bfloat16"),
         ({"min_count": 99_999}, "no word occurs min_count=99999 times"),
     ],
 )
