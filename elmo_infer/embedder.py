@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ from elmo_infer.batching import Indices, Packing, plan_batches
 from elmo_infer.config import POOLINGS
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
+from elmo_infer.transfers import HostCopy, is_out_of_memory, to_device
 from elmo_infer.word_cache import WordCache, WordCounts
 
 Sentences = Sequence[Sequence[str]]
 Floats = npt.NDArray[np.float32]
-Finished = TypeVar("Finished")
+Arrays = tuple[npt.NDArray[Any], ...]
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,11 @@ class _Computed:
         return torch.cat(halves, dim=1)
 
 
+# What is made of a batch on the device; and a batch's results on their way to the host.
+Finish = Callable[[_Computed], tuple[Tensor, ...]]
+_Leaving = tuple[Indices, HostCopy]
+
+
 @dataclass(kw_only=True)
 class Elmo:
     """A loaded model. Safe to call from several threads: calls take turns.
@@ -169,8 +175,9 @@ class Elmo:
             np.zeros((self.n_layers, 0, self.dim), dtype=self._result_dtype)
         ] * len(sentences)
         with self._lock, torch.inference_mode():
-            for batch, (layers, lengths) in self._run(sentences, self.n_layers, _all_layers):
-                array = layers.cpu().numpy().astype(self._result_dtype, copy=False)
+            for batch, (layers,) in self._run(sentences, self.n_layers, _all_layers):
+                array = layers.astype(self._result_dtype, copy=False)
+                lengths = np.array([len(sentences[index]) for index in batch])
                 ends = np.cumsum(lengths)
                 for index, start, end in zip(batch, ends - lengths, ends, strict=True):
                     results[index] = array[:, start:end].copy()
@@ -218,8 +225,8 @@ class Elmo:
             return (vectors, *self._pool(vectors, computed.lengths, pooling, chosen))
 
         with self._lock, torch.inference_mode():
-            for batch, tensors in self._run(sentences, n_layers, finish):
-                _scatter(result, batch, *(tensor.cpu().numpy() for tensor in tensors))
+            for batch, arrays in self._run(sentences, n_layers, finish):
+                _scatter(result, batch, *arrays)
         return result
 
     def forget_words(self) -> None:
@@ -246,36 +253,53 @@ class Elmo:
         return [batches[first : first + at_once] for first in range(0, len(batches), at_once)]
 
     def _run(
-        self, sentences: Sentences, n_layers: int, finish: Callable[[_Computed], Finished]
-    ) -> Iterator[tuple[Indices, Finished]]:
+        self, sentences: Sentences, n_layers: int, finish: Finish
+    ) -> Iterator[tuple[Indices, Arrays]]:
         """Compute all sentences, group of batches by group, and finish each batch on the device.
 
-        A group that the device's memory cannot hold is halved until it fits.
+        A group that the device's memory cannot hold is halved until it fits. A device is given the
+        next group before the results of the last one are waited for.
 
         Raises:
           RuntimeError: if a sentence does not fit alone; names it.
         """
         waiting = self._plan(sentences)[::-1]
+        under_way: list[_Leaving] = []
         while waiting:
             group = waiting.pop()
             try:
-                finished = [
-                    (computed.batch, finish(computed))
+                leaving = [
+                    (computed.batch, HostCopy(finish(computed)))
                     for computed in self._compute(sentences, group, n_layers)
                 ]
-            except torch.OutOfMemoryError as error:
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 together = np.concatenate(group)
                 if len(together) == 1:
                     raise RuntimeError(self._too_long(sentences, int(together[0]))) from error
-                logger.warning(
-                    "out of memory on %s with %d sentences; trying half of them at once",
-                    self.device,
-                    len(together),
-                )
-                waiting += [[half] for half in np.array_split(together, 2)[::-1]]
-                torch.cuda.empty_cache()  # does nothing where CUDA was never used
+                leaving = None
+            # Only here is the failed group's memory free: the exception held on to it.
+            if leaving is None:
+                self._split(waiting, together)
                 continue
-            yield from finished
+            yield from _arrived(under_way)
+            under_way = leaving
+            if self.device.type == "cpu":
+                yield from _arrived(under_way)
+                under_way = []
+        yield from _arrived(under_way)
+
+    def _split(self, waiting: list[list[Indices]], together: Indices) -> None:
+        """Put the halves of a group that did not fit in front of the others, and free memory."""
+        logger.warning(
+            "out of memory on %s with %d sentences; trying half of them at once",
+            self.device,
+            len(together),
+        )
+        waiting += [[half] for half in np.array_split(together, 2)[::-1]]
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _too_long(self, sentences: Sentences, index: int) -> str:
         sentence = sentences[index]
@@ -357,12 +381,22 @@ class Elmo:
         starts = np.cumsum(lengths) - lengths
         chosen = [row for row, index in enumerate(focus) if index is not None]
         tokens = [int(starts[row]) + int(focus[row] or 0) for row in chosen]
-        queries[chosen] = vectors[tokens].to(queries.dtype)
+        of_token, of_sentence = (
+            to_device(np.array(places, dtype=np.int64), vectors.device)
+            for places in (tokens, chosen)
+        )
+        queries[of_sentence] = vectors[of_token].to(queries.dtype)
         return attention_pool(vectors, lengths, queries)
 
 
-def _all_layers(computed: _Computed) -> tuple[Tensor, Indices]:
-    return computed.layers(), computed.lengths
+def _all_layers(computed: _Computed) -> tuple[Tensor]:
+    return (computed.layers(),)
+
+
+def _arrived(leaving: list[_Leaving]) -> Iterator[tuple[Indices, Arrays]]:
+    """Wait for a group's results and yield them, batch by batch."""
+    for batch, copy in leaving:
+        yield batch, copy.arrays()
 
 
 def _scatter(

@@ -16,6 +16,8 @@ from elmo_infer.weights import Array
 TINY = 1e-30
 # (step, limit): numbers of rows up to `limit` are rounded up to a multiple of `step`.
 ROW_STEPS = ((1, 8), (4, 32), (8, 128), (16, 512))
+# Products of half precision with float32 results, on devices; since torch 2.8.
+_HAS_WIDE_PRODUCTS = "dtype" in torch.ops.aten.bmm.overloads()
 
 
 class Linear(Protocol):
@@ -50,8 +52,24 @@ class PlainLinear:
             self._bias = self._bias.to(device)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        product = (rows.to(self._weight.dtype) @ self._weight).to(rows.dtype)
+        product = multiply(rows, self._weight)
         return product if self._bias is None else product.add_(self._bias)
+
+
+def multiply(rows: Tensor, weight: Tensor) -> Tensor:
+    """Return rows @ weight in the dtype of the rows, multiplied in that of the weight.
+
+    Args:
+      rows: [n, in] or [2, n, in], float32 at least.
+      weight: [in, out] or [2, in, out].
+    """
+    low = rows.to(weight.dtype)
+    if low.dtype == rows.dtype or rows.device.type == "cpu" or not _HAS_WIDE_PRODUCTS:
+        return (low @ weight).to(rows.dtype)
+    # A device hands out its float32 sums as they are: not rounded, and nothing to convert.
+    product = torch.mm if weight.dim() == 2 else torch.bmm
+    wide: Tensor = product(low, weight, out_dtype=rows.dtype)
+    return wide
 
 
 class PackedLinear:

@@ -110,12 +110,15 @@ def load(
         "layer_weights": pooling.layer_weights,
         **described,
     }
+    start = after_marks(bilm, state)
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)  # whichever stream the first batch runs on, all is there
     logger.info("loaded %s on %s in %s", name, placement.device, dtype)
     return Elmo(
         name=name,
         fingerprint=fingerprint(config, tensors, extra),
         bilm=bilm,
-        start=after_marks(bilm, state),
+        start=start,
         pooling=pooling,
         settings=settings,
     )
@@ -197,7 +200,7 @@ def choose_device(device: str) -> torch.device:
       ValueError: if there is no such device here.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -212,6 +215,9 @@ def choose_device(device: str) -> torch.device:
             f"device {device!r} is not there: {count} CUDA devices were found. "
             "Use device='cpu', or device='auto' to take what there is"
         )
+    if chosen.type == "cuda" and chosen.index is None:
+        # "cuda" alone would mean another device in a thread that has chosen another one.
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 

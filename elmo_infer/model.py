@@ -23,12 +23,14 @@ from elmo_infer.batching import Indices, Packing
 from elmo_infer.characters import Speller, Spellings
 from elmo_infer.config import BiLmConfig
 from elmo_infer.linear import Linear, make_linear, padded_rows
+from elmo_infer.transfers import to_device
 from elmo_infer.weights import BiLmWeights, HighwayWeights, LstmWeights
 from elmo_infer.workers import Workers
 
-# The most word types, and rows of their unfolded characters, that are computed at once.
-TYPES_PER_BLOCK = 256
-WINDOWS_PER_BLOCK = 8192
+# The most word types, and rows of their unfolded characters, that are computed at once: what
+# fits a core's cache, and what fills a device.
+CPU_BLOCK = (256, 8192)
+DEVICE_BLOCK = (4096, 131_072)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Placement:
 
     def indices(self, array: Indices) -> Tensor:
         """Put indices where they are needed."""
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        return to_device(array, self.device)
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None) -> Linear:
         """Prepare x -> x @ weight + bias."""
@@ -85,7 +87,8 @@ class CharacterEncoder:
         the first such window is computed: the maximum is the same.
         """
         order = np.argsort(spellings.lengths, kind="stable")
-        blocks = plan_blocks(spellings.lengths[order])
+        limits = CPU_BLOCK if self.placement.device.type == "cpu" else DEVICE_BLOCK
+        blocks = plan_blocks(spellings.lengths[order], *limits)
         tasks = [
             partial(self._encode_block, spellings, order[first:last], padding)
             for first, last in blocks
@@ -124,17 +127,19 @@ class CharacterEncoder:
         return features if self.projection is None else self.projection(features)
 
 
-def plan_blocks(lengths: Indices) -> list[tuple[int, int]]:
+def plan_blocks(lengths: Indices, max_types: int, max_windows: int) -> list[tuple[int, int]]:
     """Divide types of rising length into (first, last) blocks that are bounded in size.
 
     Args:
       lengths: [N] characters, rising.
+      max_types: bound of the types in a block.
+      max_windows: bound of types x windows, unless a block is one type.
     """
     blocks = []
     first = 0
     while first < len(lengths):
-        last = min(first + TYPES_PER_BLOCK, len(lengths))
-        while last > first + 1 and (last - first) * int(lengths[last - 1] + 1) > WINDOWS_PER_BLOCK:
+        last = min(first + max_types, len(lengths))
+        while last > first + 1 and (last - first) * int(lengths[last - 1] + 1) > max_windows:
             last = first + (last - first) // 2
         blocks.append((first, last))
         first = last
@@ -361,7 +366,8 @@ class BiLm:
         self.config = config
         self.speller = speller
         self.placement = placement
-        self.workers = Workers()
+        # Work for a device is queued by one thread: others would queue it on other streams.
+        self.workers = Workers() if placement.device.type == "cpu" else Workers(at_most=1)
         self.encoder = CharacterEncoder(config, weights, placement)
         if stacks is None:
             stacks = [

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from elmo_infer.batching import Indices
+from elmo_infer.transfers import to_device
 
 
 def mix_layers(layers: list[Tensor], coefficients: tuple[float, ...]) -> Tensor:
@@ -43,7 +44,7 @@ def mean_pool(token_vectors: Tensor, lengths: Indices) -> tuple[Tensor, Tensor]:
     sentences = _Sentences(token_vectors, lengths)
     values = token_vectors.to(_accumulator(token_vectors))
     shares = np.repeat(1.0 / np.maximum(lengths, 1), lengths)
-    attention = torch.from_numpy(shares).to(values)
+    attention = to_device(shares, values.device).to(values.dtype)
     return sentences.reduce(values * attention[:, None], "sum", 0.0), attention
 
 
@@ -116,8 +117,8 @@ class _Sentences:
                 f"{total}; expected [n, D] and lengths that sum to n"
             )
         device = token_vectors.device
-        self.lengths = torch.from_numpy(lengths).to(device)
-        self.of_token = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device)
+        self.lengths = to_device(lengths, device)
+        self.of_token = to_device(np.repeat(np.arange(len(lengths)), lengths), device)
 
     def reduce(self, values: Tensor, how: str, empty: float) -> Tensor:
         """Reduce each sentence's rows to one: [n, ...] -> [B, ...]; `empty` where there are none.

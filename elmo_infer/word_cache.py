@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from elmo_infer.transfers import to_device
 
 
 class WordCounts(NamedTuple):
@@ -66,14 +67,14 @@ class WordCache:
             self._counts.hits + len(known), self._counts.misses + len(missing)
         )
         if len(missing) == 0 and self._table is not None:
-            return self._table[torch.from_numpy(rows).to(self._table.device)]
+            return self._table[to_device(rows, self._table.device)]
         new_types = [types[index] for index in missing.tolist()]
         new = self._encode(new_types)
         vectors = new.new_empty((len(types), new.shape[1]))
         if self._table is not None:
-            at = torch.from_numpy(known).to(new.device)
-            vectors[at] = self._table[torch.from_numpy(rows[known]).to(new.device)]
-        vectors[torch.from_numpy(missing).to(new.device)] = new
+            at = to_device(known, new.device)
+            vectors[at] = self._table[to_device(rows[known], new.device)]
+        vectors[to_device(missing, new.device)] = new
         self._store(new_types, new)
         return vectors
 
@@ -84,7 +85,7 @@ class WordCache:
             return
         free = self._make_room(count, capacity, vectors)
         assert self._table is not None
-        self._table[torch.from_numpy(free).to(vectors.device)] = vectors[:count]
+        self._table[to_device(free, vectors.device)] = vectors[:count]
         self._used[free] = self._calls
         for row, one in zip(free.tolist(), types, strict=False):
             self._rows[one] = row

@@ -52,16 +52,21 @@ class Workers:
 
     That is `torch.get_num_threads()` (OMP_NUM_THREADS) at the time of a call. While they run,
     torch's own number is 1 in the whole process; it is put back afterwards.
+
+    Args:
+      at_most: bound of the threads; with 1, everything runs in the caller's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_most: int | None = None) -> None:
+        self._at_most = at_most
         self._pool: ThreadPoolExecutor | None = None
         self._size = 0
 
     @property
     def count(self) -> int:
         """How many computations run at once."""
-        return _torch_threads.normal()
+        normal = _torch_threads.normal()
+        return normal if self._at_most is None else min(normal, self._at_most)
 
     def run(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
         """Run all tasks, without gradients; return their results in order.

@@ -1,24 +1,40 @@
 """The device's way through the biLM, run on the CPU with nothing captured."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from elmo_infer import load
+from elmo_infer import graphs, load
 from elmo_infer.batching import Packing
-from elmo_infer.graphs import STEPS_PER_CHUNK, GraphedStacks, graph_rows, plan_chunks
+from elmo_infer.graphs import (
+    MAX_GRAPHS,
+    MAX_SLOTS,
+    MAX_STEPS,
+    Capture,
+    CudaGraphs,
+    GraphedStacks,
+    graph_rows,
+    graph_steps,
+    plan_chunks,
+)
 from elmo_infer.loading import load_official
 from elmo_infer.model import BiLm, LstmState, Placement
 from elmo_infer.model_files import ModelFiles
 
 
-def build(directory: Path, dtype: torch.dtype) -> BiLm:
+def build(
+    directory: Path,
+    dtype: torch.dtype,
+    new_capture: Callable[[], Capture] = lambda: lambda work: work,
+) -> BiLm:
     """A biLM on the CPU that takes the device's way."""
     config, weights, speller, _ = load_official(ModelFiles.find(str(directory)))
     placement = Placement(device=torch.device("cpu"), dtype=dtype)
-    stacks = [GraphedStacks(config, weights.lstm, placement, capture=lambda work: work)]
+    stacks = [GraphedStacks(config, weights.lstm, placement, new_capture)]
     return BiLm(config, weights, speller, placement, stacks)
 
 
@@ -74,7 +90,7 @@ def test_a_graph_is_captured_once_per_number_of_rows(tiny_elmo_dir: Path, rng) -
     config, weights, speller, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
     stacks = GraphedStacks(
-        config, weights.lstm, placement, capture=lambda work: captured.append(1) or work
+        config, weights.lstm, placement, lambda: lambda work: captured.append(1) or work
     )
     bilm = BiLm(config, weights, speller, placement, [stacks])
     case = random_case(bilm, rng)
@@ -83,7 +99,7 @@ def test_a_graph_is_captured_once_per_number_of_rows(tiny_elmo_dir: Path, rng) -
     first = len(captured)
     bilm.forward(*case, 3)
 
-    different = {graph_rows(int(rows)) for rows in case[2].rows[::STEPS_PER_CHUNK]}
+    different = {graph_rows(int(rows)) for rows in case[2].rows[::MAX_STEPS]}
     assert first == len(different) * config.n_lstm_layers
     assert len(captured) == first
 
@@ -99,7 +115,7 @@ def test_out_of_memory_frees_the_graphs(tiny_elmo_dir: Path, rng) -> None:
 
     config, weights, speller, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
-    stacks = GraphedStacks(config, weights.lstm, placement, capture)
+    stacks = GraphedStacks(config, weights.lstm, placement, lambda: capture)
     bilm = BiLm(config, weights, speller, placement, [stacks])
     case = random_case(bilm, rng)
 
@@ -107,12 +123,12 @@ def test_out_of_memory_frees_the_graphs(tiny_elmo_dir: Path, rng) -> None:
         bilm.forward(*case, 3)
     bilm.forward(*case, 3)
 
-    different = {graph_rows(int(rows)) for rows in case[2].rows[::STEPS_PER_CHUNK]}
+    different = {graph_rows(int(rows)) for rows in case[2].rows[::MAX_STEPS]}
     assert len(captured) == 2 + len(different) * config.n_lstm_layers
 
 
 def test_chunks_hold_every_slot_once() -> None:
-    packing = Packing(np.array([STEPS_PER_CHUNK + 2, 3, 1]))
+    packing = Packing(np.array([MAX_STEPS + 2, 3, 1]))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
     first, second = plan_chunks(packing, placement)
@@ -128,9 +144,159 @@ def test_chunks_hold_every_slot_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("count", "rows"), [(1, 8), (8, 8), (9, 16), (64, 64), (65, 128)])
-def test_graph_rows(count: int, rows: int) -> None:
-    assert graph_rows(count) == rows
+@pytest.mark.parametrize(
+    ("count", "rows", "steps"),
+    [(1, 8, 16), (8, 8, 16), (9, 16, 16), (64, 64, 16), (65, 80, 16), (80, 80, 16),
+     (500, 512, 16), (513, 640, 12), (8192, 8192, 1), (20_000, 20_480, 1)],
+)  # fmt: skip
+def test_rows_and_steps_of_a_graph(count: int, rows: int, steps: int) -> None:
+    assert (graph_rows(count), graph_steps(rows)) == (rows, steps)
+
+
+def test_graphs_are_few_and_their_surplus_small() -> None:
+    sizes = [graph_rows(count) for count in range(1, 8193)]
+
+    assert len(set(sizes)) <= MAX_GRAPHS
+    assert all(size >= count for count, size in enumerate(sizes, start=1))
+    assert all(size <= 1.25 * count for count, size in enumerate(sizes, start=1) if count > 64)
+    assert all(size * graph_steps(size) <= MAX_SLOTS for size in sizes)
+
+
+def test_the_graph_longest_unused_goes_first(tiny_elmo_dir: Path, monkeypatch) -> None:
+    monkeypatch.setattr(graphs, "MAX_GRAPHS", 2)
+    captured = []
+    bilm = build(tiny_elmo_dir, torch.float32, lambda: lambda work: captured.append(1) or work)
+    vectors = bilm.encode_types(["a"])
+
+    def read(sentences: int) -> int:
+        """Read one-token sentences; return how many graphs that made in each layer."""
+        captured.clear()
+        packing = Packing(np.ones(sentences, dtype=np.int64))
+        ids = np.zeros(sentences, dtype=np.int64)
+        bilm.forward(vectors, ids, packing, bilm.zero_state(sentences), 3)
+        return len(captured) // 2
+
+    assert [read(count) for count in (8, 16, 8, 32, 8, 16)] == [1, 1, 0, 1, 0, 1]
+
+
+def test_graphs_of_all_sizes_share_their_memory(tiny_elmo_dir: Path, rng) -> None:
+    bilm = build(tiny_elmo_dir, torch.float32)
+    case = random_case(bilm, rng)
+    expected, _ = bilm.forward(*case, 3)
+    bilm.forward(case[0], np.zeros(300, np.int64), Packing(np.ones(300, np.int64)),
+                 bilm.zero_state(300), 3)  # fmt: skip
+
+    again, _ = bilm.forward(*case, 3)
+
+    (stacks,) = bilm.stacks
+    blocks = {
+        buffers.inputs.untyped_storage().data_ptr()
+        for layer in stacks.layers
+        for buffers, _ in layer._graphs.values()
+    }
+    # A first block, and one for the 300 rows that did not fit it.
+    assert len(blocks) == 2
+    for want, got in zip(expected, again, strict=True):
+        assert torch.equal(got[0], want[0])
+        assert torch.equal(got[1], want[1])
+
+
+class FakeCuda:
+    """What of torch.cuda a capture uses, written down in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.stream_names = iter(("side", "other"))
+        self.pools = iter((1, 2, 3))
+        self.current = "main"
+        self.fail: Exception | None = None
+        for name in ("Stream", "stream", "current_stream", "graph", "CUDAGraph", "device"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(self.pools))
+
+    class _Named:
+        def __init__(self, cuda: "FakeCuda", name: str) -> None:
+            self.cuda, self.name = cuda, name
+
+        def wait_stream(self, other: "FakeCuda._Named") -> None:
+            self.cuda.log.append(f"{self.name} waits for {other.name}")
+
+    def Stream(self) -> "FakeCuda._Named":
+        return self._Named(self, next(self.stream_names))
+
+    def current_stream(self) -> "FakeCuda._Named":
+        return self._Named(self, self.current)
+
+    @contextmanager
+    def stream(self, stream: "FakeCuda._Named") -> Iterator[None]:
+        self.current = stream.name
+        yield
+        self.current = "main"
+
+    @contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        self.log.append(f"on {device}")
+        yield
+
+    @contextmanager
+    def graph(self, graph, pool, stream, capture_error_mode) -> Iterator[None]:
+        assert isinstance(graph, self.CUDAGraph)
+        self.log.append(f"capture on {stream.name}, pool {pool}, {capture_error_mode}")
+        with self.stream(stream):
+            yield
+        if self.fail is not None:
+            raise self.fail
+
+    class CUDAGraph:
+        def replay(self) -> None:
+            """Nothing to do."""
+
+    def work(self) -> None:
+        self.log.append(f"work on {self.current}")
+
+
+def test_work_is_warmed_up_and_captured_on_one_stream(monkeypatch) -> None:
+    cuda = FakeCuda(monkeypatch)
+    capture = CudaGraphs(torch.device("cuda", 1))
+
+    capture(cuda.work)
+    first = list(cuda.log)
+    cuda.log.clear()
+    capture(cuda.work)
+
+    assert first == [
+        "on cuda:1",
+        "side waits for main",
+        "work on side",
+        "work on side",
+        "main waits for side",
+        "capture on side, pool 1, thread_local",
+        "work on side",
+    ]
+    assert cuda.log == first  # the same stream, the same pool
+
+
+def test_failed_capture_says_so_and_leaves_its_pool(monkeypatch) -> None:
+    cuda = FakeCuda(monkeypatch)
+    capture = CudaGraphs(torch.device("cuda", 0))
+    cuda.fail = RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="could not be captured as a CUDA graph on cuda:0: oper"):
+        capture(cuda.work)
+    cuda.fail = None
+    capture(cuda.work)
+
+    assert "capture on side, pool 2, thread_local" in cuda.log
+
+
+def test_out_of_memory_in_a_capture_is_out_of_memory(monkeypatch) -> None:
+    cuda = FakeCuda(monkeypatch)
+    failure = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    failure.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    cuda.fail = failure
+
+    with pytest.raises(torch.OutOfMemoryError):
+        CudaGraphs(torch.device("cuda", 0))(cuda.work)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

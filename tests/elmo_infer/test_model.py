@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from elmo_infer import load
-from elmo_infer.model import convolve_and_pool, plan_blocks
+from elmo_infer.model import CPU_BLOCK, convolve_and_pool, plan_blocks
 
 SHAPES = {
     "one highway": {},
@@ -97,7 +97,7 @@ def test_convolution_by_hand() -> None:
 def test_blocks_hold_every_type_once_and_are_bounded() -> None:
     lengths = np.sort(np.random.default_rng(0).integers(2, 51, size=2000))
 
-    blocks = plan_blocks(lengths)
+    blocks = plan_blocks(lengths, *CPU_BLOCK)
 
     assert [index for first, last in blocks for index in range(first, last)] == list(range(2000))
     assert all(last - first <= 256 for first, last in blocks)

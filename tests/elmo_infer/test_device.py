@@ -1,0 +1,237 @@
+"""What a device is asked to do, seen without one.
+
+PyTorch's "meta" device knows shapes, dtypes and devices, and computes nothing. Whatever would stop
+a GPU, or wait for it, stops here: mixing devices, reading a number back, a copy the host waits for.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from elmo_infer import embedder, transfers
+from elmo_infer.embedder import Elmo, Pooling
+from elmo_infer.graphs import GraphedStacks
+from elmo_infer.loading import load_official
+from elmo_infer.model import BiLm, Placement
+from elmo_infer.model_files import ModelFiles
+from elmo_infer.states import after_marks, start_state
+
+META = torch.device("meta")
+SENTENCES = [["The", "bank", "of", "the", "river"], [], ["Hi"], ["a"] * 40, ["bank", "x" * 60]]
+COPIES = ("aten::_to_copy", "aten::copy_")
+
+
+class Watch(TorchDispatchMode):
+    """Notes everything that a device would have to wait for, or could not do."""
+
+    def __init__(self, pinned: set[int]) -> None:
+        super().__init__()
+        self.pinned = pinned
+        self.complaints: list[str] = []
+        self.copied = 0
+        self.low_products: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with self:
+            # In inference mode, operations made of others arrive whole.
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        result = func(*args, **kwargs)
+        name = func._schema.name
+        host = [one for one in tensors if one.device.type == "cpu"]
+        if name in COPIES:
+            self._note_copy(name, host, args, kwargs, result)
+        elif len(host) < len(tensors) and any(one.dim() for one in host):
+            self.complaints.append(f"{name} mixes the host's and the device's tensors")
+        if name in ("aten::mm", "aten::bmm"):
+            self.low_products.append((args[0].dtype, result.dtype))
+        return result
+
+    def _note_copy(
+        self, name: str, host: list[Tensor], args: Any, kwargs: Any, result: Any
+    ) -> None:
+        if not host or result.device.type == "cpu":
+            return
+        self.copied += 1
+        waits = not (kwargs.get("non_blocking") or (name == "aten::copy_" and args[2:] == (True,)))
+        if waits or host[0].data_ptr() not in self.pinned:
+            self.complaints.append(f"{name} of {tuple(host[0].shape)} makes the host wait")
+
+
+class Gone:
+    """Results that left for the host: zeros stand for them."""
+
+    def __init__(self, tensors: Any) -> None:
+        for tensor in tensors:
+            assert tensor.device == META
+        self._zeros = tuple(
+            np.zeros(one.shape, dtype=str(one.dtype).removeprefix("torch.")) for one in tensors
+        )
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self._zeros
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    kept: list[Tensor] = []  # so that no address is used twice
+    pinned: set[int] = set()
+
+    def pin(self: Tensor) -> Tensor:
+        kept.append(self)
+        pinned.add(self.data_ptr())
+        return self
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    monkeypatch.setattr(embedder, "HostCopy", Gone)
+    return Watch(pinned)
+
+
+def build(directory: Path, dtype: torch.dtype, query: bool = False) -> Elmo:
+    """A model as `load` makes it for a GPU, without capture."""
+    config, weights, speller, _ = load_official(ModelFiles.find(str(directory)))
+    placement = Placement(device=META, dtype=dtype)
+    stacks = [GraphedStacks(config, weights.lstm, placement, lambda: lambda work: work)]
+    bilm = BiLm(config, weights, speller, placement, stacks)
+    pooling = Pooling(query=np.ones(config.dim, np.float32)) if query else Pooling()
+    state, _ = start_state(bilm, "warm")
+    start = after_marks(bilm, state)
+    return Elmo(name="m", fingerprint="f", bilm=bilm, start=start, pooling=pooling)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_layers_ask_a_device_for_nothing_it_waits_for(
+    tiny_elmo_dir: Path, watch: Watch, dtype: torch.dtype
+) -> None:
+    elmo = build(tiny_elmo_dir, dtype)
+    with watch:
+        layers = elmo.layers(SENTENCES)
+
+    assert watch.complaints == []
+    assert watch.copied > 0
+    assert [one.shape for one in layers] == [(3, len(each), 16) for each in SENTENCES]
+    assert {one.dtype for one in layers} == {
+        np.dtype(np.float64 if dtype == torch.float64 else np.float32)
+    }
+
+
+@pytest.mark.parametrize("query", [False, True], ids=["mean query", "learned query"])
+@pytest.mark.parametrize(
+    ("pooling", "focus"),
+    [("attention", None), ("attention", [1, None, 0, 39, None]), ("mean", None), ("max", None)],
+)
+def test_pooling_asks_a_device_for_nothing_it_waits_for(
+    tiny_elmo_dir: Path, watch: Watch, pooling: str, focus: Any, query: bool
+) -> None:
+    elmo = build(tiny_elmo_dir, torch.bfloat16, query)
+    with watch:
+        # Twice: the second time all words are known.
+        for _ in range(2):
+            result = elmo.embed(SENTENCES, pooling=pooling, focus=focus)
+
+    assert watch.complaints == []
+    assert result.token_vectors.shape == (48, 16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_products_hand_out_float32(
+    tiny_elmo_dir: Path, watch: Watch, dtype: torch.dtype
+) -> None:
+    elmo = build(tiny_elmo_dir, dtype)
+    with watch:
+        elmo.embed(SENTENCES)
+
+    # The convolutions' are in float32 throughout; none is in half precision with such results.
+    assert set(watch.low_products) == {(dtype, torch.float32), (torch.float32, torch.float32)}
+
+
+def test_watch_sees_what_it_is_for(watch: Watch) -> None:
+    here, there = torch.ones(3), torch.ones(3, device=META)
+    with watch:
+        here.to(META)
+        here.to(META, non_blocking=True)
+        there.copy_(here)
+        there[torch.zeros(2, dtype=torch.int64)]
+        transfers.to_device(np.ones(3), META)
+    assert len(watch.complaints) == 4
+    with pytest.raises(RuntimeError, match="meta"), watch:
+        there.sum().item()
+
+
+def test_results_are_waited_for_while_the_next_batch_computes(
+    tiny_elmo_dir: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    class Timed(Gone):
+        def __init__(self, tensors: Any) -> None:
+            order.append("sent")
+            super().__init__(tensors)
+
+        def arrays(self) -> tuple[np.ndarray, ...]:
+            order.append("taken")
+            return super().arrays()
+
+    monkeypatch.setattr(embedder, "HostCopy", Timed)
+    elmo = build(tiny_elmo_dir, torch.float32)
+    elmo.settings = embedder.RunSettings(max_tokens_per_batch=40)
+    with watch:
+        elmo.embed([["a"] * 40, ["b"] * 39, ["c"] * 38])
+    assert order == ["sent", "sent", "taken", "sent", "taken", "taken"]
+
+
+class FakeEvent:
+    """An event that is there once someone has waited for it."""
+
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+
+    def record(self, stream: Any) -> None:
+        self.log.append(("recorded", stream))
+
+    def synchronize(self) -> None:
+        self.log.append("waited")
+
+
+def test_results_are_copied_into_pinned_memory_behind_an_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    event, result = FakeEvent(), torch.ones(2, 3, device=META)
+    empties: list[dict[str, Any]] = []
+    plain_empty = torch.empty
+
+    def empty(shape: Any, **options: Any) -> Tensor:
+        empties.append(options)
+        return plain_empty(shape, dtype=options["dtype"], device=META)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.cuda, "Event", lambda: event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+
+    transfers.HostCopy([result])
+
+    assert empties == [{"dtype": torch.float32, "pin_memory": True}]
+    assert event.log == [("recorded", "stream of meta")]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("CUDA error: out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_known_by_its_words(error: Exception, expected: bool) -> None:
+    assert transfers.is_out_of_memory(error) is expected
