@@ -93,18 +93,25 @@ def execute(args: argparse.Namespace) -> int:
 
 def format_report(report: dict[str, Any]) -> str:
     """Say in a few lines what an index is and how good it is."""
+    since = "" if report["peak_memory_since"] == "build" else " (of the whole process)"
     done = "built" if report["built"] else "up to date"
     lines = [
         f"index {report['index_id']} {done}: {report['reason']}",
         f"  {report['vectors']} vectors in {report['shards']} shards,"
         f" {report['bytes'] / 1e6:.1f} MB, built in {report['seconds']:.1f} s,"
-        f" peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB",
+        f" peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB{since}",
     ]
     for table, known in report["tables"].items():
         latency = known["latency_ms"]
+        measured = ""
+        if known["recall_queries"]:
+            measured = (
+                f" (at least {known['recall_bound']:.3f}, on {known['recall_queries']} vectors not"
+                " trained on)"
+            )
         lines.append(
             f"  {table}: {known['vectors']} vectors, {known['factory']},"
-            f" recall@10 {known['recall_at_10']:.3f},"
+            f" recall@10 {known['recall_at_10']:.3f}{measured},"
             f" search over all p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
         )
     return "\n".join(lines)

@@ -7,7 +7,6 @@ The steps are plain functions of `parts`, `tokens`, `sentences` and `fit`.
 """
 
 import pickle
-import resource
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from pipelines.errors import CorpusError
 from pipelines.index.fit import Fitted, add_approximate, fit_table
 from pipelines.index.format import FORMS, IndexFile, IndexManifest, Shard, manifest_path
 from pipelines.index.measure import TableMeasure, measure_table
+from pipelines.index.memory import PeakMemory
 from pipelines.index.options import IndexOptions
 from pipelines.index.parts import (
     Build,
@@ -53,14 +53,16 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
 
     Returns:
       index_id, vectors, factory, recall_at_10, latency_ms (p50, p99), seconds, bytes, tables (the
-      same for sentences and tokens apart), peak_memory_bytes, built (False if it was there),
-      reason (what was built and why, in words).
+      same for sentences and tokens apart), peak_memory_bytes, peak_memory_since (`build`, or
+      `process` where the system cannot say less), built (False if it was there), reason (what was
+      built and why, in words).
 
     Raises:
       UsageError: if the options or the memory limit are impossible.
       CorpusError: if the corpus is empty or damaged, or recall is below the target.
     """
     started = time.perf_counter()
+    memory = PeakMemory()
     corpus = Corpus.open(root)
     decision = decide(corpus, options)
     if decision.current is not None:
@@ -69,12 +71,17 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     try:
         outcome = run_build(build, decision, options) if build.parts else Outcome()
         # Taken before recall is measured, which maps files: pages that the kernel takes back.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = memory.bytes()
         manifest = _manifest(build, decision, outcome)
     finally:
         corpus.store.remove_tree(f"{build.directory}/scratch")
     manifest = _measured(manifest, corpus, decision, options)
-    measured = {**manifest.measured, "seconds": _since(started), "peak_memory_bytes": peak}
+    measured = {
+        **manifest.measured,
+        "seconds": _since(started),
+        "peak_memory_bytes": peak,
+        "peak_memory_since": memory.since,
+    }
     manifest = replace(manifest, measured=measured)
     _check_recall(manifest, options)
     write_then_commit(corpus.store, manifest_path(build.index_id), manifest.to_json().encode())
@@ -252,6 +259,7 @@ def _manifest(build: Build, decision: Decision, outcome: Outcome) -> IndexManife
                 "rows": sum(shard.rows[table] for shard in shards),
                 "fitted_rows": fitted[table].rows,
                 "trained": asdict(trained) if (trained := fitted[table].trained) else None,
+                "held_out": asdict(build.held_out[table]),
                 "effort": 0,
             }
             for table, plan in decision.plans.items()
@@ -310,6 +318,7 @@ def _measured(
             table,
             plan.factory,
             target_recall=options.target_recall,
+            held_out=decision.build.held_out[table],
             seed=options.seed,
         )
         for table, plan in decision.plans.items()
@@ -319,6 +328,8 @@ def _measured(
             **manifest.tables[table],
             "effort": measure.effort,
             "recall_at_10": measure.recall_at_10,
+            "recall_bound": measure.recall_bound,
+            "recall_queries": measure.queries,
         }
         for table, measure in measures.items()
     }
@@ -328,10 +339,12 @@ def _measured(
 
 def _check_recall(manifest: IndexManifest, options: IndexOptions) -> None:
     for table, known in manifest.tables.items():
-        if known["recall_at_10"] < options.target_recall and not options.allow_low_recall:
+        if known["recall_bound"] < options.target_recall and not options.allow_low_recall:
             raise CorpusError(
-                f"recall@10 over {table} is {known['recall_at_10']:.3f} with {known['factory']},"
-                f" below --target-recall {options.target_recall}; nothing was committed: give more"
+                f"recall@10 over {table} is {known['recall_at_10']:.3f} with {known['factory']}"
+                f" (at least {known['recall_bound']:.3f} with 95 % confidence, on"
+                f" {known['recall_queries']} queries that were not trained on), below"
+                f" --target-recall {options.target_recall}; nothing was committed: give more"
                 " --max-memory, a finer --factory, a lower target, or --allow-low-recall"
             )
 
@@ -344,6 +357,8 @@ def report(manifest: IndexManifest, *, built: bool, reason: str) -> dict[str, An
             "vectors": known["rows"],
             "factory": known["factory"],
             "recall_at_10": known["recall_at_10"],
+            "recall_bound": known["recall_bound"],
+            "recall_queries": known["recall_queries"],
             "latency_ms": manifest.measured["latency_ms"][table],
         }
         for table, known in manifest.tables.items()
@@ -360,6 +375,7 @@ def report(manifest: IndexManifest, *, built: bool, reason: str) -> dict[str, An
         "bytes": sum(file.bytes for file in _distinct(manifest.files())),
         "shards": len(manifest.shards),
         "peak_memory_bytes": manifest.measured["peak_memory_bytes"],
+        "peak_memory_since": manifest.measured["peak_memory_since"],
         "settings": dict(manifest.settings),
         "tables": tables,
     }

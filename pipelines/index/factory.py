@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pipelines.errors import UsageError
 
+# Of k-means; FAISS warns under 39 and uses 256 at most (ClusteringParameters).
+CENTROID_ROWS = 40
 _FACTORY = re.compile(
     r"(?:OPQ(?P<opq>\d+)(?:_(?P<opq_dim>\d+))?,)?"
     r"(?:IVF(?P<nlist>\d+)(?P<coarse>_HNSW\d+)?,|HNSW(?P<links>\d+)(?:,|$))?"
@@ -47,8 +49,8 @@ class Factory:
 
     @property
     def train_rows(self) -> int:
-        """Vectors to train on: 40 a list (FAISS warns under 39), 256 for each of 256 centroids."""
-        return max(40 * (self.nlist or 0), 65536) if self.rerank or self.nlist else 0
+        """Vectors to train on: CENTROID_ROWS a list, 256 for each of the codes' 256 centroids."""
+        return max(CENTROID_ROWS * (self.nlist or 0), 65536) if self.rerank or self.nlist else 0
 
 
 def parse_factory(text: str, dim: int) -> Factory:

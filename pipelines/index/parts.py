@@ -36,6 +36,24 @@ class PartRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A share of a table's vectors, told by their ids, that no training sees.
+
+    Attributes:
+      share: of all vectors; 0 where search is exact and nothing is trained.
+      seed: of the choice.
+    """
+
+    share: float
+    seed: int
+
+    def among(self, vector_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which vectors are held out, [n]."""
+        # Another seed than the sample's, or a sample of as small a share would be the same rows.
+        return sampled(vector_ids, self.share, self.seed + 0x5EED)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """What every step needs to know; small, and the same for all.
 
@@ -45,6 +63,7 @@ class Build:
       dim, dtype: of the vectors written.
       parts: of the new shards, in the order of segments and parts.
       sample_rates: for each table the share of vectors to fit and train on.
+      held_out: for each table, which vectors nothing is learned from: recall is measured with them.
       chunk_bytes: what one step may hold of vectors.
       factories: for each table the approximate index to build, or None.
       seed: of the sample and of training.
@@ -56,6 +75,7 @@ class Build:
     dtype: str
     parts: tuple[PartRef, ...]
     sample_rates: dict[str, float]
+    held_out: dict[str, "HeldOut"]
     chunk_bytes: int
     factories: dict[str, Factory | None]
     seed: int
@@ -225,7 +245,8 @@ def measure_part(part: PartRef, build: Build) -> Measure:
         if part.table == "tokens":
             forms = merge_forms([*([forms] if forms else []), count_forms(batch.column("token"))])
         if rate:
-            chosen = sampled(batch.column("vector_id").to_numpy(), rate, build.seed)
+            ids = batch.column("vector_id").to_numpy()
+            chosen = sampled(ids, rate, build.seed) & ~build.held_out[part.table].among(ids)
             samples.append(vectors_of(batch, build.dim)[chosen].astype(np.float32))
     path = None
     if samples:

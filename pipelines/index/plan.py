@@ -18,7 +18,7 @@ from pipelines.index.factory import parse_factory
 from pipelines.index.fit import Fitted
 from pipelines.index.format import IndexFile, IndexManifest, Shard, read_manifest
 from pipelines.index.options import DEFAULT_SETTINGS, IndexOptions
-from pipelines.index.parts import Build, shard_parts
+from pipelines.index.parts import Build, HeldOut, shard_parts
 from pipelines.index.sizing import PROCESS_BYTES, IndexPlan, plan_index
 from schemas import Segment
 
@@ -27,6 +27,9 @@ MAX_SHARDS = 8
 MAX_DEAD_SHARE = 0.3
 OUTGROWN = 3  # times the vectors it was fitted to
 CENTERING_ROWS = 100_000
+# Vectors that an approximate index is not trained on, but measured with; few of a small table.
+HELD_OUT_ROWS = 2000
+HELD_OUT_SHARE = 0.05
 _CHUNK_BYTES = (8 << 20, 256 << 20)
 
 
@@ -102,6 +105,7 @@ def decide(corpus: Corpus, options: IndexOptions) -> Decision:
             dtype=dtype,
             parts=tuple(parts),
             sample_rates={} if fitted else _sample_rates(fresh, plans, options),
+            held_out=_held_out(base) if fitted and base else _new_held_out(plans, fresh, options),
             chunk_bytes=_chunk_bytes(options),
             factories={
                 table: None if plan.factory.exact else plan.factory for table, plan in plans.items()
@@ -132,10 +136,13 @@ def _plans(
     rows = {t: sum(segment.counts[c] for segment in segments) for t, c in TABLES.items()}
     factory = settings["factory"]
     least = parse_factory(factory, segments[0].dim).least_rows if factory else 0
+    if least:  # of which some are held out: this leaves enough with all but certainty
+        least = round(least * (1 + 2 * HELD_OUT_SHARE)) + 16
     if max(rows.values()) < least:
         raise UsageError(
-            f"--factory {factory} takes at least {least} vectors to train, but the corpus has"
-            f" {rows['tokens']} of tokens and {rows['sentences']} of sentences; give a coarser one"
+            f"--factory {factory} takes at least {least} vectors to train and to measure, but the"
+            f" corpus has {rows['tokens']} of tokens and {rows['sentences']} of sentences; give a"
+            " coarser one"
         )
     return {
         table: plan_index(
@@ -199,6 +206,22 @@ def _fitted(base: IndexManifest) -> dict[str, Fitted]:
         )
         for table, known in base.tables.items()
     }
+
+
+def _held_out(base: IndexManifest) -> dict[str, HeldOut]:
+    return {table: HeldOut(**known["held_out"]) for table, known in base.tables.items()}
+
+
+def _new_held_out(
+    plans: Mapping[str, IndexPlan], segments: Sequence[Segment], options: IndexOptions
+) -> dict[str, HeldOut]:
+    held_out = {}
+    for table, count in TABLES.items():
+        rows = sum(segment.counts[count] for segment in segments)
+        share = min(HELD_OUT_SHARE, HELD_OUT_ROWS / max(rows, 1))
+        share = 0.0 if plans[table].factory.exact else share
+        held_out[table] = HeldOut(share=share, seed=options.seed)
+    return held_out
 
 
 def _group(segments: Sequence[Segment], first: int, shard_rows: int) -> dict[str, tuple[str, ...]]:

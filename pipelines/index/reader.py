@@ -309,16 +309,22 @@ class OpenIndex:
             found += [Match(score, name, position) for score, position in pairs]
         return _best(found, k)
 
-    def nearest_exactly(self, table: str, query: Floats, k: int) -> list[Match]:
-        """Find the nearest vectors by scanning all of a table: what recall is measured against."""
-        found: list[Match] = []
+    def nearest_exactly(self, table: str, queries: Floats, k: int) -> list[list[Match]]:
+        """Find the nearest vectors of each query [Q, D] by one scan of all of a table.
+
+        It is what recall is measured against.
+        """
+        found: list[list[Match]] = [[] for _ in queries]
         for name, shard in self.shards.items():
             allowed = self._allowed(shard, table, {})
-            where = None if allowed is None else np.flatnonzero(allowed)
-            scores, positions = shard.flat(table).search(query[None], k, where)
-            pairs = zip(scores[0].tolist(), positions[0].tolist(), strict=True)
-            found += [Match(score, name, position) for score, position in pairs]
-        return _best(found, k)
+            where: slice | NDArray[np.int64] = slice(0, shard.shard.rows[table])
+            if allowed is not None:
+                where = np.flatnonzero(allowed)
+            scores, positions = shard.flat(table).search(queries, k, where)
+            for matches_of, mine, places in zip(found, scores, positions, strict=True):
+                pairs = zip(mine.tolist(), places.tolist(), strict=True)
+                matches_of += [Match(score, name, position) for score, position in pairs]
+        return [_best(matches_of, k) for matches_of in found]
 
     def _candidates(
         self,

@@ -1,0 +1,41 @@
+"""The most memory a stretch of work held."""
+
+import re
+import resource
+from pathlib import Path
+
+
+class PeakMemory:
+    """The peak of resident memory since it was made.
+
+    Linux forgets the peak of a process's past on demand; elsewhere, and where /proc may not be
+    written, the peak is that of the process's whole life.
+
+    Attributes:
+      since: `build` if the past was forgotten, else `process`.
+    """
+
+    _STATUS = Path("/proc/self/status")
+    _CLEAR = Path("/proc/self/clear_refs")
+
+    def __init__(self) -> None:
+        try:
+            # proc(5): 5 sets the peak to the memory held now.
+            self._CLEAR.write_text("5")
+            self.since = "build" if self._peak() is not None else "process"
+        except OSError:
+            self.since = "process"
+
+    def bytes(self) -> int:
+        """Return the peak so far."""
+        peak = self._peak() if self.since == "build" else None
+        if peak is not None:
+            return peak
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _peak(self) -> int | None:
+        try:
+            found = re.search(r"VmHWM:\s*(\d+) kB", self._STATUS.read_text())
+        except OSError:
+            return None
+        return None if found is None else int(found[1]) * 1024
