@@ -8,17 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.corpus import (
-    Change,
-    Corpus,
+from pipelines.corpus import Change, Corpus
+from pipelines.errors import CorpusError
+from pipelines.index.format import manifest_path, read_manifest
+from pipelines.manifests import (
     read_segment,
     read_snapshot,
     snapshot_numbers,
     snapshot_path,
     written_by,
 )
-from pipelines.errors import CorpusError
-from pipelines.index.format import manifest_path, read_manifest
 from pipelines.storage import Store, is_temporary, sha256_of
 from pipelines.table_writer import COUNTS, TableWriter, clean_segment, write_manifest
 from schemas import TABLES, Part, Segment, check_schema, table_schema

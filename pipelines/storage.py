@@ -187,7 +187,13 @@ def create_exclusive(
         with _memory_lock:
             _put_if_absent(fs, path, data)
     elif primitive == "conditional-put":
-        fs.pipe_file(path, data, mode="create")
+        try:
+            fs.pipe_file(path, data, mode="create")
+        except OSError as error:
+            # What S3 says while another conditional put of the same name is under way.
+            if "ConditionalRequestConflict" in str(error.__cause__):
+                raise FileExistsError(errno.EEXIST, "is being created", path) from error
+            raise
     else:
         _put_if_absent(fs, path, data)
 

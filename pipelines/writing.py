@@ -18,9 +18,9 @@ from pipelines.batches import (
     sentence_rows,
     token_rows,
 )
-from pipelines.corpus import written_by
 from pipelines.documents import Reject
 from pipelines.errors import CorpusError
+from pipelines.manifests import written_by
 from pipelines.options import Recipe
 from pipelines.storage import Store
 from pipelines.table_writer import COUNTS, TableWriter, write_manifest

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.corpus import Change, Corpus, read_snapshot, snapshot_numbers
 from pipelines.errors import CorpusError
+from pipelines.storage import Store
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(6)]
 
@@ -147,3 +148,31 @@ def test_missing_corpus_is_told(tmp_path: Path) -> None:
 def test_empty_corpus_has_no_fingerprint(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="is empty; embed documents into it first"):
         _ = Corpus.open_or_create(tmp_path / "nothing").fingerprint
+
+
+def test_commit_whose_answer_was_lost_is_made_once(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Store.create_exclusive
+
+    def sent_again(self: Store, path: str, data: bytes) -> None:
+        create(self, path, data)
+        create(self, path, data)
+
+    monkeypatch.setattr(Store, "create_exclusive", sent_again)
+    after = corpus.commit(Change(operation="delete", supersede={"00000002": ["d2"]}))
+    assert after.snapshot.number == corpus.snapshot.number + 1
+    assert ids(after, "documents") == ["d0", "d3", "d4", "d5"]
+
+
+def test_commit_reads_no_manifest_twice(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, paths = Store.read, []
+
+    def noted(self: Store, path: str) -> bytes:
+        paths.append(path)
+        return read(self, path)
+
+    monkeypatch.setattr(Store, "read", noted)
+    after = corpus.commit(Change(operation="delete", supersede={"00000002": ["d2"]}))
+    assert len(after.segments) == 3
+    assert not [path for path in paths if path.endswith("segment.json")]

@@ -134,6 +134,18 @@ def test_object_store_is_written_with_a_conditional_put() -> None:
         atomic_primitive(OldS3())
 
 
+def test_conditional_put_that_meets_another_one_has_lost() -> None:
+    bucket = NewS3()
+
+    def conflict(*_: Any, **__: Any) -> None:
+        cause = RuntimeError("An error occurred (ConditionalRequestConflict): try again")
+        raise OSError("input/output error") from cause
+
+    bucket.pipe_file = conflict  # type: ignore[method-assign]
+    with pytest.raises(FileExistsError, match="is being created"):
+        create_exclusive(bucket, "bucket/x", b"1")
+
+
 def test_unknown_protocol_is_told() -> None:
     with pytest.raises(CorpusError, match="cannot open nosuch://x"):
         Store("nosuch://x")
