@@ -31,13 +31,18 @@ EXTRAS = {
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 EXTRAS["test"] = [
+    # A server that speaks S3's protocol: conditional puts are tested against it.
+    "flask>=3.1,<4",
+    "flask-cors>=6,<7",
     "gensim>=4.4,<5",
     "hypothesis>=6.130",
     "jieba>=0.42,<1",
     "matplotlib>=3.10,<4",
+    "moto[s3]>=5.1,<6",
     "mypy>=1.15,<3",
     "pytest>=8.3,<10",
     "ruff>=0.11,<1",
+    "s3fs>=2025.3",
 ]
 
 setup(

@@ -1,0 +1,154 @@
+"""A corpus on S3's own protocol, spoken with a server on this machine.
+
+Skipped where s3fs or moto's server is not installed: pip install 's3fs' 'moto[s3]' flask flask-cors
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.corpus import Change, Corpus
+from pipelines.errors import CorpusError
+from pipelines.storage import Store, is_temporary
+
+Run = Callable[..., Any]
+RECORDS = [{"id": f"d{n}", "text": f"Document {n} stands on the bank."} for n in range(6)]
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of a server that speaks S3's protocol and keeps its objects in memory."""
+    reason = "needs s3fs and moto's server: pip install s3fs 'moto[s3]' flask flask-cors"
+    pytest.importorskip("s3fs", reason=reason)
+    pytest.importorskip("flask_cors", reason=reason)
+    server = pytest.importorskip("moto.server", reason=reason).ThreadedMotoServer(
+        "127.0.0.1", 0, verbose=False
+    )
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty bucket."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = tmp_path.name.replace("_", "-")[:60].lower()
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_only_one_of_many_creators_wins(bucket: str) -> None:
+    store = Store(f"{bucket}/corpus")
+    won: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def create(number: int) -> None:
+        barrier.wait()
+        try:
+            store.create_exclusive("snapshots/1.json", b"%d" % number)
+        except FileExistsError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.read("snapshots/1.json") == b"%d" % won[0]
+
+
+def test_life_of_a_corpus(
+    bucket: str,
+    tiny_elmo_dir: Path,
+    write_jsonl: Run,
+    rows_of: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus = f"{bucket}/corpora/one"
+    source = write_jsonl([*RECORDS, "{"])
+    embed = ["embed", "--corpus", corpus, "--model", str(tiny_elmo_dir), "--commit-every", "4"]
+    assert main([*embed, str(source)]) == 3
+    assert [row["doc_id"] for row in rows_of("documents", corpus=corpus)] == [
+        f"d{n}" for n in range(6)
+    ]
+    assert main([*embed, str(source)]) == 3
+    assert "nothing new to embed in 7 documents read" in capsys.readouterr().out
+    assert main(["delete", "d1", "--corpus", corpus, "--purge"]) == 0
+    assert main(["compact", "--corpus", corpus]) == 0
+    assert main(["vacuum", "--corpus", corpus, "--older-than", "0s"]) == 0
+    assert main(["verify", "--corpus", corpus]) == 0
+    assert main(["info", "--corpus", corpus]) == 0
+    out = capsys.readouterr().out
+    assert "all well" in out
+    assert "documents    5" in out
+    assert len(rows_of("tokens", corpus=corpus)) == 5 * 4
+    assert not any(is_temporary(path) for path, _, _ in Store(corpus).files())
+
+
+def test_second_writer_of_the_same_documents_is_refused(
+    bucket: str, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = f"{bucket}/corpus"
+    first, second = write_jsonl(RECORDS[:3], "1.jsonl"), write_jsonl(RECORDS[2:5], "2.jsonl")
+    commit = Corpus.commit
+
+    def after_the_other(self: Corpus, change: Change) -> Corpus:
+        monkeypatch.setattr(Corpus, "commit", commit)
+        run_embed(second, corpus=corpus)
+        return commit(self, change)
+
+    monkeypatch.setattr(Corpus, "commit", after_the_other)
+    with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d2'"):
+        run_embed(first, corpus=corpus)
+    assert [row["doc_id"] for row in rows_of("documents", corpus=corpus)] == ["d2", "d3", "d4"]
+    assert run_embed(first, corpus=corpus).written == 2
+    assert main(["verify", "--corpus", corpus]) == 0
+
+
+def test_snapshot_that_another_writer_made_first_is_not_overwritten(bucket: str) -> None:
+    store = Store(f"{bucket}/corpus")
+    corpus = Corpus.open_or_create(store.url)
+    create = Store.create_exclusive
+    others: list[bytes] = []
+
+    def create_late(self: Store, path: str, data: bytes) -> None:
+        if not others:
+            others.append(data)
+            create(store, path, data)
+        create(self, path, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "create_exclusive", create_late)
+        after = corpus.commit(Change(operation="test"))
+    assert after.snapshot.number == 2
+    assert store.read("snapshots/00000001.json") == others[0]
+
+
+def test_workers_write_to_the_bucket(bucket: str, write_jsonl: Run, run_embed: Run) -> None:
+    corpus = f"{bucket}/corpus"
+    assert run_embed(write_jsonl(RECORDS), corpus=corpus, workers=2).written == 6
+    assert main(["verify", "--corpus", corpus]) == 0
+
+
+def test_missing_bucket_is_told(
+    bucket: str, write_jsonl: Run, tiny_elmo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, missing = write_jsonl(RECORDS), f"{bucket}-missing/corpus"
+    assert main(["embed", str(source), "--corpus", missing, "--model", str(tiny_elmo_dir)]) == 1
+    assert "bucket" in capsys.readouterr().err
