@@ -24,7 +24,7 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.linear import multiply
 from elmo_infer.model import DirectionRun, LstmState, Placement, advance_cells, double_candidates
 from elmo_infer.transfers import is_out_of_memory, to_device
-from elmo_infer.weights import LstmWeights
+from elmo_infer.weights import ReadLstm
 
 # Time steps of a graph, fewer where they would be more than MAX_SLOTS rows in all: many rows keep
 # a device busy anyhow, and surplus steps of many rows cost time and memory.
@@ -235,11 +235,12 @@ class GraphedLayer:
     """One layer of both directions; the arithmetic is that of elmo_infer.model.ProjectedLstm."""
 
     def __init__(
-        self, config: BiLmConfig, directions: Sequence[LstmWeights], placement: Placement
+        self, config: BiLmConfig, readers: Sequence[ReadLstm], placement: Placement
     ) -> None:
         def stack(arrays: list[np.ndarray]) -> Tensor:
             return torch.tensor(np.stack(arrays), dtype=placement.dtype, device=placement.device)
 
+        directions = [read() for read in readers]
         doubled = double_candidates(config)
         self.config = config
         self.input = stack([each.input * doubled for each in directions])  # [2, P, 4 cell]
@@ -334,14 +335,14 @@ class GraphedStacks:
     def __init__(
         self,
         config: BiLmConfig,
-        weights: tuple[Sequence[LstmWeights], Sequence[LstmWeights]],
+        weights: tuple[Sequence[ReadLstm], Sequence[ReadLstm]],
         placement: Placement,
         new_capture: Callable[[], Capture] | None = None,
     ) -> None:
         self.config = config
         self.placement = placement
         self.layers = [
-            GraphedLayer(config, directions, placement) for directions in zip(*weights, strict=True)
+            GraphedLayer(config, readers, placement) for readers in zip(*weights, strict=True)
         ]
         self._new_capture = new_capture or (lambda: CudaGraphs(placement.device))
         self._capture = self._new_capture()

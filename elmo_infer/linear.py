@@ -3,10 +3,10 @@
 Every kind takes float32 (or float64) rows and returns the same; what lies between is its affair.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,9 +43,9 @@ class PlainLinear:
     """In torch's own matrix product, in any float dtype, on any device; accumulates in float32."""
 
     def __init__(
-        self, weight: Array, bias: Array | None, dtype: torch.dtype, device: torch.device
+        self, weight: Tensor, bias: Array | None, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self._weight = torch.tensor(weight, dtype=dtype, device=device)  # [in, out]
+        self._weight = weight.to(device, dtype).t()  # [in, out]
         self._bias = None
         if bias is not None:
             self._bias = torch.tensor(bias, dtype=torch.promote_types(dtype, torch.float32))
@@ -78,10 +78,9 @@ class PackedLinear:
     Without this, a product with few rows spends most of its time on laying out the weights anew.
     """
 
-    def __init__(self, weight: Array, bias: Array | None, dtype: torch.dtype) -> None:
-        by_output = torch.from_numpy(np.ascontiguousarray(weight.T)).to(dtype)
+    def __init__(self, weight: Tensor, bias: Array | None, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(by_output, 64)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype), 64)
         self._bias = None if bias is None else torch.tensor(bias, dtype=dtype)
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -98,10 +97,9 @@ class Int8Linear:
     scale = max |x| / 127, so that a row's result depends on nothing beside it.
     """
 
-    def __init__(self, weight: Array, bias: Array | None) -> None:
-        by_output = torch.tensor(weight.T)
-        self._scales = by_output.abs().amax(dim=1).clamp_(min=TINY).div_(127.0)  # [out]
-        self._weight = by_output.div_(self._scales[:, None]).round_().to(torch.int8)  # [out, in]
+    def __init__(self, weight: Tensor, bias: Array | None) -> None:
+        self._scales = weight.abs().amax(dim=1).clamp_(min=TINY).div_(127.0)  # [out]
+        self._weight = (weight / self._scales[:, None]).round_().to(torch.int8)
         self._bias = torch.zeros(len(self._scales)) if bias is None else torch.tensor(bias)
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -111,13 +109,33 @@ class Int8Linear:
         return torch.addcmul(self._bias, product.mul_(self._scales), scales, out=product)
 
 
-def make_linear(
-    weight: Array, bias: Array | None, dtype: torch.dtype, device: torch.device
-) -> Linear:
-    """Prepare x -> x @ weight + bias.
+def by_output(rows: Sequence[Sequence[Array]]) -> Tensor:
+    """Put matrices [in, out] together as one [out, in], without a copy of the whole beside it.
 
     Args:
-      weight: [in, out].
+      rows: the matrices as they stand in the whole [in, out]: rows of blocks, side by side.
+    """
+    height = sum(len(row[0]) for row in rows)
+    width = sum(block.shape[1] for block in rows[0])
+    whole = torch.empty(width, height, dtype=torch.float32)
+    top = 0
+    for row in rows:
+        left = 0
+        for block in row:
+            place = whole[left : left + block.shape[1], top : top + len(block)]
+            place.copy_(torch.from_numpy(block).t())
+            left += block.shape[1]
+        top += len(row[0])
+    return whole
+
+
+def make_linear(
+    weight: Tensor, bias: Array | None, dtype: torch.dtype, device: torch.device
+) -> Linear:
+    """Prepare x -> x @ weight.T + bias.
+
+    Args:
+      weight: [out, in] float32.
       bias: [out], or None.
       dtype: of the product; sums are taken in float32 at least (in int32 for int8).
     """

@@ -17,7 +17,7 @@ from elmo_infer.embedder import Elmo, Pooling, RunSettings
 from elmo_infer.many_langs import read_many_langs
 from elmo_infer.model import BiLm, Placement
 from elmo_infer.model_files import ModelFiles, read_json
-from elmo_infer.states import InitialState, after_marks, start_state
+from elmo_infer.states import InitialState, after_marks, describe_start, start_state
 from elmo_infer.weights import BiLmWeights, fingerprint, read_official
 
 if TYPE_CHECKING:
@@ -97,26 +97,28 @@ def load(
         return _load_static(files, device=device, dtype=dtype)
     config, tensors, speller, spelling = _READERS[files.kind](files)
     pooling = read_pooling(files, config)
-    stacks = None
-    if place.type == "cuda":
-        from elmo_infer.graphs import GraphedStacks  # of no use on a CPU
-
-        stacks = [GraphedStacks(config, tensors.lstm, placement)]
-    bilm = BiLm(config, tensors, speller, placement, stacks)
-    state, described = start_state(bilm, initial_state)
+    described = describe_start(config, initial_state)
     extra = {
         "spelling": spelling,
         "query": pooling.query,
         "layer_weights": pooling.layer_weights,
         **described,
     }
-    start = after_marks(bilm, state)
+    # Reads and checks every tensor, before any is prepared.
+    digest = fingerprint(config, tensors, extra)
+    stacks = None
+    if place.type == "cuda":
+        from elmo_infer.graphs import GraphedStacks  # of no use on a CPU
+
+        stacks = [GraphedStacks(config, tensors.lstm, placement)]
+    bilm = BiLm(config, tensors, speller, placement, stacks)
+    start = after_marks(bilm, start_state(bilm, described))
     if place.type == "cuda":
         torch.cuda.synchronize(place)  # whichever stream the first batch runs on, all is there
     logger.info("loaded %s on %s in %s", name, placement.device, dtype)
     return Elmo(
         name=name,
-        fingerprint=fingerprint(config, tensors, extra),
+        fingerprint=digest,
         bilm=bilm,
         start=start,
         pooling=pooling,
@@ -151,8 +153,8 @@ Loaded = tuple[BiLmConfig, BiLmWeights, Speller, Any]
 def load_official(files: ModelFiles) -> Loaded:
     options = read_json(files, files.options)
     config = BiLmConfig.from_options(options, files.label(files.options))
-    with files.open_hdf5(files.weights) as file:
-        tensors = read_official(file, config, files.label(files.weights))
+    file = files.open_hdf5(files.weights)
+    tensors = read_official(file, config, files.label(files.weights))
     return config, tensors, ByteSpeller(config.max_characters), "utf-8 bytes"
 
 

@@ -10,6 +10,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -201,7 +202,7 @@ def _read_weights(
     )
     forward, backward = (
         tuple(
-            _read_cell(encoder, f"{direction}_layer_{layer}", config)
+            partial(_read_cell, encoder, f"{direction}_layer_{layer}", config)
             for layer in range(config.n_lstm_layers)
         )
         for direction in ("forward", "backward")
@@ -209,7 +210,9 @@ def _read_weights(
     return BiLmWeights(
         characters=character_vectors,
         convolutions=convolutions,
-        highways=tuple(_read_highway(embedder, index, size) for index in range(config.n_highway)),
+        highways=tuple(
+            partial(_read_highway, embedder, index, size) for index in range(config.n_highway)
+        ),
         projection=(
             embedder("projection.weight", config.projection_dim, config.word_dim + size).T,
             embedder("projection.bias", config.projection_dim),

@@ -22,9 +22,9 @@ from torch import Tensor
 from elmo_infer.batching import Indices, Packing
 from elmo_infer.characters import Speller, Spellings
 from elmo_infer.config import BiLmConfig
-from elmo_infer.linear import Linear, make_linear, padded_rows
+from elmo_infer.linear import Linear, by_output, make_linear, padded_rows
 from elmo_infer.transfers import to_device
-from elmo_infer.weights import BiLmWeights, HighwayWeights, LstmWeights
+from elmo_infer.weights import BiLmWeights, HighwayWeights, ReadLstm
 from elmo_infer.workers import Workers
 
 # The most word types, and rows of their unfolded characters, that are computed at once: what
@@ -58,8 +58,8 @@ class Placement:
         """Put indices where they are needed."""
         return to_device(array, self.device)
 
-    def linear(self, weight: np.ndarray, bias: np.ndarray | None) -> Linear:
-        """Prepare x -> x @ weight + bias."""
+    def linear(self, weight: Tensor, bias: np.ndarray | None) -> Linear:
+        """Prepare x -> x @ weight.T + bias; weight [out, in]."""
         return make_linear(weight, bias, self.dtype, self.device)
 
 
@@ -75,10 +75,11 @@ class CharacterEncoder:
             (placement.tensor(kernel.reshape(-1, kernel.shape[-1])), placement.tensor(bias))
             for kernel, bias in weights.convolutions
         ]  # [width * E, count], [count]
-        self.highways = [_Highway(highway, placement) for highway in weights.highways]
+        self.highways = [_Highway(read, placement) for read in weights.highways]
         self.projection = None
         if weights.projection is not None:
-            self.projection = placement.linear(*weights.projection)
+            matrix, bias = weights.projection
+            self.projection = placement.linear(by_output([[matrix]]), bias)
 
     def encode(self, spellings: Spellings, padding: int, workers: Workers) -> Tensor:
         """Return the context-free vectors of N spelled types, [N, P].
@@ -167,11 +168,12 @@ def convolve_and_pool(vectors: Tensor, n_windows: int, kernel: Tensor) -> Tensor
 class _Highway:
     """y = x + g * (relu(x W_t + b_t) - x), g = sigmoid(x W_g + b_g) (Srivastava et al., 2015)."""
 
-    def __init__(self, weights: HighwayWeights, placement: Placement) -> None:
-        self.both = placement.linear(
-            np.concatenate([weights.transform, weights.gate], axis=1),  # [F, 2F]
-            np.concatenate([weights.transform_bias, weights.gate_bias]),
-        )
+    def __init__(self, read: Callable[[], HighwayWeights], placement: Placement) -> None:
+        weights = read()
+        matrix = by_output([[weights.transform, weights.gate]])  # [2F, F]
+        bias = np.concatenate([weights.transform_bias, weights.gate_bias])
+        del weights  # before there is yet another copy, prepared for the product
+        self.both = placement.linear(matrix, bias)
 
     def __call__(self, features: Tensor) -> Tensor:
         transformed, gate = self.both(features).chunk(2, dim=1)
@@ -217,15 +219,19 @@ class ProjectedLstm:
     side in memory, so that a step takes one product with [W_x; W_h].
     """
 
-    def __init__(self, config: BiLmConfig, weights: LstmWeights, placement: Placement) -> None:
+    def __init__(self, config: BiLmConfig, read: ReadLstm, placement: Placement) -> None:
         doubled = double_candidates(config)
         self.config = config
-        self.gates = placement.linear(
-            np.concatenate([weights.input, weights.recurrent]) * doubled, weights.bias * doubled
-        )
+        weights = read()
+        projection, bias = weights.projection, weights.bias * doubled
+        matrix = by_output([[weights.input], [weights.recurrent]])  # [4 cell_dim, 2P]
+        del weights  # before there is yet another copy, prepared for the product
+        matrix.mul_(torch.from_numpy(doubled)[:, None])
+        self.gates = placement.linear(matrix, bias)
+        del matrix
         self.projection = None
-        if weights.projection is not None:
-            self.projection = placement.linear(weights.projection * np.float32(2.0), None)
+        if projection is not None:
+            self.projection = placement.linear(by_output([[projection]]).mul_(2.0), None)
 
     def run(self, inputs: Tensor, packing: Packing, c: Tensor, outputs: Tensor) -> None:
         """Read packed sentences.
@@ -295,14 +301,14 @@ class Stack:
     def __init__(
         self,
         config: BiLmConfig,
-        layers: Sequence[LstmWeights],
+        layers: Sequence[ReadLstm],
         placement: Placement,
         direction: int,
     ) -> None:
         self.config = config
         self.placement = placement
         self.direction = direction
-        self.layers = [ProjectedLstm(config, layer, placement) for layer in layers]
+        self.layers = [ProjectedLstm(config, read, placement) for read in layers]
 
     def run(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 
 import fsspec
 import h5py
+import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
@@ -130,8 +131,7 @@ class ModelFiles:
         data: bytes = self.filesystem.cat_file(self.paths[name])
         return data
 
-    @contextmanager
-    def open_hdf5(self, name: str) -> Iterator[h5py.File]:
+    def open_hdf5(self, name: str) -> "Hdf5Tensors":
         """Open an HDF5 file for reading.
 
         Raises:
@@ -139,15 +139,7 @@ class ModelFiles:
         """
         path = self.paths[name]
         local = isinstance(self.filesystem, LocalFileSystem)
-        source = path if local else BytesIO(self.read(name))
-        try:
-            with h5py.File(source, "r") as file:
-                yield file
-        except OSError as error:
-            raise ValueError(
-                f"{self.label(name)}: cannot be read as HDF5: {error}. "
-                "The file is damaged or its download was cut short; fetch it again"
-            ) from error
+        return Hdf5Tensors(path if local else BytesIO(self.read(name)), self.label(name))
 
     def explain(self) -> str:
         """Say what was found where no known model was."""
@@ -157,6 +149,45 @@ class ModelFiles:
             f"model.hdf5 (official, simple_elmo), or {', '.join(MANY_LANGS_FILES)} "
             "(ELMoForManyLangs), or a word2vec file"
         )
+
+
+class Hdf5Tensors:
+    """The tensors of an HDF5 file, each read when it is asked for; closed with its last user.
+
+    Args:
+      source: path, or the file's bytes.
+      where: its name, for errors.
+    """
+
+    def __init__(self, source: str | BytesIO, where: str) -> None:
+        self._where = where
+        with self._explained():
+            self._file = h5py.File(source, "r")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._file
+
+    def get(self, name: str) -> np.ndarray | None:
+        """Return a tensor, or None if there is none of that name.
+
+        Raises:
+          ValueError: if the file is damaged there.
+        """
+        if name not in self._file:
+            return None
+        with self._explained():
+            found: np.ndarray = self._file[name][()]
+        return found
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ValueError(
+                f"{self._where}: cannot be read as HDF5: {error}. "
+                "The file is damaged or its download was cut short; fetch it again"
+            ) from error
 
 
 def read_json(files: ModelFiles, name: str) -> dict[str, Any]:

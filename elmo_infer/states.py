@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from elmo_infer.batching import Packing
+from elmo_infer.config import BiLmConfig
 from elmo_infer.model import BiLm, LstmState
 
 InitialState = str | tuple[npt.ArrayLike, npt.ArrayLike]
@@ -56,21 +57,20 @@ def after_marks(bilm: BiLm, state: LstmState) -> LstmState:
     )
 
 
-def start_state(bilm: BiLm, initial_state: InitialState) -> tuple[LstmState, dict[str, Any]]:
-    """Return the state every sentence starts from (B = 1), and what of it enters the fingerprint.
+def describe_start(config: BiLmConfig, initial_state: InitialState) -> dict[str, Any]:
+    """Return what of an initial state enters the fingerprint; nothing is computed.
 
     Raises:
       ValueError: if it is neither "zero", "warm" nor arrays of the right shapes.
     """
     if isinstance(initial_state, str):
         if initial_state == "zero":
-            return bilm.zero_state(1), {"initial_state": "zero"}
+            return {"initial_state": "zero"}
         if initial_state == "warm":
-            return warm_state(bilm), {"initial_state": ["warm", WARM_TEXT]}
+            return {"initial_state": ["warm", WARM_TEXT]}
         raise ValueError(
             f"unknown initial_state {initial_state!r}; expected 'zero', 'warm' or arrays (h, c)"
         )
-    zero = bilm.zero_state(1)
     try:
         h, c = (np.asarray(array, dtype=np.float64) for array in initial_state)
     except (TypeError, ValueError) as error:
@@ -78,14 +78,21 @@ def start_state(bilm: BiLm, initial_state: InitialState) -> tuple[LstmState, dic
             f"initial_state cannot be read as two arrays (h, c): {error}; "
             "expected 'zero', 'warm' or arrays (h, c)"
         ) from error
-    for name, given, like in (("h", h, zero.h), ("c", c, zero.c)):
-        expected = (*like.shape[:2], like.shape[3])
+    for name, given, width in (("h", h, config.projection_dim), ("c", c, config.cell_dim)):
+        expected = (config.n_lstm_layers, 2, width)
         if given.shape != expected or not np.isfinite(given).all():
             raise ValueError(
                 f"initial_state: {name} has shape {given.shape}, expected {expected} "
                 "(n_lstm_layers, directions, width), all finite"
             )
-    state = LstmState(
-        h=torch.from_numpy(h[:, :, None]).to(zero.h), c=torch.from_numpy(c[:, :, None]).to(zero.c)
-    )
-    return state, {"initial_state": "given", "h": h, "c": c}
+    return {"initial_state": "given", "h": h, "c": c}
+
+
+def start_state(bilm: BiLm, described: dict[str, Any]) -> LstmState:
+    """Return the state every sentence starts from (B = 1), as `describe_start` described it."""
+    if described["initial_state"] == "zero":
+        return bilm.zero_state(1)
+    if described["initial_state"] != "given":
+        return warm_state(bilm)
+    h, c = (bilm.placement.tensor(described[name][:, :, None]) for name in ("h", "c"))
+    return LstmState(h=h, c=c)

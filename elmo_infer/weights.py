@@ -2,6 +2,9 @@
 
 Canonical: float32 NumPy, matrices are (in, out) for x @ W, LSTM gates in the order input, forget,
 candidate, output, and the forget gate's constant 1 inside the bias.
+
+What is large is read each time it is asked for, and not kept: a model is prepared layer by layer,
+and so never lies in memory twice.
 """
 
 import dataclasses
@@ -9,14 +12,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from elmo_infer.characters import N_BYTE_CHARACTERS
 from elmo_infer.config import BiLmConfig
+from elmo_infer.model_files import Hdf5Tensors
 
 Array = npt.NDArray[np.float32]
 
@@ -41,6 +45,9 @@ class LstmWeights:
     projection: Array | None  # [cell_dim, H]; None: h is the cell's output itself
 
 
+ReadLstm = Callable[[], LstmWeights]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BiLmWeights:
     """All tensors of a biLM.
@@ -48,21 +55,21 @@ class BiLmWeights:
     Attributes:
       characters: [n characters, E] embeddings.
       convolutions: per filter W [width, E, count] and b [count].
-      highways: n_highway of them.
+      highways: n_highway functions that read one.
       projection: W [word_dim + F, P] and b [P]; None where F is P and none is wanted.
       words: [n words, word_dim], or None.
-      lstm: [direction][layer]; direction 0 reads forward, 1 backward.
+      lstm: [direction][layer], functions that read one; direction 0 reads forward, 1 backward.
     """
 
     characters: Array
     convolutions: tuple[tuple[Array, Array], ...]
-    highways: tuple[HighwayWeights, ...]
+    highways: tuple[Callable[[], HighwayWeights], ...]
     projection: tuple[Array, Array] | None
     words: Array | None
-    lstm: tuple[tuple[LstmWeights, ...], tuple[LstmWeights, ...]]
+    lstm: tuple[tuple[ReadLstm, ...], tuple[ReadLstm, ...]]
 
     def tensors(self) -> Iterator[tuple[str, Array]]:
-        """Yield every tensor with its name, in a fixed order."""
+        """Yield every tensor with its name, in a fixed order, reading what is read on demand."""
         yield from _walk("", self)
 
 
@@ -75,6 +82,8 @@ def _walk(name: str, value: Any) -> Iterator[tuple[str, Array]]:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from _walk(f"{name}.{field.name}", getattr(value, field.name))
+    elif callable(value):
+        yield from _walk(name, value())
 
 
 def fingerprint(config: BiLmConfig, weights: BiLmWeights, extra: dict[str, Any]) -> str:
@@ -106,7 +115,8 @@ class TensorReader:
         self.where = where
         self._get = get
 
-    def __contains__(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Return whether there is such a tensor."""
         return self._get(name) is not None
 
     def __call__(self, name: str, *shape: int | None) -> Array:
@@ -139,7 +149,7 @@ def _show(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
-def read_official(file: h5py.File, config: BiLmConfig, where: str) -> BiLmWeights:
+def read_official(file: Hdf5Tensors, config: BiLmConfig, where: str) -> BiLmWeights:
     """Read a weights.hdf5 in the layout of bilm-tf, whose matrices are (in, out).
 
     Its gate order is input, candidate, forget, output, and the forget gate's 1 is not in the file.
@@ -152,7 +162,7 @@ def read_official(file: h5py.File, config: BiLmConfig, where: str) -> BiLmWeight
             f"{where}: holds word vectors ('embedding') and no 'char_embed': a word-input biLM; "
             "only character-input biLMs can be loaded"
         )
-    read = TensorReader(where, lambda name: file[name][()] if name in file else None)
+    read = TensorReader(where, file.get)
     convolutions = tuple(
         (
             read(f"CNN/W_cnn_{index}", 1, width, config.character_dim, count)[0],
@@ -161,15 +171,6 @@ def read_official(file: h5py.File, config: BiLmConfig, where: str) -> BiLmWeight
         for index, (width, count) in enumerate(config.filters)
     )
     size = config.n_filters
-    highways = tuple(
-        HighwayWeights(
-            transform=read(f"CNN_high_{index}/W_transform", size, size),
-            transform_bias=read(f"CNN_high_{index}/b_transform", size),
-            gate=read(f"CNN_high_{index}/W_carry", size, size),
-            gate_bias=read(f"CNN_high_{index}/b_carry", size),
-        )
-        for index in range(config.n_highway)
-    )
     projection = None
     # bilm-tf leaves the projection out where the convolutions already have its width.
     if size != config.projection_dim or "CNN_proj/W_proj" in file:
@@ -179,7 +180,9 @@ def read_official(file: h5py.File, config: BiLmConfig, where: str) -> BiLmWeight
         )
     forward, backward = (
         tuple(
-            _read_cell(read, f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell", config)
+            partial(
+                _read_cell, read, f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell", config
+            )
             for layer in range(config.n_lstm_layers)
         )
         for direction in range(2)
@@ -187,16 +190,28 @@ def read_official(file: h5py.File, config: BiLmConfig, where: str) -> BiLmWeight
     return BiLmWeights(
         characters=read("char_embed", N_BYTE_CHARACTERS, config.character_dim),
         convolutions=convolutions,
-        highways=highways,
+        highways=tuple(
+            partial(_read_highway, read, f"CNN_high_{index}", size)
+            for index in range(config.n_highway)
+        ),
         projection=projection,
         words=None,
         lstm=(forward, backward),
     )
 
 
+def _read_highway(read: TensorReader, name: str, size: int) -> HighwayWeights:
+    return HighwayWeights(
+        transform=read(f"{name}/W_transform", size, size),
+        transform_bias=read(f"{name}/b_transform", size),
+        gate=read(f"{name}/W_carry", size, size),
+        gate_bias=read(f"{name}/b_carry", size),
+    )
+
+
 def _read_cell(read: TensorReader, name: str, config: BiLmConfig) -> LstmWeights:
     cell, width = config.cell_dim, config.projection_dim
-    projected = f"{name}/W_P_0" in read
+    projected = read.has(f"{name}/W_P_0")
     if not projected and width != cell:
         read(f"{name}/W_P_0", cell, width)  # raises, naming what is missing
     both = reorder_gates(read(f"{name}/W_0", 2 * width, 4 * cell), cell)

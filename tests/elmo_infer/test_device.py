@@ -20,7 +20,7 @@ from elmo_infer.graphs import GraphedStacks
 from elmo_infer.loading import load_official
 from elmo_infer.model import BiLm, Placement
 from elmo_infer.model_files import ModelFiles
-from elmo_infer.states import after_marks, start_state
+from elmo_infer.states import after_marks, describe_start, start_state
 
 META = torch.device("meta")
 SENTENCES = [["The", "bank", "of", "the", "river"], [], ["Hi"], ["a"] * 40, ["bank", "x" * 60]]
@@ -103,8 +103,7 @@ def build(directory: Path, dtype: torch.dtype, query: bool = False) -> Elmo:
     stacks = [GraphedStacks(config, weights.lstm, placement, lambda: lambda work: work)]
     bilm = BiLm(config, weights, speller, placement, stacks)
     pooling = Pooling(query=np.ones(config.dim, np.float32)) if query else Pooling()
-    state, _ = start_state(bilm, "warm")
-    start = after_marks(bilm, state)
+    start = after_marks(bilm, start_state(bilm, describe_start(config, "warm")))
     return Elmo(name="m", fingerprint="f", bilm=bilm, start=start, pooling=pooling)
 
 

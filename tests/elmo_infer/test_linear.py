@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from elmo_infer.linear import Int8Linear, PackedLinear, PlainLinear, make_linear, padded_rows
+from elmo_infer.linear import (
+    Int8Linear,
+    PackedLinear,
+    PlainLinear,
+    by_output,
+    make_linear,
+    padded_rows,
+)
 
 CPU = torch.device("cpu")
 
@@ -24,7 +31,7 @@ def test_products_equal_numpy(rng, dtype, kind, tolerance, count, biased) -> Non
     weight = rng.standard_normal((24, 40)).astype(np.float32)
     bias = rng.standard_normal(40).astype(np.float32) if biased else None
     rows = rng.standard_normal((count, 24))
-    linear = make_linear(weight, bias, dtype, CPU)
+    linear = make_linear(by_output([[weight]]), bias, dtype, CPU)
     wide = torch.promote_types(dtype, torch.float32)
 
     product = linear(torch.from_numpy(rows).to(wide))
@@ -35,16 +42,21 @@ def test_products_equal_numpy(rng, dtype, kind, tolerance, count, biased) -> Non
     np.testing.assert_allclose(product, expected, atol=tolerance * np.sqrt(24), rtol=0)
 
 
+def test_blocks_are_put_together_by_output(rng) -> None:
+    blocks = [[rng.standard_normal((2, n)).astype(np.float32) for n in (3, 1)] for _ in range(2)]
+    np.testing.assert_array_equal(by_output(blocks).numpy(), np.block(blocks).T)
+
+
 def test_int8_by_hand() -> None:
     # One output of weights 127 and -1; the row 254, 2 has the scale 2 and becomes 127, 1.
-    linear = Int8Linear(np.array([[127.0], [-1.0]], dtype=np.float32), np.array([5.0], np.float32))
+    linear = Int8Linear(torch.tensor([[127.0, -1.0]]), np.array([5.0], np.float32))
 
     assert linear(torch.tensor([[254.0, 2.0]])).tolist() == [[2.0 * (127 * 127 - 1) + 5.0]]
     assert linear(torch.zeros(1, 2)).tolist() == [[5.0]]
 
 
 def test_int8_quantises_each_row_by_itself(rng) -> None:
-    linear = Int8Linear(rng.standard_normal((32, 16)).astype(np.float32), None)
+    linear = Int8Linear(torch.from_numpy(rng.standard_normal((16, 32)).astype(np.float32)), None)
     row = torch.from_numpy(rng.standard_normal((1, 32)).astype(np.float32))
 
     alone = linear(row)
