@@ -17,6 +17,8 @@ UsagePairs:
   spearman                  of cosine and rating, for graded pairs.
 SentencePairs:
   spearman                  of cosine and rating.
+  auc, accuracy             where the rating is yes or no: as a classifier; the threshold is
+                            tuned on one half for the other and the reverse.
 Collection: a document's vector is the mean of its sentences' vectors, and so is a query's.
   map, ndcg_at_10, recall_at_100   mean over queries.
 
@@ -31,6 +33,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from pipelines.evaluation import metrics
 from pipelines.evaluation.scores import (
@@ -39,6 +42,7 @@ from pipelines.evaluation.scores import (
     around_own_mean,
     mean_over_words,
     score_retrieval,
+    score_similarities,
     score_usages,
     score_word,
     segment_means,
@@ -160,15 +164,18 @@ def evaluate(
     run = _Run(encoder, evaluation_set.name, options, views_of(encoder, options.mixes))
     if progress is not None:
         run.report = lambda done, total: progress(evaluation_set.name, done, total)
-    match evaluation_set:
-        case SenseSet():
-            return run.senses(evaluation_set)
-        case UsagePairs():
-            return run.usages(evaluation_set)
-        case SentencePairs():
-            return run.sentences(evaluation_set)
-        case Collection():
-            return run.collection(evaluation_set)
+    # NumPy's matrices are small here: BLAS's threads cost more than they give, and on a machine
+    # that is busy they wait for each other many times as long.
+    with threadpool_limits(1, "blas"):
+        match evaluation_set:
+            case SenseSet():
+                return run.senses(evaluation_set)
+            case UsagePairs():
+                return run.usages(evaluation_set)
+            case SentencePairs():
+                return run.sentences(evaluation_set)
+            case Collection():
+                return run.collection(evaluation_set)
 
 
 @dataclass
@@ -228,8 +235,8 @@ class _Run:
             for centering, apply in self._centerings(vectors):
                 centered = apply(vectors)
                 cosines = metrics.paired_cosines(centered[:count], centered[count:])
-                value = metrics.spearman(cosines, evaluation_set.gold)
-                self._add(view, centering, pooling, {"spearman": value})
+                measured = score_similarities(cosines, evaluation_set.gold)
+                self._add(view, centering, pooling, measured)
         return self._finish({"pairs": count}, embedded, both)
 
     def collection(self, evaluation_set: Collection) -> SetReport:

@@ -127,6 +127,19 @@ def spearman(left: Sequence[float] | Floats, right: Sequence[float] | Floats) ->
     return float(x @ y / scale) if scale else 0.0
 
 
+def area_under_curve(scores: Sequence[float] | Floats, labels: Labels) -> float:
+    """Chance that a positive scores above a negative, a tie counting half (ROC AUC).
+
+    Mann and Whitney's U over the number of such pairs; 0.5 if one of the two kinds is missing.
+    """
+    positive = np.asarray(labels, dtype=bool)
+    pairs = int(positive.sum()) * int((~positive).sum())
+    if not pairs:
+        return 0.5
+    above = mean_ranks(scores)[positive].sum() - positive.sum() * (positive.sum() + 1) / 2
+    return float(above / pairs)
+
+
 # --- ranking --------------------------------------------------------------------------------------
 
 

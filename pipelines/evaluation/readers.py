@@ -5,14 +5,20 @@ readers' docstrings the files. Text that comes in tokens is used as it is; raw t
 the tokeniser that the reader is given.
 """
 
-import gzip
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from pipelines.evaluation.set_files import (
+    json_lines,
+    json_list,
+    numbered_lines,
+    read_text,
+    split_fields,
+    to_number,
+)
 from pipelines.evaluation.sets import (
     Collection,
     Context,
@@ -39,66 +45,6 @@ class TokenizedSentence(Protocol):
 
 
 Tokenize = Callable[[str], Sequence[TokenizedSentence]]
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def _read_text(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines with where they stand ("FILE:NUMBER"), blank ones left out.
-
-    Only a line feed ends a line: the sets hold other characters that str.splitlines breaks at.
-    """
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line.removesuffix("\r")
-
-
-def _fields(where: str, line: str, at_least: int) -> list[str]:
-    fields = line.split("\t")
-    if len(fields) < at_least:
-        raise ValueError(
-            f"{where}: {len(fields)} tab-separated fields, expected at least {at_least}"
-        )
-    return fields
-
-
-def _number(where: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError(f"{where}: {value!r} where a number was expected") from None
-
-
-def _record(where: str, value: Any, keys: Iterable[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: found {type(value).__name__}, expected a JSON object")
-    missing = [key for key in keys if key not in value]
-    if missing:
-        raise ValueError(f"{where}: no field {missing[0]!r}; fields found: {sorted(value)}")
-    return value
-
-
-def _json_lines(path: Path, *keys: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for where, line in _numbered_lines(path):
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where}: not JSON: {error}") from error
-        yield where, _record(where, value, keys)
-
-
-def _json_list(path: Path, *keys: str) -> list[dict[str, Any]]:
-    try:
-        values = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    return [_record(f"{path}: entry {i}", value, keys) for i, value in enumerate(values)]
 
 
 def _context(where: str, tokens: Sequence[str], index: int) -> Context:
@@ -150,7 +96,7 @@ def sentences_of(text: str, tokenize: Tokenize) -> tuple[Sentence, ...]:
 def _read_occurrences(name: str, paths: Sequence[Path]) -> SenseSet:
     occurrences = []
     for path in paths:
-        for where, row in _json_lines(path, "id", "word", "index", "sense", "tokens"):
+        for where, row in json_lines(path, "id", "word", "index", "sense", "tokens"):
             occurrences.append(
                 Occurrence(
                     id=str(row["id"]),
@@ -176,16 +122,16 @@ def read_senseval(folder: Path, tokenize: Tokenize) -> SenseSet:  # noqa: ARG001
 
 def _wic_part(folder: Path, part: str) -> tuple[UsagePair, ...]:
     golds = [
-        _flag(where, line.strip()) for where, line in _numbered_lines(folder / f"{part}.gold.txt")
+        _flag(where, line.strip()) for where, line in numbered_lines(folder / f"{part}.gold.txt")
     ]
-    lines = list(_numbered_lines(folder / f"{part}.data.txt"))
+    lines = list(numbered_lines(folder / f"{part}.data.txt"))
     if len(lines) != len(golds):
         raise ValueError(
             f"{folder}: {len(lines)} pairs in {part}.data.txt, {len(golds)} in {part}.gold.txt"
         )
     pairs = []
     for number, ((where, line), gold) in enumerate(zip(lines, golds, strict=True)):
-        _, _, positions, left, right, *_ = _fields(where, line, 5)
+        _, _, positions, left, right, *_ = split_fields(where, line, 5)
         first, _, second = positions.partition("-")
         if not (first.isdigit() and second.isdigit()):
             raise ValueError(f"{where}: positions {positions!r}, expected as in 3-0")
@@ -209,11 +155,11 @@ def _mcl_wic_part(folder: Path, part: str, tokenize: Tokenize) -> tuple[UsagePai
     path = folder / f"{part}.data.json.gz"
     gold = {
         row["id"]: _flag(f"{path}: {row['id']}", row["tag"])
-        for row in _json_list(folder / f"{part}.gold.json.gz", "id", "tag")
+        for row in json_list(folder / f"{part}.gold.json.gz", "id", "tag")
     }
     pairs = []
     sides = [(f"sentence{side}", f"start{side}", f"end{side}") for side in (1, 2)]
-    for row in _json_list(path, "id", *(key for side in sides for key in side)):
+    for row in json_list(path, "id", *(key for side in sides for key in side)):
         where = f"{path}: {row['id']}"
         if row["id"] not in gold:
             raise ValueError(f"{where}: no gold label")
@@ -253,14 +199,14 @@ def _marked(where: str, text: str, tokenize: Tokenize) -> Context:
 def read_scws(folder: Path, tokenize: Tokenize) -> UsagePairs:
     """SCWS (Huang et al. 2012): dev.tsv.gz, target between <b> and </b>, mean rating 0-10."""
     pairs = []
-    for where, line in _numbered_lines(folder / "dev.tsv.gz"):
-        name, _, _, _, _, left, right, rating, *_ = _fields(where, line, 8)
+    for where, line in numbered_lines(folder / "dev.tsv.gz"):
+        name, _, _, _, _, left, right, rating, *_ = split_fields(where, line, 8)
         pairs.append(
             UsagePair(
                 id=name,
                 left=_marked(where, left, tokenize),
                 right=_marked(where, right, tokenize),
-                gold=_number(where, rating),
+                gold=to_number(where, rating),
             )
         )
     return UsagePairs(name="scws", pairs=tuple(pairs), graded=True)
@@ -283,9 +229,9 @@ def _sentence_pairs(
 def _tabbed_pairs(
     path: Path, left: int, right: int, gold: int, skip: int = 0
 ) -> Iterator[tuple[str, str, float]]:
-    for where, line in list(_numbered_lines(path))[skip:]:
-        fields = _fields(where, line, max(left, right, gold) + 1)
-        yield fields[left], fields[right], _number(where, fields[gold])
+    for where, line in list(numbered_lines(path))[skip:]:
+        fields = split_fields(where, line, max(left, right, gold) + 1)
+        yield fields[left], fields[right], to_number(where, fields[gold])
 
 
 def read_stsb(folder: Path, tokenize: Tokenize) -> SentencePairs:
@@ -296,7 +242,7 @@ def read_stsb(folder: Path, tokenize: Tokenize) -> SentencePairs:
 def read_sick(folder: Path, tokenize: Tokenize) -> SentencePairs:
     """SICK (Marelli et al. 2014), train part: SICK_train.txt, with a header."""
     path = folder / "SICK_train.txt"
-    header = _read_text(path).split("\n", 1)[0].strip().split("\t")
+    header = read_text(path).split("\n", 1)[0].strip().split("\t")
     wanted = ("sentence_A", "sentence_B", "relatedness_score")
     missing = [column for column in wanted if column not in header]
     if missing:
@@ -316,11 +262,17 @@ def read_lcqmc_zh(folder: Path, tokenize: Tokenize) -> SentencePairs:
     return _sentence_pairs("lcqmc_zh", _tabbed_pairs(folder / "dev.txt.gz", 0, 1, 2), tokenize)
 
 
+def read_afqmc_zh(folder: Path, tokenize: Tokenize) -> SentencePairs:
+    """AFQMC (Xu et al. 2020), train part, the only one with labels: train.txt.gz, gold 0 or 1."""
+    rows = _tabbed_pairs(folder / "train.txt.gz", 0, 1, 2)
+    return _sentence_pairs("afqmc_zh", rows, tokenize)
+
+
 def _read_collection(
     name: str, folder: Path, tokenize: Tokenize, gain: Callable[[str, list[str]], float]
 ) -> Collection:
     ids, documents = [], []
-    for _, row in _json_lines(folder / "docs.jsonl.gz", "id", "title", "text"):
+    for _, row in json_lines(folder / "docs.jsonl.gz", "id", "title", "text"):
         title, text = row["title"].strip(), row["text"].strip()
         repeated = text.startswith(title)  # Cranfield's texts begin with the title
         ids.append(str(row["id"]))
@@ -329,15 +281,15 @@ def _read_collection(
     numbers = {document_id: number for number, document_id in enumerate(ids)}
     judged: dict[str, dict[int, float]] = defaultdict(dict)
     path = folder / "qrels.tsv"
-    for where, line in _numbered_lines(path):
-        query, document, *code = _fields(where, line, 2)
+    for where, line in numbered_lines(path):
+        query, document, *code = split_fields(where, line, 2)
         if document not in numbers:
             raise ValueError(f"{where}: document {document!r} is not in docs.jsonl.gz")
         value = gain(where, code)
         if value > 0:
             judged[query][numbers[document]] = value
     queries, gains = [], []
-    for _, row in _json_lines(folder / "queries.jsonl", "id", "text"):
+    for _, row in json_lines(folder / "queries.jsonl", "id", "text"):
         if judged.get(str(row["id"])):
             queries.append(sentences_of(row["text"], tokenize))
             gains.append(judged[str(row["id"])])
@@ -354,7 +306,7 @@ def _cranfield_gain(where: str, code: list[str]) -> float:
     """Cranfield's codes run from 1 (a complete answer) to 4 (of minimum interest); -1 is none."""
     if not code:
         raise ValueError(f"{where}: no relevance code in the third field")
-    value = _number(where, code[0])
+    value = to_number(where, code[0])
     return 5.0 - value if 1 <= value <= 4 else 0.0
 
 
@@ -393,6 +345,7 @@ SOURCES = {
     "mcl_wic_zh": Source("mcl_wic", "zh", read_mcl_wic_zh),
     "stsb_zh": Source("stsb_zh", "zh", read_stsb_zh),
     "lcqmc_zh": Source("lcqmc_zh", "zh", read_lcqmc_zh),
+    "afqmc_zh": Source("afqmc_zh", "zh", read_afqmc_zh),
 }
 
 
@@ -404,6 +357,11 @@ def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, .
     """
     if not root.is_dir():
         raise ValueError(f"no directory of evaluation sets at {root}")
+    languages = sorted({source.language for source in SOURCES.values()})
+    if not names and language not in languages:
+        raise ValueError(
+            f"no evaluation set is in language {language!r}; there are {', '.join(languages)}"
+        )
     for name in names:
         if name not in SOURCES:
             raise ValueError(f"no evaluation set is named {name!r}; there are {', '.join(SOURCES)}")
@@ -417,8 +375,10 @@ def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, .
         if source.language == language and (root / source.folder).is_dir()
     )
     if not found:
-        expected = [s.folder for s in SOURCES.values() if s.language == language]
-        raise ValueError(f"no evaluation set in {root}; expected folders named {expected}")
+        expected = ", ".join(s.folder for s in SOURCES.values() if s.language == language)
+        raise ValueError(
+            f"no evaluation set in {root}; expected one folder or more of these names: {expected}"
+        )
     return found
 
 

@@ -66,6 +66,14 @@ def _retrieval_columns(name: str, group: str) -> list[Column]:
     ]
 
 
+def _yes_no_columns(name: str, group: str) -> list[Column]:
+    return [
+        Column(name, "spearman", group, "rho"),
+        Column(name, "auc", group, "AUC"),
+        Column(name, "accuracy", group, "acc"),
+    ]
+
+
 TOKEN_COLUMNS = (
     *_sense_columns("coarsewsd20", "CoarseWSD-20"),
     *_sense_columns("senseval", "Senseval"),
@@ -80,7 +88,8 @@ SENTENCE_COLUMNS = (
     *_retrieval_columns("cranfield", "Cranfield"),
     *_retrieval_columns("cisi", "CISI"),
     Column("stsb_zh", "spearman", "STS-B-zh", "rho"),
-    Column("lcqmc_zh", "spearman", "LCQMC", "rho"),
+    *_yes_no_columns("lcqmc_zh", "LCQMC"),
+    *_yes_no_columns("afqmc_zh", "AFQMC"),
 )
 LEGEND = (
     "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.evaluation import metrics
-from pipelines.evaluation.sets import UsagePair, UsagePairs
+from pipelines.evaluation.sets import UsagePairs
 from pipelines.index.centering import fit_centering
 
 Vectors = npt.NDArray[np.float32]
@@ -84,15 +84,29 @@ def score_usages(cosines: metrics.Floats, pairs: UsagePairs) -> Measured:
     if pairs.train:
         threshold = metrics.best_threshold(trained, np.array([p.gold == 1 for p in pairs.train]))
         return {"accuracy": metrics.accuracy(same, scored >= threshold)}
-    half = np.array([_in_first_half(pair) for pair in pairs.pairs])
+    return {"accuracy": _accuracy_by_halves(scored, same, [pair.id for pair in pairs.pairs])}
+
+
+def score_similarities(cosines: metrics.Floats, gold: Sequence[float]) -> Measured:
+    """Score cosines of sentence pairs; where gold says only yes or no, as a classifier too."""
+    found = {"spearman": metrics.spearman(cosines, gold)}
+    labels = np.asarray(gold)
+    if np.isin(labels, (0, 1)).all():
+        names = [str(number) for number in range(len(gold))]
+        found["auc"] = metrics.area_under_curve(cosines, labels == 1)
+        found["accuracy"] = _accuracy_by_halves(cosines, labels == 1, names)
+    return found
+
+
+def _accuracy_by_halves(
+    scores: metrics.Floats, same: npt.NDArray[np.bool_], names: Sequence[str]
+) -> float:
+    """Accuracy at a threshold tuned on one half for the other and the reverse; names decide."""
+    half = np.array([hashlib.sha256(name.encode()).digest()[0] < 128 for name in names])
     predicted = np.empty(len(same), dtype=bool)
     for part in (half, ~half):
-        predicted[part] = scored[part] >= metrics.best_threshold(scored[~part], same[~part])
-    return {"accuracy": metrics.accuracy(same, predicted)}
-
-
-def _in_first_half(pair: UsagePair) -> bool:
-    return hashlib.sha256(pair.id.encode()).digest()[0] < 128
+        predicted[part] = scores[part] >= metrics.best_threshold(scores[~part], same[~part])
+    return metrics.accuracy(same, predicted)
 
 
 def score_retrieval(similarity: Vectors, gains: Sequence[dict[int, float]]) -> Measured:

@@ -209,6 +209,22 @@ class TestSentences:
             assert found == pytest.approx(0.5)
         assert {score.centering for score in report.scores} == {"raw"}  # "word" has no meaning here
 
+    def test_yes_or_no_is_scored_as_a_classifier_too(self, table):
+        # Cosines 1 and 0, 20 of each; gold says the same but for two pairs, one of each cosine.
+        gold = [1.0] * 19 + [0.0] + [0.0] * 19 + [1.0]
+        pairs = SentencePairs(
+            name="pairs",
+            left=(("x",),) * 40,
+            right=(("x",),) * 20 + (("y",),) * 20,
+            gold=tuple(gold),
+        )
+        report = evaluate(table, pairs, EvaluationOptions(centerings=("raw",), poolings=("mean",)))
+        wanted = {"layer": "layer 0", "pooling": "mean"}
+        assert score_of(report, "accuracy", **wanted) == 38 / 40
+        # Of 20 x 20 pairs of a yes and a no, 19 x 19 are won, 19 + 19 tied and 1 lost.
+        assert score_of(report, "auc", **wanted) == pytest.approx((361 + 19) / 400)
+        assert score_of(report, "spearman", **wanted) == pytest.approx(0.9)
+
     def test_unknown_words_are_told(self, table):
         pairs = SentencePairs(name="p", left=(("x", "z"),), right=(("y", "x"),), gold=(1.0,))
         assert evaluate(table, pairs, RAW).unknown_share == 0.25

@@ -108,6 +108,21 @@ class TestSpearman:
         assert metrics.spearman([1, 1, 1], [1, 2, 3]) == 0.0
 
 
+class TestAreaUnderCurve:
+    def test_by_hand_with_a_tie(self):
+        # Positives 0.9 and 0.5 against negatives 0.5 and 0.1: won 1, 1, 1/2, 1 of 4.
+        found = metrics.area_under_curve([0.9, 0.5, 0.5, 0.1], np.array([1, 1, 0, 0]))
+        assert found == pytest.approx(3.5 / 4)
+
+    def test_agrees_with_scikit_learn(self, rng):
+        scores, labels = rng.integers(0, 20, 100), rng.integers(0, 2, 100)
+        witness = sklearn_metrics.roc_auc_score(labels, scores)
+        assert metrics.area_under_curve(scores, labels) == pytest.approx(witness)
+
+    def test_is_a_half_when_there_is_nothing_to_tell_apart(self):
+        assert metrics.area_under_curve([0.1, 0.2], np.array([1, 1])) == 0.5
+
+
 def keys_of(values: list[int], relevant: list[int]) -> np.ndarray:
     keys = 2 * np.array(values, dtype=np.int64) + np.array(relevant)
     return np.sort(keys)[::-1][None, :]

@@ -246,12 +246,17 @@ def test_all_sets_of_the_language_that_are_there_are_chosen(tmp_path):
     [
         (["sts"], "no evaluation set is named 'sts'; there are coarsewsd20"),
         (["stsb"], "set 'stsb' is missing: .* has no stsb_en/"),
-        ([], "no evaluation set in .*; expected folders named"),
+        ([], "no evaluation set in .*; expected one folder or more of these names: coarsewsd20, "),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused(tmp_path, names, words):
     with pytest.raises(ValueError, match=words):
         choose_sets(tmp_path, names, "en")
+
+
+def test_a_language_without_sets_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no evaluation set is in language 'fr'; there are en, zh"):
+        choose_sets(tmp_path, [], "fr")
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path):
@@ -361,7 +366,8 @@ def test_real_coarsewsd20_targets_are_the_words(real):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("stsb", 1500), ("sick", 4500), ("stsb_zh", 1458), ("lcqmc_zh", 8802)]
+    ("name", "count"),
+    [("stsb", 1500), ("sick", 4500), ("stsb_zh", 1458), ("lcqmc_zh", 8802), ("afqmc_zh", 34334)],
 )
 def test_real_sentence_pairs_are_complete(real, name, count):
     found = read_set(real, name, tokenize)
