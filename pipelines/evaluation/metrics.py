@@ -264,25 +264,38 @@ def same_sense_neighbours(
     units = unit_rows(vectors)
     _, codes, counts = np.unique(senses, return_inverse=True, return_counts=True)
     asked = np.flatnonzero(counts[codes] > 1)
-    block_rows = max(1, block_pairs // max(len(senses), 1))
-    blocks = [asked[low : low + block_rows] for low in range(0, len(asked), block_rows)]
-    # A block a core: NumPy works without Python's lock, and BLAS's own threads would be too many.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        scored = list(pool.map(lambda rows: _score_block(units, codes, rows, k), blocks))
-    precision, mean_precision = zip(*scored, strict=True) if blocks else ((), ())
+    chance = (counts[codes][asked] - 1) / max(len(senses) - 1, 1)
+    chance_mean = _chance_average_precision(counts[codes][asked] - 1, len(senses))
+    if (units == units[:1]).all():  # static vectors of one form: all are tied
+        precision, mean_precision = chance, chance_mean
+    else:
+        precision, mean_precision = _score_blocks(units, codes, asked, k, block_pairs)
     return SameSense(
         senses=np.asarray(senses)[asked],
-        precision_at_k=np.concatenate([np.zeros(0), *precision]),
-        average_precision=np.concatenate([np.zeros(0), *mean_precision]),
-        chance_precision=(counts[codes][asked] - 1) / max(len(senses) - 1, 1),
-        chance_average_precision=_chance_average_precision(counts[codes][asked] - 1, len(senses)),
+        precision_at_k=precision,
+        average_precision=mean_precision,
+        chance_precision=chance,
+        chance_average_precision=chance_mean,
     )
 
 
-def _score_block(
-    units: Vectors, codes: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], k: int
+def _score_blocks(
+    units: Vectors, codes: Places, asked: Places, k: int, block_pairs: int
 ) -> tuple[Floats, Floats]:
-    """expected_precisions of the given rows' rankings of all other rows."""
+    """expected_precisions of the asked rows' rankings of all other rows, a block a core."""
+    block_rows = max(1, block_pairs // len(units))
+    blocks = [asked[low : low + block_rows] for low in range(0, len(asked), block_rows)]
+    # NumPy works without Python's lock, and BLAS's own threads would be too many.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        scored = list(pool.map(lambda rows: _score_block(units, codes, rows, k), blocks))
+    empty = np.zeros(0)
+    return (
+        np.concatenate([empty, *(precision for precision, _ in scored)]),
+        np.concatenate([empty, *(mean_precision for _, mean_precision in scored)]),
+    )
+
+
+def _score_block(units: Vectors, codes: Places, rows: Places, k: int) -> tuple[Floats, Floats]:
     similarity = units[rows] @ units.T
     similarity /= SIMILARITY_STEP
     # The sort is the cost: one integer per pair, its lowest bit the relevance.

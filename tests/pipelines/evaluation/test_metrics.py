@@ -196,6 +196,16 @@ class TestSameSenseNeighbours:
         assert found.precision_at_k == pytest.approx(found.chance_precision)
         assert found.average_precision == pytest.approx(found.chance_average_precision)
 
+    def test_vectors_of_two_forms_are_ranked_form_by_form(self):
+        # Form x: a a b; form y: a b. The neighbours of the first are a b in either order, then a b.
+        vectors = on_circle(0, 0, 0, 90, 90)
+        found = metrics.same_sense_neighbours(vectors, np.array(["a", "a", "b", "a", "b"]), k=2)
+        assert found.precision_at_k[0] == pytest.approx(1 / 2)
+        first = [1, 1 / 2]  # the precision where the a of its own form stands: rank 1 or 2
+        then = [2 / 3, 2 / 4]  # and that of the other form
+        expected = (sum(first) / 2 + sum(then) / 2) / 2
+        assert found.average_precision[0] == pytest.approx(expected)
+
     def test_chance_is_what_random_vectors_give(self, rng):
         senses = np.array(["a"] * 300 + ["b"] * 100)
         found = metrics.same_sense_neighbours(
