@@ -62,7 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sentence-weight",
         type=float,
         metavar="W",
-        help="share of the sentences' similarity in the score of a word, 0 to 1",
+        help="share of the sentences' vectors in what vectors say of a word, 0 to 1; not used by"
+        " search --any-word",
+    )
+    vectors.add_argument(
+        "--context-weight",
+        type=float,
+        metavar="W",
+        help="share of the words around it in the score of a word, 0 to 1; the rest is what vectors"
+        " say; not used by search --any-word",
     )
 
 
@@ -82,6 +90,7 @@ def execute(args: argparse.Namespace) -> int:
         remove_components=args.remove_components,
         word_center=args.word_center,
         sentence_weight=args.sentence_weight,
+        context_weight=args.context_weight,
         rebuild=args.rebuild,
         seed=args.seed,
         beam_args=tuple(check_flags(getattr(args, "beam_args", []))),

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scope.add_argument(
         "--inflections", action="store_true", help="take banks and banking for bank too"
     )
-    scope.add_argument("--any-word", action="store_true", help="search all words, not only this")
+    scope.add_argument(
+        "--any-word", action="store_true", help="search all words, by their vectors alone"
+    )
     scope.add_argument(
         "--filter",
         action="append",

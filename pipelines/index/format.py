@@ -6,6 +6,7 @@ indexes/<index_id>/
   <shard>-documents.arrow  segment_id, doc_id, metadata; the row is the document's number
   <shard>-lines.arrow      one row a sentence: what a concordance line needs
   <shard>-sentences.faiss  exact index of the sentence vectors, in the order of the lines
+  <shard>-lengths.npy      [sentences] int32, tokens of each line
   <shard>-tokens.faiss     exact index of the token vectors, ordered by (form, vector_id)
   <shard>-tokens.npy       one key a token vector: see KEY
   <shard>-TABLE.ann.faiss  approximate index of the same vectors, where the plan asks for one
@@ -91,7 +92,7 @@ class Shard:
       shard: its name, unique among the shards of an index.
       segments: ids of the segments it covers.
       rows: of documents, sentences and tokens.
-      files: by name: documents, lines, sentences, tokens, keys, sentences_ann, tokens_ann.
+      files: by name: documents, lines, lengths, sentences, tokens, keys, sentences_ann, tokens_ann.
     """
 
     shard: str
@@ -111,9 +112,10 @@ class IndexManifest:
       dtype: of the ordered copies, float16 or float32.
       metric: always inner_product, of centred vectors of length 1.
       centering: for sentences and tokens, what `Centering.to_json` gives.
-      settings: word_center, sentence_weight, and what the build was given.
-      tables: for sentences and tokens: factory, effort, rerank, rows, trained_rows, trained (an
-        IndexFile or null), recall_at_10.
+      settings: word_center, sentence_weight, context_weight, and what the build was given.
+      tables: for sentences and tokens: factory, effort, rerank, rows, fitted_rows, held_out (share
+        and seed of the vectors not trained on), trained (an IndexFile or null), recall_at_10 and
+        recall_bound on recall_queries of them.
       shards: the parts.
       forms: the file of word forms.
       measured: seconds, peak memory, latencies; the only fields that differ between two builds

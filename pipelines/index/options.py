@@ -18,6 +18,7 @@ DEFAULT_SETTINGS = {
     "remove_components": 0,
     "word_center": True,
     "sentence_weight": 0.5,
+    "context_weight": 0.8,
     "factory": None,
 }
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -55,8 +56,10 @@ class IndexOptions:
       center: subtract the corpus mean before normalising.
       remove_components: how many top principal components to remove after centering.
       word_center: compare occurrences of a word around the mean of that word.
-      sentence_weight: share of the sentence vectors' cosine in the score of a word's occurrence,
-        0 to 1. Search over all words compares tokens alone.
+      sentence_weight: share of the sentence vectors' cosine in the vectors' part of the score of a
+        word's occurrence, 0 to 1.
+      context_weight: share of the words around in that score, 0 to 1 (see `search.context`); the
+        rest is the vectors'. Search over all words compares tokens' vectors alone.
       shard_rows: most token vectors in a shard; None lets the memory limit decide.
       rebuild: build everything anew instead of adding shards to the index in place.
       seed: of every sample and of every training.
@@ -71,6 +74,7 @@ class IndexOptions:
     remove_components: int | None = None
     word_center: bool | None = None
     sentence_weight: float | None = None
+    context_weight: float | None = None
     shard_rows: int | None = None
     rebuild: bool = False
     seed: int = 0
@@ -84,8 +88,11 @@ class IndexOptions:
             )
         if not 0 < self.target_recall <= 1:
             raise UsageError(f"--target-recall is {self.target_recall}; give one above 0, up to 1")
-        if not 0 <= (self.sentence_weight or 0) <= 1:
-            raise UsageError(f"--sentence-weight is {self.sentence_weight}; give one from 0 to 1")
+        for name in ("sentence_weight", "context_weight"):
+            weight = getattr(self, name)
+            if not 0 <= (weight or 0) <= 1:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} is {weight}; give one from 0 to 1")
         if not 0 <= (self.remove_components or 0) <= 64:
             raise UsageError(
                 f"--remove-components is {self.remove_components}; give one from 0 to 64"

@@ -159,6 +159,19 @@ class OpenShard:
         return keys
 
     @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """[sentences] tokens of each line, mapped read-only."""
+        path = self._path("lengths")
+        rows = self.shard.rows["sentences"]
+        lengths = np.load(path, mmap_mode="r" if rows else None, allow_pickle=False)
+        if lengths.dtype != np.int32 or lengths.shape != (rows,):
+            raise CorpusError(
+                f"{path} holds {lengths.shape} of type {lengths.dtype}, expected {rows} int32;"
+                " build the index again: sensegrep index --rebuild"
+            )
+        return np.asarray(lengths)
+
+    @cached_property
     def lines(self) -> ArrowRows:
         """One row a sentence."""
         return ArrowRows(self._path("lines"))

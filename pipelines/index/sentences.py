@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipelines.index.centering import Centering
@@ -36,11 +37,18 @@ def write_documents(shard: str, build: Build, layout: dict[str, ShardLayout]) ->
 def write_sentences(
     shard: str, build: Build, layout: dict[str, ShardLayout], centering: Centering
 ) -> ShardFiles:
-    """Write a shard's lines and the exact index of its sentence vectors, in the same order."""
+    """Write a shard's lines, their lengths, and the exact index of their sentence vectors.
+
+    All are in the same order.
+    """
     rows = layout[shard].rows["sentences"]
     lines = FinalFile(build, f"{shard}-lines.arrow")
     vectors = FinalFile(build, f"{shard}-sentences.faiss")
     vectors.writer.write(flat_header(rows, build.dim, build.dtype))
+    lengths = FinalFile(build, f"{shard}-lengths.npy")
+    npy.write_array_header_1_0(
+        lengths.writer, {"descr": "<i4", "fortran_order": False, "shape": (rows,)}
+    )
     wanted = [name for name in LINES.names if name != "document"]
     with _FixedBatches(lines, LINES) as writer:
         for part in _table_parts(layout[shard], "sentences"):
@@ -50,7 +58,10 @@ def write_sentences(
                 writer.write(_lines(batch, numbers))
                 centered = centering.apply(vectors_of(batch, build.dim))
                 vectors.writer.write(centered.astype(build.dtype).tobytes())
-    return ShardFiles(shard=shard, files={"lines": lines.finish(), "sentences": vectors.finish()})
+                counts = pc.list_value_length(batch.column("tokens")).to_numpy()
+                lengths.writer.write(counts.astype("<i4").tobytes())
+    files = {"lines": lines.finish(), "sentences": vectors.finish(), "lengths": lengths.finish()}
+    return ShardFiles(shard=shard, files=files)
 
 
 class _FixedBatches:

@@ -8,6 +8,7 @@ No Beam. The model is loaded at the first query; a Searcher keeps it, and the fi
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.options import SearchOptions
 from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.context import Context, ContextWords
 from pipelines.search.exemplars import find_example
 from pipelines.search.hits import Hits, sort_hits
 from pipelines.search.line_reader import Found, LineReader, by_score
@@ -62,8 +64,10 @@ class Searcher:
         self.corpus = corpus
         self.index = OpenIndex.open(corpus, cache_dir)
         self.lines = LineReader(self.index)
-        self.scorer = Scorer(self.index)
         self.encoder = QueryEncoder(corpus, model=model, device=device)
+        # The encoder is looked up at each use: a test may put another one in its place.
+        self.context_words = ContextWords(self.index, lambda token: self.encoder.is_content(token))
+        self.scorer = Scorer(self.index, self.context_words)
 
     # --- the kinds of search -----------------------------------------------------------------
 
@@ -88,9 +92,14 @@ class Searcher:
             target = Target(table="sentences", vector=sentence, sentence_vector=None)
             return self._finish(hits, target, None, options)
         vector = self._center("tokens", encoded.token_vector)
-        target = Target(table="tokens", vector=vector, sentence_vector=sentence)
-        first = encoded.token_index == 0
-        return self._finish(hits, target, self._forms(encoded.word, first, options), options)
+        forms = self._forms(encoded.word, encoded.token_index == 0, options)
+        target = Target(
+            table="tokens",
+            vector=vector,
+            sentence_vector=sentence,
+            context=self._context(encoded.tokens, forms),
+        )
+        return self._finish(hits, target, forms, options)
 
     def like(
         self, vector_ids: Sequence[int], options: SearchOptions, *, unlike: Sequence[int] = ()
@@ -111,7 +120,9 @@ class Searcher:
         if len(tables) > 1:
             raise UsageError("the examples mix tokens and sentences; give ids of one kind")
         [table] = tables
-        examples = {i: find_example(self.index, table, i) for i in (*vector_ids, *unlike)}
+        examples = {
+            i: find_example(self.index, self.scorer, table, i) for i in (*vector_ids, *unlike)
+        }
         vector = _rocchio(
             [examples[i].vector for i in vector_ids], [examples[i].vector for i in unlike]
         )
@@ -130,9 +141,13 @@ class Searcher:
         if table == "sentences":
             _refuse_word_options(options)
             return self._finish(hits, target, None, options)
-        forms = [self._forms(word, False, options) for word in words]
-        chosen = [choice for choice in forms if choice is not None]
-        return self._finish(hits, target, _union(chosen) if chosen else None, options)
+        chosen = [choice for word in words if (choice := self._forms(word, False, options))]
+        forms = _union(chosen) if chosen else None
+        contexts = {i: self._context(example.tokens, forms) for i, example in examples.items()}
+        context = Context.rocchio(
+            [contexts[i] for i in vector_ids], [contexts[i] for i in unlike], NEGATIVE_WEIGHT
+        )
+        return self._finish(hits, replace(target, context=context), forms, options)
 
     # --- steps -------------------------------------------------------------------------------
 
@@ -149,6 +164,13 @@ class Searcher:
             inflected=options.inflections,
             starts_sentence=first,
         )
+
+    def _context(self, tokens: Sequence[str], forms: WordForms | None) -> Context:
+        """Weigh the words of a sentence around a word; none count where all words are searched."""
+        if forms is None or not self.scorer.context_weight:
+            return Context(weights={})
+        own = {forms.word, *forms.word.split(" "), *forms.counts, *(forms.forms or ())}
+        return self.context_words.of(tokens, {form.casefold() for form in own})
 
     def _finish(
         self, hits: Hits, target: Target, forms: WordForms | None, options: SearchOptions
@@ -271,10 +293,7 @@ class Searcher:
         hits: Hits,
     ) -> list[Found]:
         numbers = None if senses is None else senses.rule.assign(scanned.vectors)
-        sentences = None
-        if self.scorer.weighs_sentences(target):
-            sentences = self.scorer.sentence_vectors(scanned)
-        scores = self.scorer.combined(scanned.vectors, sentences, target, mean)
+        scores = self.scorer.scanned(scanned, target, mean)
         if options.sense is not None and numbers is not None:
             scores = np.where(numbers == options.sense, scores, -np.inf)
         hits.compared += int(np.isfinite(scores).sum())

@@ -1,5 +1,6 @@
 """Lines given as examples by their vector_id: what they are and where their vectors stand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,14 +20,16 @@ class Example(NamedTuple):
       vector: [D] centred, of length 1.
       form: of the token; empty for a sentence.
       sentence: [D] the vector of the token's sentence; of a sentence its own.
+      tokens: of the token's sentence; none of a sentence.
     """
 
     vector: Floats
     form: str
     sentence: Floats
+    tokens: Sequence[str] = ()
 
 
-def find_example(index: OpenIndex, table: str, vector_id: int) -> Example:
+def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -> Example:
     """Find a live token or sentence by its id.
 
     Raises:
@@ -45,8 +48,9 @@ def find_example(index: OpenIndex, table: str, vector_id: int) -> Example:
                 return Example(vector, "", vector)
             key = shard.keys[int(places[0])]
             sentence = shard.sentences.vectors(np.array([int(key["sentence"])]))[0]
-            text = shard.lines.row(int(key["sentence"]))["text"]
-            return Example(vector, text[int(key["start"]) : int(key["end"])], sentence)
+            line = shard.lines.row(int(key["sentence"]))
+            form = line["text"][int(key["start"]) : int(key["end"])]
+            return Example(vector, form, sentence, line["tokens"])
     for scanned in scan_unindexed(index, table, None, {}):
         places = np.flatnonzero(scanned.rows.column("vector_id").to_numpy() == vector_id)
         if len(places):
@@ -59,7 +63,8 @@ def find_example(index: OpenIndex, table: str, vector_id: int) -> Example:
             if table == "sentences":
                 return Example(one.vectors[0], "", one.vectors[0])
             form = one.rows.column("token")[0].as_py()
-            return Example(one.vectors[0], form, Scorer(index).sentence_vectors(one)[0])
+            sentences, tokens = scorer.sentences_of(one)
+            return Example(one.vectors[0], form, sentences[0], tokens[0])
     raise UsageError(
         f"there is no live {table[:-1]} with the vector_id {vector_id} in this corpus; ids are"
         " printed by sensegrep search --json"

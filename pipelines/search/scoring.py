@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard
+from pipelines.search.context import Context, ContextWords
 from pipelines.search.occurrences import Places, Scanned, WordForms, places_of
 
 # Occurrences' worth of doubt about a word's mean.
@@ -21,27 +22,34 @@ _BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """What is looked for: vectors of the query, centred, of length 1."""
+    """What is looked for: vectors of the query, centred, of length 1, and the words around it."""
 
     table: str
     vector: Floats
     sentence_vector: Floats | None
+    context: Context | None = None
     excluded: frozenset[int] = field(default_factory=frozenset)
 
 
 class Scorer:
     """Scores occurrences: cosine with the query, perhaps around the word's mean, and perhaps
-    together with the cosine of the sentences.
+    together with the cosine of the sentences and the words around.
     """
 
-    def __init__(self, index: OpenIndex) -> None:
+    def __init__(self, index: OpenIndex, context_words: ContextWords) -> None:
         self._index = index
+        self._context_words = context_words
         self._means: OrderedDict[tuple[FormRange, ...], Floats] = OrderedDict()
 
     def weighs_sentences(self, target: Target) -> bool:
         """Say whether sentences have a part in the score."""
         weight = self._index.manifest.settings["sentence_weight"]
         return bool(weight) and target.sentence_vector is not None
+
+    @property
+    def context_weight(self) -> float:
+        """The words' share of the score; an index from before they had one has none."""
+        return float(self._index.manifest.settings.get("context_weight", 0))
 
     def word_mean(self, forms: WordForms) -> Floats | None:
         """Return what a word's vectors share [D], if the index compares around it.
@@ -80,7 +88,8 @@ class Scorer:
     ) -> tuple[Floats, NDArray[np.int64]]:
         """Return the best scores and positions of some places, best first."""
         weighted = self.weighs_sentences(target)
-        if mean is None and not weighted:
+        context = self._words_of(target)
+        if mean is None and not weighted and context is None:
             scores, positions = shard.tokens.search(target.vector[None], wanted, where)
             return scores[0], positions[0]
         positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
@@ -97,13 +106,35 @@ class Scorer:
                 for block in np.array_split(positions, max(1, len(positions) // _BLOCK_ROWS))
             ]
         )
+        if context is not None:
+            words = self._context_words.scores(shard, positions, context)
+            scores = self._with_context(scores, words)
         order = np.lexsort((positions, -scores))[:wanted]
         return scores[order], positions[order]
+
+    def _words_of(self, target: Target) -> Context | None:
+        """The words that have a part in the score; a query of one word has none."""
+        context = target.context
+        return context if self.context_weight and context and context.weights else None
+
+    def _with_context(self, scores: Floats, words: Floats) -> Floats:
+        weight = self.context_weight
+        return ((1 - weight) * scores + weight * words).astype(np.float32)
+
+    def scanned(self, scanned: Scanned, target: Target, mean: Floats | None) -> Floats:
+        """Score occurrences of a segment that the index does not cover; returns [n]."""
+        weighted = self.weighs_sentences(target)
+        context = self._words_of(target)
+        sentences, tokens = self.sentences_of(scanned) if weighted or context else (None, [])
+        scores = self.combined(scanned.vectors, sentences if weighted else None, target, mean)
+        if context is None:
+            return scores
+        return self._with_context(scores, self._context_words.scores_of(tokens, context))
 
     def combined(
         self, tokens: Floats, sentences: Floats | None, target: Target, mean: Floats | None
     ) -> Floats:
-        """Score tokens [n, D] as the index's settings say; returns [n]."""
+        """Score tokens [n, D] by vectors, as the index's settings say; returns [n]."""
         if mean is None:
             scores = _dots(tokens, target.vector)
         else:
@@ -117,10 +148,10 @@ class Scorer:
             scores = (1 - weight) * scores + weight * _dots(sentences, target.sentence_vector)
         return scores.astype(np.float32)
 
-    def sentence_vectors(self, scanned: Scanned) -> Floats:
-        """Return the centred sentence vector of each scanned token, [n, D]."""
-        columns = ["doc_id", "sentence_index", "vector"]
-        found: dict[tuple[str, int], Floats] = {}
+    def sentences_of(self, scanned: Scanned) -> tuple[Floats, list[list[str]]]:
+        """Return of each scanned token's sentence the centred vector [n, D] and the tokens."""
+        columns = ["doc_id", "sentence_index", "vector", "tokens"]
+        found: dict[tuple[str, int], tuple[Floats, list[str]]] = {}
         wanted = scanned.rows.column("doc_id").unique()
         for batch in self._index.corpus.read("sentences", columns, [scanned.segment_id]):
             batch = batch.filter(pc.is_in(batch.column("doc_id"), wanted))
@@ -131,13 +162,16 @@ class Scorer:
                 batch.column("sentence_index").to_pylist(),
                 strict=True,
             )
-            found |= dict(zip(keys, self._index.centering["sentences"].apply(vectors), strict=True))
+            centered = self._index.centering["sentences"].apply(vectors)
+            values = zip(centered, batch.column("tokens").to_pylist(), strict=True)
+            found |= dict(zip(keys, values, strict=True))
         keys = zip(
             scanned.rows.column("doc_id").to_pylist(),
             scanned.rows.column("sentence_index").to_pylist(),
             strict=True,
         )
-        return np.stack([found[key] for key in keys])
+        chosen = [found[key] for key in keys]
+        return np.stack([vector for vector, _ in chosen]), [tokens for _, tokens in chosen]
 
 
 def _dots(vectors: Floats, query: Floats) -> Floats:

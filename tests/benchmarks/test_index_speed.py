@@ -24,18 +24,22 @@ QUERIES = 300
 
 
 class DrawnQueries:
-    """Stands in for a model: a query is an occurrence's vector with noise."""
+    """Stands in for a model: a query is an occurrence's vector with noise, among ten words."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
 
+    def is_content(self, token: str) -> bool:
+        return token.startswith("w")
+
     def encode(self, query: str) -> EncodedQuery:
         form = int(query.strip("[]").removeprefix("w"))
+        around = tuple(f"w{other:05d}" for other in self._source.forms(10))
         vector = self._source.vectors(np.array([form]))[0].astype(np.float32)
         return EncodedQuery(
             text=query,
-            tokens=("a", query.strip("[]")),
-            token_index=1,
+            tokens=(query.strip("[]"), *around),
+            token_index=0,
             token_vector=vector,
             sentence_vector=vector,
             several=False,

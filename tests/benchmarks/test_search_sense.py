@@ -33,6 +33,7 @@ MODEL = os.environ.get("SENSEGREP_BENCHMARK_MODEL", "en-small")
 PER_WORD = 150
 QUERIES_PER_WORD = 20
 K = 10
+VECTORS = {"word_center": True, "sentence_weight": 0.5}
 SETTINGS = {
     "not centred": {"center": False},
     "centred": {},
@@ -41,7 +42,11 @@ SETTINGS = {
     "sentence 0.25": {"sentence_weight": 0.25},
     "sentence 0.5": {"sentence_weight": 0.5},
     "sentence 0.75": {"sentence_weight": 0.75},
-    "word centre, sentence 0.5": {"word_center": True, "sentence_weight": 0.5},
+    "word centre, sentence 0.5": VECTORS,
+    "the words around alone": {"context_weight": 1.0},
+    "word centre, sentence 0.5, context 0.6": {**VECTORS, "context_weight": 0.6},
+    "word centre, sentence 0.5, context 0.8": {**VECTORS, "context_weight": 0.8},
+    "word centre, sentence 0.5, context 0.9": {**VECTORS, "context_weight": 0.9},
 }
 
 
@@ -136,6 +141,9 @@ class Remembering:
             self._known[query] = self._encoder.encode(query)
         return self._known[query]
 
+    def is_content(self, token: str) -> bool:
+        return bool(self._encoder.is_content(token))
+
 
 def mean_over_words(shares: dict[str, list[float]]) -> float:
     return round(float(np.mean([np.mean(values) for values in shares.values()])), 4)
@@ -149,6 +157,7 @@ def precision_of_search(
         "remove_components": 0,
         "word_center": False,
         "sentence_weight": 0.0,
+        "context_weight": 0.0,
     }
     build_index(corpus.root, IndexOptions(**{**defaults, **settings}))
     searcher = Searcher(Corpus.open(corpus.root))
@@ -237,7 +246,7 @@ def test_induced_senses_are_nearer_to_gold_than_chance(
 ) -> None:
     from sklearn.metrics import adjusted_rand_score, v_measure_score
 
-    build_index(corpus.root, IndexOptions(center=True, word_center=False, sentence_weight=0.0))
+    build_index(corpus.root, IndexOptions(rebuild=True))
     current = Corpus.open(corpus.root)
     gold = {one.doc_id: one.sense for one in occurrences}
     searcher = Searcher(current)

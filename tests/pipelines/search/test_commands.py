@@ -213,7 +213,7 @@ def test_the_index_report_says_what_was_measured(
         (["--max-memory", "1M"], "needs at least"),
         (["--max-memry=4G"], "unknown option --max-memry"),
         (["--factory", "Nonsense"], "not an index that can be built here"),
-        (["--factory", "IVF65536,SQfp16"], "takes at least 65536 vectors to train"),
+        (["--factory", "IVF65536,SQfp16"], "takes at least 72106 vectors to train"),
     ],
 )
 def test_an_impossible_index_exits_2(

@@ -1,0 +1,148 @@
+"""The words around a word: scored as counting shared words by hand does, wherever they stand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.corpus import Corpus
+from pipelines.errors import CorpusError
+from pipelines.index.build import build_index
+from pipelines.index.format import IndexManifest
+from pipelines.index.options import IndexOptions, SearchOptions
+from pipelines.search.engine import Searcher
+
+QUERY = "Money loan [bank] of water ."
+ONLY_WORDS = IndexOptions(word_center=False, sentence_weight=0.0, context_weight=1.0)
+
+
+def squared_idf(lines: int, count: int) -> float:
+    return float(np.log1p((lines - count + 0.5) / (count + 0.5)) ** 2)
+
+
+def brute_force(searcher: Searcher, indexed: set[str]) -> dict[tuple[str, int], float]:
+    """Score sentences by the query's words they have: money, loan and water; `of`, `.` are none."""
+    sentences = [
+        row
+        for batch in searcher.corpus.read("sentences", ["doc_id", "sentence_index", "tokens"])
+        for row in batch.to_pylist()
+    ]
+    known = [row for row in sentences if row["doc_id"].split("/")[0] in indexed]
+    counts = {
+        word: sum(t.casefold() == word for row in known for t in row["tokens"])
+        for word in ("money", "loan", "water")
+    }
+    weights = {word: squared_idf(len(known), min(n, len(known))) for word, n in counts.items()}
+    total = sum(weights.values())
+    scores = {}
+    for row in sentences:
+        having = {token.casefold() for token in row["tokens"]} & set(weights)
+        score = sum(weights[word] for word in having) / total * (6 / len(row["tokens"])) ** 0.5
+        scores[row["doc_id"], row["sentence_index"]] = min(1.0, score)
+    return scores
+
+
+def test_context_scores_as_counting_shared_words_does(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher]
+) -> None:
+    build_index(own_searcher.corpus.root, ONLY_WORDS)
+    searcher = open_searcher(own_searcher.corpus)
+    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    expected = brute_force(searcher, {"1", "2"})
+    assert len({round(hit.score, 3) for hit in hits}) > 5
+    for hit in hits:
+        assert hit.score == pytest.approx(expected[hit.doc_id, hit.sentence_index], abs=1e-4)
+    assert hits[0].score == pytest.approx(
+        max(expected[hit.doc_id, hit.sentence_index] for hit in hits), abs=1e-4
+    )
+
+
+def test_context_counts_in_segments_newer_than_the_index(
+    own_searcher: Searcher,
+    documents: Callable[..., Any],
+    add_segment: Callable[..., Corpus],
+    open_searcher: Callable[[Corpus], Searcher],
+) -> None:
+    build_index(own_searcher.corpus.root, ONLY_WORDS)
+    add_segment(own_searcher.corpus, documents(5, 3))
+    searcher = open_searcher(own_searcher.corpus)
+    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    expected = brute_force(searcher, {"1", "2"})
+    assert any(hit.metadata["seed"] == "3" for hit in hits)
+    for hit in hits:
+        assert hit.score == pytest.approx(expected[hit.doc_id, hit.sentence_index], abs=1e-4)
+
+
+def test_a_share_of_the_score_is_the_context_s(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher]
+) -> None:
+    found = []
+    for weight in (0.0, 1.0, 0.75):
+        build_index(own_searcher.corpus.root, IndexOptions(context_weight=weight))
+        searcher = open_searcher(own_searcher.corpus)
+        hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+        found.append({hit.vector_id: hit.score for hit in hits})
+    vectors, words, both = found
+    for vector_id, score in both.items():
+        expected = 0.25 * vectors[vector_id] + 0.75 * words[vector_id]
+        assert score == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_query_of_one_word_is_scored_by_vectors_alone(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher]
+) -> None:
+    scores = []
+    for weight in (0.0, 0.9):
+        build_index(own_searcher.corpus.root, IndexOptions(context_weight=weight))
+        hits = open_searcher(own_searcher.corpus).search("[bank] of .", SearchOptions(k=9))
+        scores.append([(hit.vector_id, hit.score) for hit in hits])
+    assert scores[0] == scores[1]
+
+
+def test_more_like_a_line_weighs_the_words_around_it(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher]
+) -> None:
+    build_index(own_searcher.corpus.root, ONLY_WORDS)
+    searcher = open_searcher(own_searcher.corpus)
+    first, *others = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    words = {t for t in (first.left + first.right).split() if t not in ("of", ".", "bank")}
+    [best] = searcher.like([first.vector_id], SearchOptions(k=1, senses=False))
+    shared = {t.casefold() for t in (best.left + best.right).split()} & {
+        t.casefold() for t in words
+    }
+    assert shared
+    [worst] = searcher.like(
+        [others[-1].vector_id], SearchOptions(k=1, senses=False), unlike=[first.vector_id]
+    )
+    assert worst.score < best.score
+
+
+def test_an_index_from_before_the_context_is_searched_and_built_anew(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher], tmp_path: Any
+) -> None:
+    corpus = own_searcher.corpus
+    path = tmp_path / "corpus" / "indexes" / str(corpus.snapshot.index) / "index.json"
+    manifest = IndexManifest.from_json(path.read_bytes(), "index.json")
+    settings = {k: v for k, v in manifest.settings.items() if k != "context_weight"}
+    object.__setattr__(manifest, "settings", settings)
+    for shard in manifest.shards:
+        del shard.files["lengths"]  # type: ignore[attr-defined]
+    path.write_text(manifest.to_json())
+    before = open_searcher(corpus).search(QUERY, SearchOptions(k=5, senses=False))
+    now = own_searcher.search(QUERY, SearchOptions(k=5, senses=False))
+    assert [hit.score for hit in before] == [hit.score for hit in now]
+    report = build_index(corpus.root, IndexOptions())
+    assert "built before lines had lengths" in report["reason"]
+    assert report["settings"]["context_weight"] == 0.8
+
+
+def test_lengths_of_another_index_are_refused(
+    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher], tmp_path: Any
+) -> None:
+    build_index(own_searcher.corpus.root, ONLY_WORDS)
+    corpus = Corpus.open(own_searcher.corpus.root)
+    [path] = (tmp_path / "corpus" / "indexes").rglob("*lengths*")
+    path.write_bytes(path.read_bytes()[:-4] + b"\1\0\0\0")
+    with pytest.raises(CorpusError, match=r"lengths-.*damaged"):
+        open_searcher(corpus).search(QUERY, SearchOptions())
