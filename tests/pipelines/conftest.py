@@ -236,3 +236,26 @@ def rows_of(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
         return [row for batch in opened.read(table, columns) for row in batch.to_pylist()]
 
     return read
+
+
+@pytest.fixture
+def assert_same_rows(rows_of: Callable[..., list[dict[str, Any]]]) -> Callable[[Path, Path], None]:
+    """A function that compares two corpora: the same rows in the same order.
+
+    Vectors may differ within rounding, since batches may.
+    """
+    compared = {
+        "documents": ["doc_id", "sha256", "sentences", "tokens"],
+        "sentences": ["doc_id", "sentence_index", "text", "tokens", "vector"],
+        "tokens": ["doc_id", "sentence_index", "token_index", "token", "vector"],
+        "rejects": ["uri", "position", "stage", "reason", "doc_id"],
+    }
+
+    def compare(one: Path, other: Path) -> None:
+        for table, columns in compared.items():
+            found, expected = (rows_of(table, columns, corpus=root) for root in (one, other))
+            vectors = [[row.pop("vector", 0) for row in rows] for rows in (found, expected)]
+            assert found == expected
+            np.testing.assert_allclose(*vectors, atol=1e-3)
+
+    return compare

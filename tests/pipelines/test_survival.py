@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
 import pytest
 
 from elmo_infer.embedder import Elmo
@@ -25,11 +24,6 @@ RECORDS = [
     {"id": f"d{n}", "text": f"Document {n} stands on the bank. It has {n} words."}
     for n in range(40)
 ]
-COMPARED = {
-    "documents": ["doc_id", "sha256", "sentences", "tokens"],
-    "sentences": ["doc_id", "sentence_index", "text", "tokens", "vector"],
-    "tokens": ["doc_id", "sentence_index", "token_index", "token", "vector"],
-}
 
 
 def command(tmp_path: Path, model: Path, source: Path, *more: str) -> list[str]:
@@ -47,6 +41,7 @@ def test_killed_job_goes_on_where_it_stopped(
     write_jsonl: Run,
     run_embed: Run,
     rows_of: Run,
+    assert_same_rows: Run,
 ) -> None:
     source = write_jsonl(RECORDS)
     run_embed(source, corpus=tmp_path / "whole", commit_every=4)
@@ -70,128 +65,7 @@ def test_killed_job_goes_on_where_it_stopped(
     assert report.unchanged == committed
     assert report.written == 40 - committed
     assert all(path.read_bytes() == data for path, data in files.items())
-    assert_same_rows(rows_of, tmp_path / "whole")
-
-
-def test_killed_worker_fails_the_job_and_a_rerun_goes_on(
-    tmp_path: Path, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipelines.worker_pool import WorkerPool
-
-    source = write_jsonl(RECORDS)
-    serve = WorkerPool.serve
-
-    def serve_and_kill(self: WorkerPool, handler: Any) -> None:
-        serve(self, handler)
-        if (tmp_path / "corpus/snapshots/00000002.json").exists():
-            os.kill(self.process_ids[0], signal.SIGKILL)
-
-    monkeypatch.setattr(WorkerPool, "serve", serve_and_kill)
-    with pytest.raises(RuntimeError, match="ended by signal 9 in the middle of its work"):
-        run_embed(source, commit_every=10, workers=2)
-    assert len(rows_of("documents")) == 20
-    assert files_of(tmp_path / "corpus/segments/00000003") == ["reserved"]
-    monkeypatch.undo()
-    report = run_embed(source, commit_every=10)
-    assert (report.unchanged, report.written) == (20, 20)
-
-
-def test_workers_write_the_rows_that_one_process_writes(
-    tmp_path: Path, write_jsonl: Run, run_embed: Run, rows_of: Run
-) -> None:
-    source = write_jsonl([*RECORDS, "{", RECORDS[0]])
-    one = run_embed(source, corpus=tmp_path / "one")
-    two = run_embed(source, workers=2)
-    assert (one.written, one.rejected) == (two.written, two.rejected) == (40, 2)
-    assert_same_rows(rows_of, tmp_path / "one")
-    assert len(Corpus.open(tmp_path / "corpus").segments[0].parts["sentences"]) == 2
-
-
-@pytest.fixture
-def in_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A function that lets each worker process run some code as it starts, and not this one."""
-
-    def arrange(code: str) -> None:
-        directory = tmp_path / "site"
-        directory.mkdir()
-        (directory / "sitecustomize.py").write_text(code)
-        root = Path(storage.__file__).parents[1]
-        monkeypatch.setenv("PYTHONPATH", f"{directory}{os.pathsep}{root}")
-
-    return arrange
-
-
-FAIL_ON_17_AND_EVERY_TENTH_BATCH = """
-import itertools
-from elmo_infer.embedder import Elmo
-
-embed, calls = Elmo.embed, itertools.count(1)
-
-def wrapped(self, sentences, **settings):
-    if next(calls) % 10 == 0 or any("17" in sentence for sentence in sentences):
-        raise ValueError("cannot do that")
-    return embed(self, sentences, **settings)
-
-Elmo.embed = wrapped
-"""
-
-
-def test_workers_reject_one_failing_record_and_lose_no_other(
-    write_jsonl: Run, run_embed: Run, rows_of: Run, in_workers: Run
-) -> None:
-    in_workers(FAIL_ON_17_AND_EVERY_TENTH_BATCH)
-    source = write_jsonl(RECORDS)
-    report = run_embed(source, workers=2, max_tokens_per_batch=32, max_sentence_tokens=32)
-    assert (report.written, report.rejected, report.rejected_sentences) == (40, 0, 2)
-    rejects = rows_of("rejects")
-    assert [(r["doc_id"], r["sentence_index"]) for r in rejects] == [("d17", 0), ("d17", 1)]
-    assert all("cannot do that" in r["detail"] for r in rejects)
-    found = {(s["doc_id"], s["sentence_index"]) for s in rows_of("sentences")}
-    assert found == {(f"d{n}", index) for n in range(40) for index in (0, 1) if n != 17}
-
-
-FULL_AFTER_THREE_KILOBYTES = """
-import errno, os
-from pipelines import storage
-
-write, written = storage.HashingWriter.write, 0
-
-def full(self, data):
-    global written
-    written += memoryview(data).nbytes
-    if written > 3000:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return write(self, data)
-
-storage.HashingWriter.write = full
-"""
-
-
-def test_full_disk_under_workers_leaves_the_corpus_as_it_was(
-    tmp_path: Path,
-    write_jsonl: Run,
-    run_embed: Run,
-    rows_of: Run,
-    in_workers: Run,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    run_embed(write_jsonl(RECORDS[:5]))
-    in_workers(FULL_AFTER_THREE_KILOBYTES)
-    with pytest.raises(RuntimeError, match="No space left on device"):
-        run_embed(write_jsonl(RECORDS), workers=2)
-    assert len(rows_of("documents")) == 5
-    assert files_of(tmp_path / "corpus/segments/00000002") == ["reserved"]
-    monkeypatch.undo()
-    assert run_embed(write_jsonl(RECORDS)).written == 35
-
-
-def assert_same_rows(rows_of: Run, other: Path) -> None:
-    """The same rows in the same order; vectors within rounding, since batches may differ."""
-    for table, columns in COMPARED.items():
-        found, expected = rows_of(table, columns), rows_of(table, columns, corpus=other)
-        vectors = [[row.pop("vector", 0) for row in rows] for rows in (found, expected)]
-        assert found == expected
-        np.testing.assert_allclose(*vectors, atol=1e-3)
+    assert_same_rows(tmp_path / "corpus", tmp_path / "whole")
 
 
 def files_of(directory: Path) -> list[str]:
