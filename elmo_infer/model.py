@@ -31,6 +31,8 @@ from elmo_infer.workers import Workers
 # fits a core's cache, and what fills a device.
 CPU_BLOCK = (256, 8192)
 DEVICE_BLOCK = (4096, 131_072)
+# Windows that a core convolves at once; more take memory and are no faster.
+CPU_WINDOWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +112,11 @@ class CharacterEncoder:
         ids[: len(rows), :known] = spellings.character_ids[rows, :known]
         vectors = self.characters[self.placement.indices(ids)]  # [n, positions, E]
         features = vectors.new_empty((len(ids), config.n_filters))
+        max_rows = CPU_WINDOWS if self.placement.device.type == "cpu" else None
         first = 0
         for (width, count), (kernel, bias) in zip(config.filters, self.convolutions, strict=True):
             n_windows = min(longest + 1, n_positions - width + 1)
-            peaks = convolve_and_pool(vectors, n_windows, kernel)
+            peaks = convolve_and_pool(vectors, n_windows, kernel, max_rows)
             torch.add(peaks, bias, out=features[:, first : first + count])
             first += count
         # Rising activations commute with the maximum.
@@ -147,22 +150,32 @@ def plan_blocks(lengths: Indices, max_types: int, max_windows: int) -> list[tupl
     return blocks
 
 
-def convolve_and_pool(vectors: Tensor, n_windows: int, kernel: Tensor) -> Tensor:
+def convolve_and_pool(
+    vectors: Tensor, n_windows: int, kernel: Tensor, max_rows: int | None = None
+) -> Tensor:
     """Convolve and take the maximum over windows.
 
     Args:
       vectors: [n, positions, E], contiguous.
       n_windows: how many windows to look at, from the first.
       kernel: [width * E, count].
+      max_rows: bound of the windows unfolded at once, unless one type has more; None for all.
 
     Returns:
       [n, count].
     """
     n, positions, size = vectors.shape
-    windows = vectors.as_strided(
-        (n, n_windows, kernel.shape[0]), (positions * size, size, 1)
-    ).reshape(n * n_windows, kernel.shape[0])
-    return (windows @ kernel).view(n, n_windows, -1).amax(dim=1)
+    windows = vectors.as_strided((n, n_windows, kernel.shape[0]), (positions * size, size, 1))
+    peaks = vectors.new_empty((n, kernel.shape[1]))
+    at_once = n if max_rows is None else max(1, max_rows // n_windows)
+    for first in range(0, n, at_once):
+        some = windows[first : first + at_once].reshape(-1, kernel.shape[0])
+        torch.amax(
+            (some @ kernel).view(-1, n_windows, kernel.shape[1]),
+            dim=1,
+            out=peaks[first : first + at_once],
+        )
+    return peaks
 
 
 class _Highway:
@@ -325,8 +338,8 @@ class Stack:
         ends = self.placement.indices(packing.ends)
         h, c = state.h[:, self.direction].clone(), state.c[:, self.direction].clone()
         outputs = [inputs]
+        both = inputs.new_zeros((slots + padded_rows(len(ends)), 2 * width))
         for layer, lstm in enumerate(self.layers[: n_layers - 1]):
-            both = inputs.new_zeros((slots + padded_rows(len(ends)), 2 * width))
             both[:slots, :width] = inputs
             both[: len(ends), width:] = h[layer]
             hidden = torch.empty_like(inputs)
