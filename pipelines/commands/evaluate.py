@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -29,11 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bundled name, directory, archive or word2vec file; NAME=MODEL shows it as NAME; "
         "several are put side by side",
     )
+    from pipelines.evaluation.readers import SOURCES
+
     parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="folder that holds the sets"
+        "--data",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the sets, each in a folder of its own as its makers publish it: "
+        + ", ".join(dict.fromkeys(f"{source.folder}/" for source in SOURCES.values())),
     )
     parser.add_argument(
-        "--sets", type=_names, default=(), metavar="A,B", help="which sets; all of the language"
+        "--sets",
+        type=_names,
+        metavar="A,B",
+        help=f"of {', '.join(SOURCES)} (default: all of the language that DIR holds)",
     )
     parser.add_argument("--language", default="en", help="language of the sets and the tokeniser")
     parser.add_argument(
@@ -47,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer-weights",
         type=_numbers,
         action="append",
-        default=[],
         metavar="W,W,W",
         help="also score this layer mix, beside the model's own; may be given several times",
     )
@@ -73,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
     parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="FILE",
+        help="show the models of an earlier --json too, without scoring them again",
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write a short table of all models here"
+    )
+    parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw static against contextual, per word"
     )
 
@@ -80,36 +99,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
     from pipelines.evaluation.evaluate import EvaluationOptions
-    from pipelines.evaluation.report import PLOTTED_SET, plot, tables, to_json
+    from pipelines.evaluation.report import tables
 
     _check_outputs(args)
     try:
         options = EvaluationOptions(
-            centerings=args.centerings, poolings=args.poolings, mixes=tuple(args.layer_weights)
+            centerings=args.centerings,
+            poolings=args.poolings,
+            mixes=tuple(args.layer_weights or ()),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    sets = _read_sets(args)
-    if args.plot is not None and PLOTTED_SET not in [each.name for each in sets]:
-        raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
+    names = _choose_sets(args)
     models = _labels(args.models)
+    earlier = _earlier_reports(args, [label for label, _ in models])
     encoders = _load_models(args, [path for _, path in models])
-    reports = [
+    sets = _read_sets(args, names)
+    reports = earlier + [
         _evaluate(label, path, encoder, sets, options)
         for (label, path), encoder in zip(models, encoders, strict=True)
     ]
     if args.sample is not None:
         print(_sample_note(args) + "\n")
-    print(tables(reports))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(tables(reports, width))
     print("\n" + _timing(reports))
+    _write_files(args, reports)
+    return 0
+
+
+def _write_files(args: argparse.Namespace, reports: "Sequence[ModelReport]") -> None:
+    from pipelines.evaluation.report import plot, to_json
+    from pipelines.evaluation.side_by_side import markdown
+
     if args.json is not None:
         args.json.write_text(
             json.dumps(to_json(reports, _settings(args)), indent=1) + "\n", encoding="utf-8"
         )
+    if args.markdown is not None:
+        args.markdown.write_text(markdown(reports), encoding="utf-8")
     if args.plot is not None:
         sampled = "" if args.sample is None else f", sample of {args.sample} a word"
         plot(reports, args.plot, sampled)
-    return 0
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -129,7 +160,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work what would fail after it."""
     if args.sample is not None and args.sample < 1:
         raise UsageError(f"--sample is {args.sample}; expected at least 1")
-    for option, path in (("--json", args.json), ("--plot", args.plot)):
+    written = (("--json", args.json), ("--markdown", args.markdown), ("--plot", args.plot))
+    for option, path in written:
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
     if args.plot is not None and args.plot.suffix != ".png":
@@ -138,16 +170,50 @@ def _check_outputs(args: argparse.Namespace) -> None:
         raise UsageError("--plot needs matplotlib; install it with: pip install 'sensegrep[plot]'")
 
 
-def _read_sets(args: argparse.Namespace) -> "list[EvaluationSet]":
-    from pipelines.evaluation.readers import choose_sets, read_set
-    from pipelines.evaluation.sets import sample
-    from pipelines.tokenization import Tokenizer
+def _choose_sets(args: argparse.Namespace) -> tuple[str, ...]:
+    from pipelines.evaluation.readers import choose_sets
+    from pipelines.evaluation.report import PLOTTED_SET
 
     try:
         # "zh-char" is a way to tokenise, not a language of its own
-        names = choose_sets(args.data, args.sets, args.language.partition("-")[0])
+        names = choose_sets(args.data, args.sets or (), args.language.partition("-")[0])
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if args.plot is not None and PLOTTED_SET not in names:
+        raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
+    return names
+
+
+def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[ModelReport]":
+    from pipelines.evaluation.report import from_json
+
+    if args.beside is None:
+        return []
+    try:
+        found = json.loads(args.beside.read_text(encoding="utf-8"))
+        reports = from_json(found)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--beside {args.beside}: cannot be read: {error}") from error
+    now = _settings(args)
+    for name in ("language", "sample", "seed"):
+        if found["settings"][name] != now[name]:
+            raise UsageError(
+                f"--beside {args.beside}: was made with {name} {found['settings'][name]}, this is "
+                f"{now[name]}; the numbers would not compare"
+            )
+    twice = [report.label for report in reports if report.label in labels]
+    if twice:
+        raise UsageError(
+            f"--beside {args.beside} holds a model {twice[0]}; name the new one: NAME={twice[0]}"
+        )
+    return reports
+
+
+def _read_sets(args: argparse.Namespace, names: Sequence[str]) -> "list[EvaluationSet]":
+    from pipelines.evaluation.readers import read_set
+    from pipelines.evaluation.sets import sample
+    from pipelines.tokenization import Tokenizer
+
     tokenizer = Tokenizer(args.language)
     sets = []
     for name in names:
@@ -171,7 +237,7 @@ def _load_models(args: argparse.Namespace, models: Sequence[str]) -> "list[Encod
             encoders.append(load(model, device=args.device))
         if encoders[-1].n_layers > 1:
             try:
-                views_of(encoders[-1], args.layer_weights)
+                views_of(encoders[-1], args.layer_weights or ())
             except ValueError as error:
                 raise UsageError(f"--layer-weights: {error}") from error
     if args.layer_weights and all(encoder.n_layers == 1 for encoder in encoders):
@@ -274,7 +340,7 @@ def _timing(reports: "Sequence[ModelReport]") -> str:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
-        "sets": list(args.sets) or "all",
+        "sets": list(args.sets or ()) or "all",
         "language": args.language,
         "sample": args.sample,
         "seed": args.seed,

@@ -1,5 +1,6 @@
 """What `sensegrep evaluate` shows: tables side by side, JSON, and a plot per word."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,24 +94,29 @@ SENTENCE_COLUMNS = (
 )
 LEGEND = (
     "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "
-    "of the same sense\namong the nearest of the same word, mean over senses, then words; P@10u: "
-    "mean over occurrences.\nrho: Spearman's rank correlation. nDCG at 10."
+    "of the same sense among the nearest of the same word, mean over senses, then words; P@10u: "
+    "mean over occurrences. rho: Spearman's rank correlation. nDCG at 10."
 )
 
 
-def tables(models: Sequence[ModelReport]) -> str:
-    """Render all models side by side: per centering a table of token sets and of sentence sets."""
+def tables(models: Sequence[ModelReport], width: int | None = None) -> str:
+    """Render all models side by side: per centering a table of token sets and of sentence sets.
+
+    A table wider than `width` characters is broken between sets into several.
+    """
     centerings = dict.fromkeys(score.centering for model in models for score in model.scores())
     blocks = []
     for centering in centerings:
         for title, columns in (("Tokens", TOKEN_COLUMNS), ("Sentences", SENTENCE_COLUMNS)):
-            table = _table(models, centering, columns)
+            table = _table(models, centering, columns, width)
             if table:
                 blocks.append(f"{title}, centering: {centering}\n\n{table}")
-    return "\n\n".join([*blocks, LEGEND])
+    return "\n\n".join([*blocks, textwrap.fill(LEGEND, min(width or 100, 100))])
 
 
-def _table(models: Sequence[ModelReport], centering: str, columns: Sequence[Column]) -> str:
+def _table(
+    models: Sequence[ModelReport], centering: str, columns: Sequence[Column], width: int | None
+) -> str:
     values: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {}
     wanted = {column.set for column in columns}
     for model in models:
@@ -123,20 +129,43 @@ def _table(models: Sequence[ModelReport], centering: str, columns: Sequence[Colu
     present = {key for row in values.values() for key in row}
     shown = [column for column in columns if (column.set, column.metric) in present]
     rows = [
-        [*names, *(_percent(row.get((column.set, column.metric))) for column in shown)]
+        [*names, *(percent(row.get((column.set, column.metric))) for column in shown)]
         for names, row in values.items()
     ]
     if any(column.baseline for column in shown):
         # The same for every model and layer; the first row has it.
         first = next(iter(values.values()))
         nothing = [
-            _percent(first.get((column.set, column.baseline))) if column.baseline else ""
+            percent(first.get((column.set, column.baseline))) if column.baseline else ""
             for column in shown
         ]
         rows.insert(0, ["(chance)", "", "", *nothing])
     groups = ["", "", "", *_once([column.group for column in shown])]
     titles = ["model", "layer", "pooling", *(column.title for column in shown)]
-    return _aligned([groups, titles, *rows])
+    return "\n\n".join(_fitted([groups, titles, *rows], width))
+
+
+def _fitted(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Render rows as one table, or as several of whole groups that are no wider than `width`."""
+    starts = [column for column in range(3, len(rows[0])) if rows[0][column]]
+    if width is None or not starts:
+        return [_aligned(rows)]
+    done, held = [], list(range(3))
+    for start, end in zip(starts, [*starts[1:], len(rows[0])], strict=True):
+        wider = [*held, *range(start, end)]
+        if len(held) > 3 and _width(_aligned(_columns(rows, wider))) > width:
+            done.append(_aligned(_columns(rows, held)))
+            wider = [*range(3), *range(start, end)]
+        held = wider
+    return [*done, _aligned(_columns(rows, held))]
+
+
+def _columns(rows: Sequence[Sequence[str]], kept: Sequence[int]) -> list[list[str]]:
+    return [[row[column] for column in kept] for row in rows]
+
+
+def _width(text: str) -> int:
+    return max(len(line) for line in text.splitlines())
 
 
 def _once(names: Sequence[str]) -> list[str]:
@@ -144,7 +173,8 @@ def _once(names: Sequence[str]) -> list[str]:
     return ["" if index and names[index - 1] == name else name for index, name in enumerate(names)]
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A score x 100 with one decimal; nothing if it was not measured."""
     return "" if value is None else f"{100 * value:.1f}"
 
 
@@ -178,6 +208,25 @@ def to_json(models: Sequence[ModelReport], settings: dict[str, Any]) -> dict[str
         "settings": settings,
         "models": [asdict(model) for model in models],
     }
+
+
+def from_json(found: Any) -> list[ModelReport]:
+    """Read what `to_json` gave.
+
+    Raises:
+      ValueError: if it is something else, or of another schema version.
+    """
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError("not the scores that --json writes")
+    models = []
+    for model in found["models"]:
+        sets = tuple(
+            SetReport(**{**each, "scores": tuple(Score(**score) for score in each["scores"])})
+            for each in model["sets"]
+        )
+        weights = tuple(model["layer_weights"])
+        models.append(ModelReport(**{**model, "layer_weights": weights, "sets": sets}))
+    return models
 
 
 # --- plot -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from pipelines.evaluation.evaluate import Score, SetReport
 from pipelines.evaluation.report import (
     ModelReport,
     Series,
+    from_json,
     merge_alike,
     plotted_series,
     tables,
     to_json,
 )
+from pipelines.evaluation.side_by_side import markdown
 
 
 def report_of(label, scores, n_layers=2):
@@ -90,6 +93,53 @@ def test_each_centering_and_kind_has_its_table_and_words_stay_out():
     assert "99.0" not in text
 
 
+def test_a_table_wider_than_the_screen_is_broken_between_sets():
+    scores = [
+        score(name, "mix", metric, 0.5)
+        for name in ("coarsewsd20", "senseval")
+        for metric in ("accuracy", "macro_f1", "precision_at_10", "precision_at_10_micro", "map")
+    ]
+    report = report_of("m", [*scores, score("scws", "mix", "spearman", 0.25)])
+    assert tables([report], 60) != tables([report])
+    blocks = tables([report], 60).split("\n\n")
+    assert [block.split("\n")[0].split() for block in blocks[1:-1]] == [
+        ["CoarseWSD-20"],
+        ["Senseval", "SCWS"],
+    ]
+    assert [block.split("\n")[-1].split()[:2] for block in blocks[1:-1]] == [["m", "mix"]] * 2
+    assert max(len(line) for line in tables([report], 60).splitlines()) <= 60
+
+
+def test_markdown_gives_raw_and_best_centered_by_hand():
+    static = report_of("cbow", [score("wic", "layer 0", "accuracy", 0.5)], n_layers=1)
+    elmo = report_of(
+        "elmo",
+        [
+            score("coarsewsd20", "layer 1", "macro_f1", 0.6),
+            score("coarsewsd20", "layer 1", "majority_macro_f1", 0.3),
+            score("coarsewsd20", "layer 1", "macro_f1", 0.9, word="bank"),
+            score("wic", "layer 1", "accuracy", 0.51),
+            score("wic", "layer 1", "accuracy", 0.55, centering="mean"),
+            score("wic", "layer 1", "accuracy", 0.54, centering="mean-1"),
+            score("stsb", "mix", "spearman", 0.61, pooling="attention"),
+            score("stsb", "mix", "spearman", -0.5, pooling="max"),
+        ],
+    )
+    assert markdown([elmo, static]) == (
+        "| model | CoarseWSD-20 F1 | WiC acc |\n"
+        "| --- | ---: | ---: |\n"
+        "| chance | 30.0 |  |\n"
+        "| elmo layer 1 | 60.0 | 51.0 / 55.0 |\n"
+        "| cbow |  | 50.0 |\n"
+        "\n"
+        "| model | STS-B attention | STS-B max |\n"
+        "| --- | ---: | ---: |\n"
+        "| elmo mix | 61.0 | -50.0 |\n"
+        "\n"
+        "All numbers x 100; raw / best of the centerings mean, mean-1.\n"
+    )
+
+
 def words_report(label, n_layers, values):
     scores = [
         score("coarsewsd20", layer, metric, value, word="bank", centering=centering)
@@ -135,6 +185,13 @@ def test_static_series_of_the_same_values_share_a_mark():
 def test_plot_without_its_set_is_refused():
     with pytest.raises(ValueError, match="the plot shows coarsewsd20 word by word"):
         plotted_series([report_of("m", [score("wic", "mix", "accuracy", 0.5)])])
+
+
+def test_json_is_read_back():
+    report = report_of("m", [score("wic", "mix", "accuracy", 0.5), score("scws", "mix", "r", 0.1)])
+    assert from_json(json.loads(json.dumps(to_json([report], {})))) == [report]
+    with pytest.raises(ValueError, match="not the scores that --json writes"):
+        from_json({"schema_version": 99})
 
 
 def test_json_holds_every_score():
@@ -250,6 +307,9 @@ def test_given_mixes_are_scored_beside_the_models_own(data, tiny_elmo_dir, capsy
         (["--centerings", "mean-x"], "unknown centering 'mean-x'"),
         (["--sample", "0"], "--sample is 0; expected at least 1"),
         (["--json", "/no/such/folder/f.json"], "there is no folder /no/such/folder"),
+        (["--markdown", "/no/such/folder/f.md"], "there is no folder /no/such/folder"),
+        (["--beside", "no.json"], "--beside no.json: cannot be read: "),
+        (["--language", "fr"], "no evaluation set is in language 'fr'; there are en, zh"),
         (["--plot", "plot.jpg"], "end the name in .png"),
         (["--plot", "plot.png", "--sets", "stsb"], "--plot shows coarsewsd20 word by word"),
         (["--layer-weights", "1,2,3"], "none of the models has layers to mix"),
@@ -276,6 +336,27 @@ def test_models_may_be_named(data, vectors, capsys):
     assert "\nsecond  layer 0" in shown
 
 
+def test_earlier_scores_stand_beside_new_ones(data, vectors, tmp_path, capsys):
+    earlier, both = tmp_path / "earlier.json", tmp_path / "both.json"
+    short = tmp_path / "short.md"
+    arguments = ["--data", str(data), "--sets", "coarsewsd20", "--sample", "9"]
+    assert main(["evaluate", f"first={vectors}", *arguments, "--json", str(earlier)]) == 0
+    arguments += ["--beside", str(earlier)]
+    written = ["--json", str(both), "--markdown", str(short)]
+    assert main(["evaluate", f"second={vectors}", *arguments, *written]) == 0
+    assert "loading second" not in capsys.readouterr().err
+    models = json.loads(both.read_text(encoding="utf-8"))["models"]
+    assert [model["label"] for model in models] == ["first", "second"]
+    assert models[0]["sets"][0]["scores"] == models[1]["sets"][0]["scores"]
+    lines = short.read_text(encoding="utf-8").splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| chance", "| first", "| second"]
+
+    assert main(["evaluate", f"first={vectors}", *arguments]) == 2
+    assert "holds a model first; name the new one" in capsys.readouterr().err
+    assert main(["evaluate", vectors, *arguments, "--seed", "5"]) == 2
+    assert "was made with seed 0, this is 5" in capsys.readouterr().err
+
+
 def test_a_model_given_twice_is_refused(data, vectors, capsys):
     assert main(["evaluate", vectors, vectors, "--data", str(data)]) == 2
     assert "name each with NAME=MODEL" in capsys.readouterr().err
@@ -283,7 +364,27 @@ def test_a_model_given_twice_is_refused(data, vectors, capsys):
 
 def test_a_model_that_is_not_there_is_told(data, capsys):
     assert main(["evaluate", "no/such/model", "--data", str(data)]) == 1
-    assert "no/such/model" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no model at no/such/model" in told
+    assert "reading" not in told  # before the sets are read
+
+
+def test_a_pickle_is_refused_before_the_sets_are_read(data, tmp_path, capsys):
+    (tmp_path / "word2vec.model").write_bytes(pickle.dumps({"vectors": [1.0]}))
+    assert main(["evaluate", str(tmp_path / "word2vec.model"), "--data", str(data)]) == 1
+    told = capsys.readouterr().err
+    assert "pickle" in told
+    assert "reading" not in told
+
+
+def test_help_names_the_sets_and_shows_no_empty_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    shown = capsys.readouterr().out
+    assert "coarsewsd20/" in shown
+    assert "afqmc_zh" in shown
+    assert "()" not in shown
+    assert "[]" not in shown
 
 
 def test_lowercase_fallback_reaches_the_static_model(data, vectors, capsys):
