@@ -5,7 +5,9 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipelines.errors import UsageError
@@ -23,6 +25,9 @@ KINDS = {
     "skip-gram": "word2vec vectors by skip-gram",
     "nnlm": "the neural language model of Bengio et al. 2003",
 }
+
+# What keeps each busy: a GPU takes as long over a small batch as over a large one.
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16_384}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +86,13 @@ def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=float, metavar="X", help="train for so many passes over the text")
     add("--steps", type=int, metavar="N", help="train for so many batches")
     add("--valid", nargs="+", metavar="FILE", help="text to measure perplexity on")
-    add("--tokens-per-batch", type=int, default=4096, metavar="N", help="size of a batch")
+    add(
+        "--tokens-per-batch",
+        type=int,
+        metavar="N",
+        help="size of a batch; 4096 if not given, on a GPU 16384",
+    )
+    add("--device", default="auto", help="cpu, cuda or cuda:N; auto takes CUDA if there is one")
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
     add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
     add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
@@ -117,7 +128,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="of matrix products; auto takes bfloat16 where the CPU has it",
+        help="of matrix products; auto takes bfloat16 where the processor has it",
     )
 
 
@@ -131,6 +142,8 @@ def _add_static_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
     out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; expected a directory, new or empty")
     if args.kind != "bilm":
         return _train_static(args, out)
     return _train_bilm(args, out)
@@ -177,10 +190,12 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
     import json
 
     from elmo_infer.config import BiLmConfig
+    from elmo_infer.loading import choose_device
     from elmo_infer.training.presets import preset
     from elmo_infer.training.pretrain import PretrainOptions
 
     try:
+        device = choose_device(args.device)
         if args.start_from is not None:
             path = Path(args.start_from) / "options.json"
             if not path.is_file():
@@ -193,30 +208,39 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
             minutes=args.minutes,
             epochs=args.epochs,
             steps=args.steps,
-            tokens_per_batch=args.tokens_per_batch,
+            tokens_per_batch=args.tokens_per_batch or TOKENS_PER_BATCH[device.type],
             learning_rate=args.learning_rate,
             vocabulary=args.vocabulary,
             draws=args.samples,
             auxiliary_weight=args.teacher_weight,
             checkpoint_minutes=args.checkpoint_minutes,
             seed=args.seed,
-            precision=_precision(args.precision),
+            precision=_precision(args.precision, device.type),
+            device=str(device),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _precision(name: str) -> str:
+def _precision(name: str, device: str = "cpu") -> str:
     import torch
 
     if name != "auto":
         return name
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def _check_inputs(args: argparse.Namespace, out: Path) -> None:
     from pipelines.training_text import check_training_files
 
+    if args.max_tokens is not None and args.max_tokens < 1:
+        raise UsageError(f"--max-tokens is {args.max_tokens}; expected at least 1")
+    if not 0 <= args.lowercase_share <= 1:
+        raise UsageError(f"--lowercase-share is {args.lowercase_share}; expected from 0 to 1")
+    if args.shares is not None and min(args.shares) <= 0:
+        raise UsageError(f"--shares has {min(args.shares)}; expected numbers above 0")
     if args.input:
         check_training_files(args.input)
     elif not (args.resume and (out / "text" / "store.json").is_file()):
@@ -261,10 +285,39 @@ def _token_store(
 def _train_static(args: argparse.Namespace, out: Path) -> int:
     from elmo_infer.training.bilm import check_output_directory
 
+    _check_static_options(args)
     _check_inputs(args, out)
+    if out.is_dir() and any(out.iterdir()):
+        found = sorted(path.name for path in out.iterdir())[:3]
+        raise FileExistsError(
+            f"{out} is not empty (found {', '.join(found)}); give a new directory"
+        )
     text_bytes = 8 * (args.max_tokens or sum(_size(path) for path in args.input or ()))
     check_output_directory(out, resume=False, bytes_needed=text_bytes)
-    store = _token_store(args, out / "text", args.input, training=True)
+    # The prepared text is of no use afterwards: these runs are short, and are not resumed.
+    with TemporaryDirectory(dir=out, prefix="text.") as text:
+        store = _token_store(args, Path(text), args.input, training=True)
+        model = _train_static_model(args, store, out)
+        tokens = len(store.tokens)
+    print(f"trained on {tokens:,} tokens; the model is {model}")
+    print(f"next: sensegrep evaluate {model} --data DIR")
+    return 0
+
+
+def _check_static_options(args: argparse.Namespace) -> None:
+    """Find out before the text is read what would fail after it."""
+    from elmo_infer.training.epoch_progress import check_at_least
+
+    try:
+        check_at_least(1, dim=args.dim, epochs=args.epochs, min_count=args.min_count)
+        check_at_least(0, seed=args.seed)
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('_', '-')}") from error
+    if args.kind != "nnlm" and find_spec("gensim") is None:
+        raise UsageError(f"train {args.kind} needs gensim: pip install 'sensegrep[train]'")
+
+
+def _train_static_model(args: argparse.Namespace, store: "TokenStore", out: Path) -> Path:
     if args.kind == "nnlm":
         from elmo_infer.training.nnlm import train_nnlm
 
@@ -273,16 +326,12 @@ def _train_static(args: argparse.Namespace, out: Path) -> int:
                    min_count=args.min_count, seed=args.seed,
                    precision=_precision(args.precision),
                    progress=_print_epoch)  # fmt: skip
-    else:
-        from elmo_infer.training.word2vec import train_word2vec
+        return model
+    from elmo_infer.training.word2vec import train_word2vec
 
-        model = out / "vectors.bin"
-        train_word2vec(store, model, architecture=args.kind, dim=args.dim,
-                       epochs=args.epochs, min_count=args.min_count,
-                       seed=args.seed, progress=_print_epoch)  # fmt: skip
-    print(f"trained on {len(store.tokens):,} tokens; the model is {model}")
-    print(f"next: sensegrep evaluate {model} --data DIR")
-    return 0
+    return train_word2vec(store, out / "vectors.bin", architecture=args.kind, dim=args.dim,
+                          epochs=args.epochs, min_count=args.min_count,
+                          seed=args.seed, progress=_print_epoch)  # fmt: skip
 
 
 def _size(path: str) -> int:

@@ -104,3 +104,41 @@ def test_trained_word_vectors_are_read_back(
     one, two = model.layers([["The", "cat", "sat"], ["A", "cat"]])
     assert model.dim == 8
     np.testing.assert_array_equal(one[:, 1], two[:, 1])  # static: no context changes it
+    assert {path.name for path in (tmp_path / kind).iterdir()} == {written}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "status", "words"),
+    [
+        ("cbow", ("--dim", "0"), 2, "--dim is 0; expected at least 1"),
+        ("nnlm", ("--min-count", "0"), 2, "--min-count is 0; expected at least 1"),
+        ("nnlm", ("--max-tokens", "0"), 2, "--max-tokens is 0; expected at least 1"),
+        ("cbow", ("--lowercase-share", "2"), 2, "--lowercase-share is 2.0; expected from 0 to 1"),
+        ("cbow", ("--shares", "0"), 2, "--shares has 0.0; expected numbers above 0"),
+        ("skip-gram", ("--min-count", "999"), 1, "no word occurs min_count=999 times"),
+    ],
+)
+def test_a_baseline_that_cannot_be_trained_leaves_nothing(
+    train: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    options: tuple[str, ...],
+    status: int,
+    words: str,
+) -> None:
+    assert train(*options, kind=kind) == status
+    assert words in capsys.readouterr().err
+    assert not any((tmp_path / "model").glob("*"))
+
+
+def test_a_baseline_is_not_told_to_resume(
+    train: Callable[..., int], text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "vectors.bin").touch()
+    assert train(kind="cbow") == 1
+    told = capsys.readouterr().err
+    assert "is not empty (found vectors.bin); give a new directory\n" in told
+    assert train(kind="cbow", out=text.name) == 2
+    assert "is a file; expected a directory" in capsys.readouterr().err
