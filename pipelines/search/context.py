@@ -1,8 +1,8 @@
 """The words around a word: a query's against those around each occurrence. No Beam.
 
 Vectors know that `loan` and `mortgage` are alike; that two sentences share a rare word, words know
-better. The score is the cosine of the sentences' TF-IDF vectors of content words, each counted
-once, without the word itself:
+better. The score is the cosine of the sentences' TF-IDF vectors, each word counted once, without
+the word itself:
 
     sum of idf(w)^2 over w in both / (|query| |line|)
 
@@ -12,7 +12,7 @@ an inverted index. idf is that of BM25 (Robertson and Zaragoza 2009, eq. 3.3).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,23 +57,25 @@ class ContextWords:
 
     Args:
       index: the open index.
-      is_content: says of a token whether it carries meaning.
     """
 
-    def __init__(self, index: OpenIndex, is_content: Callable[[str], bool]) -> None:
-        self._index, self._is_content = index, is_content
+    def __init__(self, index: OpenIndex) -> None:
+        self._index = index
         self._lines = sum(shard.shard.rows["sentences"] for shard in index.shards.values())
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def of(self, tokens: Sequence[str], own: Collection[str]) -> Context:
-        """Weigh the content words of a sentence.
+        """Weigh the words of a sentence.
+
+        Those that the index does not have, such as stop words by default, weigh nothing.
 
         Args:
           tokens: of the sentence.
           own: casefolded spellings of the word itself.
         """
-        words = {token.casefold() for token in tokens if self._is_content(token)} - set(own)
-        squares = {word: self._look_up(word).idf ** 2 for word in sorted(words)}
+        words = sorted({token.casefold() for token in tokens} - set(own))
+        known = {word: self._look_up(word) for word in words}
+        squares = {word: found.idf**2 for word, found in known.items() if found.ranges}
         total = sum(squares.values())
         root = float(np.sqrt(len(tokens)))
         return Context(weights={word: root * value / total for word, value in squares.items()})

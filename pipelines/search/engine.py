@@ -65,8 +65,7 @@ class Searcher:
         self.index = OpenIndex.open(corpus, cache_dir)
         self.lines = LineReader(self.index)
         self.encoder = QueryEncoder(corpus, model=model, device=device)
-        # The encoder is looked up at each use: a test may put another one in its place.
-        self.context_words = ContextWords(self.index, lambda token: self.encoder.is_content(token))
+        self.context_words = ContextWords(self.index)
         self.scorer = Scorer(self.index, self.context_words)
 
     # --- the kinds of search -----------------------------------------------------------------
@@ -292,7 +291,9 @@ class Searcher:
         options: SearchOptions,
         hits: Hits,
     ) -> list[Found]:
-        numbers = None if senses is None else senses.rule.assign(scanned.vectors)
+        numbers = None
+        if senses is not None:
+            numbers = senses.assign(scanned.vectors, self.scorer.sentences_of(scanned)[0])
         scores = self.scorer.scanned(scanned, target, mean)
         if options.sense is not None and numbers is not None:
             scores = np.where(numbers == options.sense, scores, -np.inf)

@@ -85,10 +85,6 @@ class QueryEncoder:
             )
         return elmo
 
-    def is_content(self, token: str) -> bool:
-        """Say whether a token carries meaning: no stop word, and not only punctuation."""
-        return bool(self.tokenizer.is_content(token))
-
     def encode(self, query: str) -> EncodedQuery:
         """Encode a query; its brackets may mark one word.
 

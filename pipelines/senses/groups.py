@@ -22,13 +22,14 @@ from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
-from pipelines.index.reader import OpenIndex
+from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.occurrences import (
     Places,
     WordForms,
     count_places,
     places_of,
 )
+from pipelines.senses.features import NEIGHBOURS, Features, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
 from pipelines.storage import write_then_commit
 
@@ -36,7 +37,7 @@ LABELS = 6
 PROTOTYPES = 3
 CONTEXTS_PER_SENSE = 200
 WINDOW = 10  # tokens to each side that count as a context
-_VERSION = 1  # of how senses are induced; raised when it changes
+_VERSION = 2  # of how senses are induced; raised when it changes
 _BLOCK_ROWS = 16384
 _PRIOR = 50.0
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -72,7 +73,8 @@ class WordSenses:
       forms: occurrences of each form.
       senses: from the largest.
       gain: how much better than in structureless draws the occurrences fall apart; 0 for one sense.
-      rule: puts any vector into a sense.
+      rule: puts any occurrence into a sense, by its features.
+      features: of an occurrence's vectors.
       means: [S, D] float32 of length 1, the mean direction of each sense.
       vector_ids: [n] int64 ascending, of the occurrences in the index.
       numbers: [n] int32, their senses.
@@ -83,6 +85,7 @@ class WordSenses:
     senses: tuple[Sense, ...]
     gain: float
     rule: Induction
+    features: Features
     means: Floats
     vector_ids: NDArray[np.int64]
     numbers: NDArray[np.int32]
@@ -93,6 +96,10 @@ class WordSenses:
             return np.zeros(len(vector_ids), np.int32)
         place = np.searchsorted(self.vector_ids, vector_ids).clip(max=len(self.vector_ids) - 1)
         return np.where(self.vector_ids[place] == vector_ids, self.numbers[place], 0)
+
+    def assign(self, tokens: Floats, sentences: Floats) -> NDArray[np.int32]:
+        """Return the senses of occurrences that are not in the index, by vectors [n, D]."""
+        return self.rule.assign(self.features(tokens, sentences))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `sensegrep senses --json` prints; ids as strings."""
@@ -169,8 +176,17 @@ def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordS
         for name, shard in index.shards.items()
         if count_places(where := places_of(shard, forms.ranges, {}))
     }
-    rule = induce(_sample_vectors(index, places, seed), seed=seed)
-    ids, numbers, means = _assign_all(index, places, rule)
+    counts = _background(index)
+    drawn, tokens, sentences, lines = _sample(index, places, forms, seed)
+    features = Features.of_sample(tokens, index.manifest.settings)
+    vectors = features(tokens, sentences)
+    smoothed = None
+    if features.context_weight and len(vectors) > NEIGHBOURS:
+        smoothed = features.smooth(vectors, lines, counts)
+    rule = induce(vectors, smoothed=smoothed, seed=seed)
+    ids, numbers = _assign_all(index, places, rule, features)
+    numbers[drawn] = rule.labels
+    means = _means(index, places, numbers, rule.senses)
     fits = _fits(index, places, numbers, means)
     shards = np.repeat(list(places), [count_places(where) for where in places.values()])
     positions = np.concatenate([np.zeros(0, np.int64), *(_numbers(w) for w in places.values())])
@@ -182,7 +198,7 @@ def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordS
         prototypes[sense] = tuple(int(i) for i in ids[best[:PROTOTYPES]])
         drawn = mine[:: max(1, len(mine) // CONTEXTS_PER_SENSE)][:CONTEXTS_PER_SENSE]
         contexts[sense] = _contexts(index, shards[drawn], positions[drawn])
-    labels = label_words(contexts, _background(index), set(forms.counts))
+    labels = label_words(contexts, counts, set(forms.counts))
     sizes = np.bincount(numbers, minlength=rule.senses + 1)[1:]
     order = np.argsort(ids)
     return WordSenses(
@@ -201,6 +217,7 @@ def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordS
         ),
         gain=rule.gain,
         rule=rule,
+        features=features,
         means=means,
         vector_ids=ids[order],
         numbers=numbers[order],
@@ -211,34 +228,61 @@ def _numbers(where: Places) -> NDArray[np.int64]:
     return np.arange(where.start, where.stop) if isinstance(where, slice) else where
 
 
-def _sample_vectors(index: OpenIndex, places: dict[str, Places], seed: int) -> Floats:
-    """Draw up to SAMPLE occurrences over all shards; vectors [n, D]."""
+def _sample(
+    index: OpenIndex, places: dict[str, Places], forms: WordForms, seed: int
+) -> tuple[NDArray[np.int64], Floats, Floats, list[list[str]]]:
+    """Draw up to SAMPLE occurrences over all shards.
+
+    Returns:
+      their numbers in order of place, vectors [n, D], vectors of their sentences [n, D], and the
+      words of these, casefolded, without the word itself.
+    """
     counts = [count_places(where) for where in places.values()]
     total = sum(counts)
     drawn = np.arange(total)
     if total > SAMPLE:
         drawn = np.sort(np.random.default_rng(seed).choice(total, SAMPLE, replace=False))
     ends = np.cumsum(counts)
-    vectors = [np.zeros((0, index.manifest.dim), np.float32)]
+    own = {form.casefold() for form in forms.counts}
+    tokens = [np.zeros((0, index.manifest.dim), np.float32)]
+    sentences = list(tokens)
+    lines: list[list[str]] = []
     for (name, where), end, count in zip(places.items(), ends, counts, strict=True):
         mine = drawn[(drawn >= end - count) & (drawn < end)] - (end - count)
-        vectors.append(index.shards[name].tokens.vectors(_numbers(where)[mine]))
-    return np.concatenate(vectors)
+        shard, positions = index.shards[name], _numbers(where)[mine]
+        keys = shard.keys[positions]
+        tokens.append(shard.tokens.vectors(positions))
+        sentences.append(sentences_of(shard, keys))
+        for line in keys["sentence"].tolist():
+            words = (token.casefold() for token in shard.lines.row(line)["tokens"])
+            lines.append([word for word in words if word not in own])
+    return drawn, np.concatenate(tokens), np.concatenate(sentences), lines
 
 
 def _assign_all(
-    index: OpenIndex, places: dict[str, Places], rule: Induction
-) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
-    """Return vector_id and sense of every occurrence in order of place, and the senses' means."""
+    index: OpenIndex, places: dict[str, Places], rule: Induction, features: Features
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return vector_id and sense of every occurrence in order of place."""
     ids = [np.zeros(0, np.int64)]
     numbers = [np.zeros(0, np.int32)]
-    sums = np.zeros((rule.senses, index.manifest.dim))
-    for keys, vectors in _blocks(index, places):
+    for shard, keys, vectors in _blocks(index, places):
         ids.append(keys["vector_id"])
-        numbers.append(rule.assign(vectors))
-        for sense in range(rule.senses):
-            sums[sense] += vectors[numbers[-1] == sense + 1].sum(axis=0)
-    return np.concatenate(ids), np.concatenate(numbers), normalize(sums.astype(np.float32))
+        numbers.append(rule.assign(features(vectors, sentences_of(shard, keys))))
+    return np.concatenate(ids), np.concatenate(numbers)
+
+
+def _means(
+    index: OpenIndex, places: dict[str, Places], numbers: NDArray[np.int32], senses: int
+) -> Floats:
+    """Return the mean direction of each sense's vectors, [S, D] of length 1."""
+    sums = np.zeros((senses, index.manifest.dim))
+    first = 0
+    for _, _, vectors in _blocks(index, places):
+        mine = numbers[first : first + len(vectors)]
+        for sense in range(senses):
+            sums[sense] += vectors[mine == sense + 1].sum(axis=0)
+        first += len(vectors)
+    return normalize(sums.astype(np.float32))
 
 
 def _fits(
@@ -247,21 +291,23 @@ def _fits(
     """Return the cosine of every occurrence with the mean of its sense."""
     fits = [np.zeros(0, np.float32)]
     first = 0
-    for _, vectors in _blocks(index, places):
+    for _, _, vectors in _blocks(index, places):
         mine = numbers[first : first + len(vectors)]
         fits.append((vectors * means[mine - 1]).sum(axis=1))
         first += len(vectors)
     return np.concatenate(fits)
 
 
-def _blocks(index: OpenIndex, places: dict[str, Places]) -> Iterator[tuple[NDArray[Any], Floats]]:
-    """Yield keys and vectors of all occurrences, some at a time."""
+def _blocks(
+    index: OpenIndex, places: dict[str, Places]
+) -> Iterator[tuple[OpenShard, NDArray[Any], Floats]]:
+    """Yield shard, keys and vectors of all occurrences, some at a time."""
     for name, where in places.items():
         shard = index.shards[name]
         positions = _numbers(where)
         for first in range(0, len(positions), _BLOCK_ROWS):
             block = positions[first : first + _BLOCK_ROWS]
-            yield shard.keys[block], shard.tokens.vectors(block)
+            yield shard, shard.keys[block], shard.tokens.vectors(block)
 
 
 def _contexts(
@@ -352,6 +398,7 @@ def _write(found: WordSenses) -> bytes:
         "bias": found.rule.bias.tolist(),
         "silhouettes": found.rule.silhouettes.tolist(),
         "means": found.means.tolist(),
+        "features": {**asdict(found.features), "mean": found.features.mean.tolist()},
     }
     table = pa.table({"vector_id": found.vector_ids, "sense": found.numbers})
     buffer = io.BytesIO()
@@ -384,6 +431,9 @@ def _read(data: bytes, forms: WordForms, path: str) -> WordSenses:
             ),
             gain=about["gain"],
             rule=rule,
+            features=Features(
+                **{**about["features"], "mean": np.array(about["features"]["mean"], np.float32)}
+            ),
             means=np.array(about["means"], np.float32),
             vector_ids=table["vector_id"].to_numpy(),
             numbers=table["sense"].to_numpy(),

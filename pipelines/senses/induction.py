@@ -11,10 +11,12 @@ clustered by k-means for each number of senses. A number is taken seriously if
 
 Of the numbers as stable as the best, the one with the best silhouette wins; if none is left, the
 word has one sense. On 22 words with gold senses this gave 2.3 senses a word (gold: 3.5) where the
-silhouette alone gave 5.
+silhouette alone gave 5. Which occurrence has which sense is then found by clustering smoothed
+vectors, if there are such: smoothing makes senses clearer, but finds some in noise, so that it has
+no say in their number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import faiss
 import numpy as np
@@ -44,12 +46,15 @@ class Induction:
       bias: [S] float32; the sense of v is argmax(weights @ v + bias), senses from the largest.
       silhouettes: [S] float32, mean of each sense's sample; 0 where there is one sense.
       gain: mean silhouette above that of structureless draws; 0 where there is one sense.
+      labels: [n] the senses of the vectors it was found in, from 1; empty if those were sampled, or
+        if it was read from a file.
     """
 
     weights: Floats
     bias: Floats
     silhouettes: Floats
     gain: float
+    labels: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
     def senses(self) -> int:
@@ -62,21 +67,24 @@ class Induction:
         return (scores.argmax(axis=1) + 1).astype(np.int32)
 
 
-def induce(vectors: Floats, *, seed: int = 0) -> Induction:
+def induce(vectors: Floats, *, smoothed: Floats | None = None, seed: int = 0) -> Induction:
     """Find the senses of a word.
 
     Args:
       vectors: [n, D] float32, of its occurrences; a sample of SAMPLE is drawn from more.
+      smoothed: [n, D] the same, each averaged with its neighbours; not with more than SAMPLE.
       seed: of the sample, the k-means starts and the structureless draws.
     """
     rng = np.random.default_rng(seed)
-    if len(vectors) > SAMPLE:
+    sampled = len(vectors) > SAMPLE
+    if sampled:
         vectors = vectors[np.sort(rng.choice(len(vectors), SAMPLE, replace=False))]
     one = Induction(
         weights=np.zeros((1, vectors.shape[1]), np.float32),
         bias=np.zeros(1, np.float32),
         silhouettes=np.zeros(1, np.float32),
         gain=0.0,
+        labels=np.ones(0 if sampled else len(vectors), np.int32),
     )
     if len(vectors) < MIN_OCCURRENCES:
         return one
@@ -88,6 +96,8 @@ def induce(vectors: Floats, *, seed: int = 0) -> Induction:
     if best is None:
         return one
     labels, centers, scores, gain = best
+    if smoothed is not None and not sampled:
+        labels, centers, scores = _smoothed_labels(points, smoothed, best, seed)
     order = np.argsort(-np.bincount(labels), kind="stable")
     weights = (centers @ components)[order]
     # |p - c|^2 is least where c.p - |c|^2 / 2 is greatest, and p = components (v - mean).
@@ -97,6 +107,7 @@ def induce(vectors: Floats, *, seed: int = 0) -> Induction:
         bias=bias.astype(np.float32),
         silhouettes=np.array([scores[labels == k].mean() for k in order], np.float32),
         gain=gain,
+        labels=np.zeros(0, np.int32) if sampled else (order.argsort()[labels] + 1).astype(np.int32),
     )
 
 
@@ -124,6 +135,23 @@ def _best_clustering(points: Floats, seed: int, rng: np.random.Generator) -> _Cl
     least = max(MIN_STABILITY, max(stability for stability, _ in found) - STABILITY_MARGIN)
     stable = [clustering for stability, clustering in found if stability >= least]
     return max(stable, key=lambda clustering: clustering[3]) if stable else None
+
+
+def _smoothed_labels(
+    points: Floats, smoothed: Floats, found: _Clustering, seed: int
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Cluster smoothed vectors into as many senses; centers and silhouettes are those of points.
+
+    Where that leaves a sense too small, the clustering found stays.
+    """
+    labels, centers, scores, _ = found
+    count = len(centers)
+    again, _ = _kmeans(_principal(smoothed - smoothed.mean(axis=0))[0], count, seed)
+    sizes = np.bincount(again, minlength=count)
+    if sizes.min() < max(MIN_SENSE, MIN_SENSE_SHARE * len(points)):
+        return labels, centers, scores
+    means = np.stack([points[again == sense].mean(axis=0) for sense in range(count)])
+    return again, means, silhouettes(points, again)
 
 
 def _agreement(points: Floats, halves: list[NDArray[np.int64]], count: int, seed: int) -> float:

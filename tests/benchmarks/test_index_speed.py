@@ -29,9 +29,6 @@ class DrawnQueries:
     def __init__(self, source: Any) -> None:
         self._source = source
 
-    def is_content(self, token: str) -> bool:
-        return token.startswith("w")
-
     def encode(self, query: str) -> EncodedQuery:
         form = int(query.strip("[]").removeprefix("w"))
         around = tuple(f"w{other:05d}" for other in self._source.forms(10))

@@ -141,9 +141,6 @@ class Remembering:
             self._known[query] = self._encoder.encode(query)
         return self._known[query]
 
-    def is_content(self, token: str) -> bool:
-        return bool(self._encoder.is_content(token))
-
 
 def mean_over_words(shares: dict[str, list[float]]) -> float:
     return round(float(np.mean([np.mean(values) for values in shares.values()])), 4)

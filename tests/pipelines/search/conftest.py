@@ -42,9 +42,6 @@ class HandEncoder:
             several=False,
         )
 
-    def is_content(self, token: str) -> bool:
-        return token not in ("of", ".")
-
 
 def draw_documents(hand_document: type, count: int, seed: int) -> list[Any]:
     rng = np.random.default_rng(seed)

@@ -76,9 +76,6 @@ def corpus(make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]) -
 class TopicEncoder:
     """Encodes `[bank] TOPIC` by the rule of the corpus."""
 
-    def is_content(self, token: str) -> bool:
-        return token != "the"
-
     def encode(self, query: str) -> EncodedQuery:
         tokens = query.replace("[", "").replace("]", "").split()
         vector = sense_vector(tokens, tokens.index("bank")).astype(np.float32)
