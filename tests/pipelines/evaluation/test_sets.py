@@ -230,6 +230,19 @@ def test_missing_file_is_named(tmp_path):
         read_set(tmp_path, "wic", tokenize)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("stsb_zh", "sts-b-dev.txt.gz"), ("lcqmc_zh", "dev.txt.gz"), ("afqmc_zh", "train.txt.gz")],
+)
+def test_chinese_pairs_are_read(tmp_path, name, file):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / file).write_bytes(gzip.compress("花呗 账单\t下月 花呗\t1\n".encode()))
+    found = read_set(tmp_path, name, tokenize)
+    assert found.left == (("花呗", "账单"),)
+    assert found.right == (("下月", "花呗"),)
+    assert found.gold == (1.0,)
+
+
 # --- which sets -----------------------------------------------------------------------------------
 
 
