@@ -152,17 +152,18 @@ def train_bilm(
     distillation = None
     if teacher is not None:
         distillation = Distillation(
-            Teacher.open(teacher, state.network.dtype),
+            Teacher.open(teacher, state.network.dtype, state.network.device),
             store,
             dim=config.dim,
             layer_weights=weights,
             share=teacher_share,
             seed=options.seed,
+            device=state.network.device,
         )
 
     def save_query() -> None:
         if distillation is not None:
-            _save_pooling(out, distillation.parameters["query"].detach().clone(), weights)
+            _save_pooling(out, distillation.parameters["query"].detach().cpu().clone(), weights)
 
     def tell(progress: Progress) -> None:
         save_query()
@@ -216,6 +217,12 @@ def _save_pooling(out: Path, query: torch.Tensor, layer_weights: Sequence[float]
     os.replace(part, out / POOLING)
 
 
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
 def model_card(
     store: TokenStore,
     state: TrainingState,
@@ -241,8 +248,7 @@ def model_card(
         "Teacher": "a sentence transformer, besides the language-model loss" if taught else "none",
         "Validation perplexity": measured,
         "Time": f"{state.seconds / 60:.0f} minutes",
-        "Machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), "
-        f"{options.precision} products",
+        "Machine": f"{_machine(state.network.device)}, {options.precision} products",
         "Seed": options.seed,
     }
     lines = ["# Model card", "", "| | |", "|---|---|"]

@@ -29,7 +29,9 @@ from torch import Tensor
 from elmo_infer.training.network import Batch
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
+from elmo_infer.transfers import to_device
 
+CPU = torch.device("cpu")
 _WORDS = 1024
 _FREQUENT = 150  # types of this rank and above carry no senses
 _RING = 65_536
@@ -44,6 +46,7 @@ class Distillation:
       parameters: what the loss learns: maps [D, teacher's dim] and the pooling query [D].
       buffers: the ring of recent occurrences, with the place of the next: `types` [R] int64 (-1
         where empty), `student` [R, D] and `teacher` [R, dim] float16 of length 1, `next` [1].
+        `types` and `next` are on the CPU, where pairs are chosen.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Distillation:
         layer_weights: Sequence[float],
         share: float = 0.5,
         seed: int = 0,
+        device: torch.device = CPU,
     ) -> None:
         """Prepare the loss.
 
@@ -65,10 +69,13 @@ class Distillation:
           layer_weights: [L] of the mix whose geometry is taught.
           share: of each batch's sentences that the teacher reads.
           seed: of the maps' first values.
+          device: where the student's layers are; the teacher's states are handed over there.
         """
         self._teacher, self._store, self._share = teacher, store, share
         self._layer_weights = tuple(layer_weights)
-        self._pool = ThreadPoolExecutor(2)
+        # A device's work is queued by one thread.
+        self._pool = ThreadPoolExecutor(2 if device.type == "cpu" else 1)
+        self._device = device
         self._ahead: deque[tuple[np.ndarray, list[Future[tuple[Tensor, Tensor]]]]] = deque()
         generator = torch.Generator().manual_seed(seed)
         self.parameters = {
@@ -78,12 +85,13 @@ class Distillation:
         self.parameters["map_sentence"] = torch.randn(dim, teacher.dim, generator=generator)
         self.parameters["map_sentence"] *= dim**-0.5
         self.parameters["query"] = torch.zeros(dim)
-        for value in self.parameters.values():
-            value.requires_grad_()
+        self.parameters = {
+            name: value.to(device).requires_grad_() for name, value in self.parameters.items()
+        }
         self.buffers = {
             "types": torch.full((_RING,), -1, dtype=torch.int64),
-            "student": torch.zeros(_RING, dim, dtype=torch.float16),
-            "teacher": torch.zeros(_RING, teacher.dim, dtype=torch.float16),
+            "student": torch.zeros(_RING, dim, dtype=torch.float16, device=device),
+            "teacher": torch.zeros(_RING, teacher.dim, dtype=torch.float16, device=device),
             "next": torch.zeros(1, dtype=torch.int64),
         }
 
@@ -117,10 +125,10 @@ class Distillation:
         starts = self._store.sentences[batch.sentences[:rows]]
         types = self._store.tokens[starts[:, None] + np.arange(length)].ravel().astype(np.int64)
         chosen = choose_words(types)
-        places = torch.from_numpy(chosen)
+        places = to_device(chosen, self._device)
         target = y_words.reshape(rows * length, -1)[places]
         words = [layer.reshape(rows * length, dim)[places] for layer in [*stack[1:], mix]]
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self._device)
         for index, states in enumerate(words, start=1):
             guess = states @ self.parameters[f"map_{index}"]
             loss = loss + (1 - F.cosine_similarity(guess, target)).mean() / len(stack)
@@ -153,16 +161,17 @@ class Distillation:
         """
         ring = self.buffers
         own, other = pair_occurrences(types, ring["types"].numpy(), _PAIRS)
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self._device)
         if len(own):
-            mine, theirs = torch.from_numpy(own), torch.from_numpy(other)
+            mine, theirs = to_device(own, self._device), to_device(other, self._device)
             s = (student[mine] * ring["student"][theirs].float()).sum(1)
             t = (teacher[mine] * ring["teacher"][theirs].float()).sum(1)
             loss = 1 - within_group_correlation(s, t, mine, len(types))
         places = (torch.arange(len(types)) + ring["next"]) % _RING
         ring["types"][places] = torch.from_numpy(types)
-        ring["student"][places] = student.detach().half()
-        ring["teacher"][places] = teacher.half()
+        there = to_device(places.numpy(), self._device)
+        ring["student"][there] = student.detach().half()
+        ring["teacher"][there] = teacher.half()
         ring["next"] += len(types)
         ring["next"] %= _RING
         return loss
@@ -211,9 +220,10 @@ def within_group_correlation(x: Tensor, y: Tensor, groups: Tensor, n_groups: int
       x, y: [P] float32.
       groups: [P] int64 below n_groups.
     """
-    sizes = torch.zeros(n_groups).index_add_(0, groups, torch.ones_like(y)).clamp_min(1.0)
-    x = x - (torch.zeros(n_groups).index_add(0, groups, x) / sizes)[groups]
-    y = y - (torch.zeros(n_groups).index_add(0, groups, y) / sizes)[groups]
+    none = x.new_zeros(n_groups)
+    sizes = none.index_add(0, groups, torch.ones_like(y)).clamp_min(1.0)
+    x = x - (none.index_add(0, groups, x) / sizes)[groups]
+    y = y - (none.index_add(0, groups, y) / sizes)[groups]
     return F.cosine_similarity(x, y, dim=0)
 
 

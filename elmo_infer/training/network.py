@@ -6,14 +6,15 @@ One step takes a batch of equally long sentences through
     -> one shared sampled softmax (Peters et al. 2018, section 3)
 
 from the zero state at each sentence's start, as inference does. The two directions share
-nothing but the token layer and the softmax, so they run side by side in two threads, and so
-does the token layer, in halves. Gradients are summed in a fixed order: a run can be repeated.
+nothing but the token layer and the softmax, so on a CPU they run side by side in two threads, and
+so does the token layer, in halves. Gradients are summed in a fixed order: a run can be repeated.
+On a device one thread queues all work, and a few sums over words are in no fixed order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.training.character_cnn import convolve_to_peaks
 from elmo_infer.training.lstm import projected_lstm
 from elmo_infer.training.sampled_softmax import Candidates, choose_candidates, sampled_softmax_loss
+from elmo_infer.transfers import to_device
 
 DIRECTIONS = ("forward", "backward")
 # Ids of the softmax: the ends of a sentence and everything rare come first, then the types.
@@ -32,6 +34,7 @@ SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
 N_SPECIAL = 3
 
 Parameters = dict[str, Tensor]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,17 @@ class Batch:
     candidates: Candidates
     n_targets: int
     sentences: np.ndarray
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the same with its tensors on a device; nothing waits for it."""
+        forward, backward = (to_device(one.numpy(), device) for one in self.targets)
+        return replace(
+            self,
+            characters=to_device(self.characters.numpy(), device),
+            places=to_device(self.places.numpy(), device),
+            targets=(forward, backward),
+            candidates=self.candidates.to(device),
+        )
 
 
 @dataclass(kw_only=True)
@@ -239,6 +253,17 @@ class Network:
         """Return the number of words the softmax knows, special ids included."""
         return len(self.table)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: where its parameters are."""
+        return self.table.device
+
+    def _map(self, work: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
+        """Work through arguments, in threads on a CPU; a device's work is queued by one thread."""
+        if self.device.type == "cpu":
+            return list(self._pool.map(work, *arguments))
+        return list(map(work, *arguments))
+
     def word_ids(self, types: np.ndarray) -> np.ndarray:
         """Return the softmax ids of type ids; rare types are UNKNOWN."""
         ids = types + N_SPECIAL
@@ -274,7 +299,7 @@ class Network:
             candidates=candidates,
             n_targets=forward.size,
             sentences=sentences,
-        )
+        ).to(self.device)
 
     def encode(self, batch: Batch, parts: int) -> list[tuple[Tensor, Parameters]]:
         """Encode the distinct words in `parts` chunks, in parallel; each on its own leaves."""
@@ -287,7 +312,7 @@ class Network:
             characters = batch.characters[low:high, : min(width, self.config.max_characters)]
             return encode_types(leaves, self.config, characters, self.dtype), leaves
 
-        return list(self._pool.map(chunk, bounds[:-1], bounds[1:]))
+        return self._map(chunk, bounds[:-1], bounds[1:])
 
     def step(
         self, batch: Batch, auxiliary: Auxiliary | None = None, auxiliary_weight: float = 1.0
@@ -296,21 +321,16 @@ class Network:
         chunks = self.encode(batch, parts=8)
         vectors = torch.cat([vectors.detach() for vectors, _ in chunks])
         rows = self.table[batch.candidates.rows]
-        directions = list(
-            self._pool.map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
-        )
+        directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
         extra: list[list[Tensor]] = [[], []]
-        token_grad = torch.zeros(())
+        token_grad = torch.zeros((), device=self.device)
         auxiliary_loss = None
         if auxiliary is not None:
             auxiliary_loss, token_grad, extra = self._auxiliary_gradients(
                 auxiliary, auxiliary_weight, batch, vectors, directions
             )
-        found = list(
-            self._pool.map(
-                lambda d: self._direction_gradients(directions[d], batch.n_targets, extra[d]),
-                (0, 1),
-            )
+        found = self._map(
+            lambda d: self._direction_gradients(directions[d], batch.n_targets, extra[d]), (0, 1)
         )
         gradients: Parameters = {}
         for direction, grads in zip(directions, found, strict=True):
@@ -357,7 +377,8 @@ class Network:
     ) -> tuple[Tensor, ...]:
         outputs = [direction.loss, *(direction.layers if extra else [])]
         # Both directions count: the loss is their mean, so each weighs a half.
-        weights = [torch.tensor(0.5 / n_targets), *extra]
+        half = torch.full((), 0.5 / n_targets, device=direction.loss.device)
+        weights = [half, *extra]
         return torch.autograd.grad(
             outputs, [direction.vectors, direction.rows, *direction.leaves.values()], weights
         )
@@ -398,7 +419,7 @@ class Network:
             (vectors, leaves), grad = part
             return torch.autograd.grad(vectors, list(leaves.values()), grad)
 
-        found = list(self._pool.map(chunk, zip(chunks, pieces, strict=True)))
+        found = self._map(chunk, zip(chunks, pieces, strict=True))
         names = list(chunks[0][1])
         for name, *grads in zip(names, *found, strict=True):
             total = grads[0]
@@ -424,7 +445,7 @@ class Network:
             for low in range(0, batch.n_targets, 512):
                 scores = (hidden[low : low + 512].to(self.dtype) @ weights).float()
                 scores += self.table[:, -1]
-                right = torch.from_numpy(word_targets[direction][low : low + 512])
+                right = to_device(word_targets[direction][low : low + 512], self.device)
                 totals[direction] += float(F.cross_entropy(scores, right, reduction="sum"))
         return totals
 

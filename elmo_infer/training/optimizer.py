@@ -14,7 +14,8 @@ class Moments:
 
     Attributes:
       first, second: of the shape of the array.
-      updates: [rows] or scalar int64, how often each row was updated.
+      updates: [rows, 1] int64, how often each row was updated, where the array is; or [1, 1] for
+        all, on the CPU, so that reading it waits for no device.
     """
 
     first: Tensor
@@ -24,11 +25,20 @@ class Moments:
     @classmethod
     def for_array(cls, array: Tensor, by_row: bool = False) -> "Moments":
         """Start at zero."""
-        count = array.shape[0] if by_row else 1
+        updates = torch.zeros(array.shape[0] if by_row else 1, 1, dtype=torch.int64)
         return cls(
             first=torch.zeros_like(array),
             second=torch.zeros_like(array),
-            updates=torch.zeros(count, 1, dtype=torch.int64),
+            updates=updates.to(array.device) if by_row else updates,
+        )
+
+    def to(self, device: torch.device) -> "Moments":
+        """Return the same on a device."""
+        by_row = len(self.updates) > 1
+        return Moments(
+            first=self.first.to(device),
+            second=self.second.to(device),
+            updates=self.updates.to(device) if by_row else self.updates,
         )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
+from elmo_infer.loading import choose_device
 from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_batches
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.network import (
@@ -88,6 +89,7 @@ class PretrainOptions:
       checkpoint_minutes: time between checkpoints.
       seed: of the parameters, the batches and the samples.
       precision: of the matrix products, "float32" or "bfloat16".
+      device: where to train, "cpu", "cuda" or "cuda:N". A checkpoint can be resumed on another.
     """
 
     minutes: float | None = None
@@ -103,6 +105,7 @@ class PretrainOptions:
     checkpoint_minutes: float = 5.0
     seed: int = 1
     precision: str = "float32"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
@@ -181,12 +184,20 @@ def new_state(
     options: PretrainOptions,
     parameters: dict[str, Tensor] | None = None,
 ) -> TrainingState:
-    """Start a run: from fresh parameters, or from given ones to fine-tune them."""
+    """Start a run: from fresh parameters, or from given ones to fine-tune them.
+
+    Raises:
+      ValueError: if the device is not there.
+    """
+    device = choose_device(options.device)
+    # Drawn on the CPU: the same on every device.
     parameters = parameters or initial_parameters(config, options.seed)
+    parameters = {name: value.to(device) for name, value in parameters.items()}
     rows = min(options.vocabulary, len(store.types)) + N_SPECIAL
     generator = torch.Generator().manual_seed(options.seed + 1)
     table = torch.randn(rows, config.projection_dim + 1, generator=generator) * 0.05
     table[:, -1] = torch.from_numpy(_log_shares(store, rows))
+    table = table.to(device)
     network = Network(
         config=config,
         parameters=parameters,
@@ -393,7 +404,7 @@ def read_checkpoint(
         raise FileNotFoundError(
             f"no checkpoint to resume in {out}: {CHECKPOINT} is missing; train without --resume"
         )
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
     theirs = json.loads(saved["config"])
     ours = json.loads(json.dumps(asdict(config)))
     for name in ours:
@@ -416,9 +427,10 @@ def read_checkpoint(
                 "resuming needs the same"
             )
     state = new_state(store, config, options, saved["parameters"])
-    state.network.table = saved["table"]
-    state.moments = {name: Moments(**value) for name, value in saved["moments"].items()}
-    state.table_moments = Moments(**saved["table_moments"])
+    device = state.network.device
+    state.network.table = saved["table"].to(device)
+    state.moments = {name: Moments(**value).to(device) for name, value in saved["moments"].items()}
+    state.table_moments = Moments(**saved["table_moments"]).to(device)
     state.auxiliary = saved["auxiliary"]
     state.auxiliary_buffers = saved.get("auxiliary_buffers", {})
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]

@@ -5,12 +5,14 @@ usual: word ids are sorted by falling frequency and P(k) = (log(k + 2) - log(k +
 All tokens of a batch share one sample; a logit is corrected by the log of its expected count.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from elmo_infer.transfers import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,15 @@ class Candidates:
     sampled: Tensor
     column: Tensor
     log_expected: Tensor
+
+    def to(self, device: torch.device) -> "Candidates":
+        """Return the same on a device; nothing waits for it."""
+        return Candidates(
+            **{
+                each.name: to_device(getattr(self, each.name).numpy(), device)
+                for each in fields(self)
+            }
+        )
 
 
 def log_uniform_sample(vocabulary: int, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -105,9 +116,9 @@ class _SampledSoftmax(torch.autograd.Function):
         scores = torch.mm(h, sampled.t()).float()
         scores += bias[candidates.sampled]
         # The right word counts once: where the sample holds it too, that copy is struck out.
-        column = candidates.column[targets]
-        hit = torch.nonzero(column >= 0).view(-1)
-        scores[hit, column[hit]] = -torch.inf
+        column = candidates.column[targets][:, None]  # [M, 1]
+        place = column.clamp_min(0)
+        scores.scatter_(1, place, scores.gather(1, place).masked_fill_(column >= 0, -torch.inf))
         right_rows = weights[targets]
         right = (hidden * right_rows).sum(1) + bias[targets]
         top = torch.maximum(scores.amax(1), right)
@@ -129,7 +140,7 @@ class _SampledSoftmax(torch.autograd.Function):
         d_right = (ctx.right - 1.0) * grad
         low = d_scores.to(h.dtype)
         d_hidden = torch.mm(low, sampled).float().addcmul_(d_right[:, None], right_rows)
-        d_table = torch.zeros(ctx.rows, hidden.shape[1] + 1)
+        d_table = hidden.new_zeros(ctx.rows, hidden.shape[1] + 1)
         d_sampled = torch.cat([torch.mm(low.t(), h).float(), d_scores.sum(0)[:, None]], dim=1)
         d_table[ctx.candidates.sampled] = d_sampled
         d_target = torch.cat([hidden * d_right[:, None], d_right[:, None]], dim=1)

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from elmo_infer.transfers import to_device
+
 MAX_PIECES = 128
 _NEEDED = ("config.json", "model.safetensors", "vocab.txt")
 
@@ -91,8 +93,18 @@ class Teacher:
     dtype: torch.dtype
 
     @classmethod
-    def open(cls, directory: str | Path, dtype: torch.dtype = torch.float32) -> "Teacher":
+    def open(
+        cls,
+        directory: str | Path,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "Teacher":
         """Read a teacher.
+
+        Args:
+          directory: of sentence-transformers.
+          dtype: of the matrix products.
+          device: where it computes, and where the states are.
 
         Raises:
           FileNotFoundError: if one of its files is missing; the message names it.
@@ -112,7 +124,7 @@ class Teacher:
         return cls(
             pieces=WordPieces(path / "vocab.txt"),
             weights={
-                name: value.to(dtype) if value.is_floating_point() else value
+                name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for name, value in weights.items()
             },
             heads=int(config["num_attention_heads"]),
@@ -145,14 +157,15 @@ class Teacher:
             flat = [piece for word in words for piece in word][: len(own)]
             ids[row, : len(own) + 2] = [self.pieces.start, *flat, self.pieces.end]
             places[row, 1 : len(own) + 1] = own
-        real = torch.from_numpy(ids != self.pieces.padding)
-        states = self._encode(torch.from_numpy(ids), real).float()
+        device = self.weights["embeddings.word_embeddings.weight"].device
+        real = to_device(ids != self.pieces.padding, device)
+        states = self._encode(to_device(ids, device), real).float()
         mean = (states * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
-        index = torch.from_numpy(places)[:, :, None]
-        sums = torch.zeros(len(pieces), len(sentences[0]) + 1, self.dim)
-        counts = torch.zeros(len(pieces), len(sentences[0]) + 1, 1)
+        index = to_device(places, device)[:, :, None]
+        sums = states.new_zeros(len(pieces), len(sentences[0]) + 1, self.dim)
+        counts = states.new_zeros(len(pieces), len(sentences[0]) + 1, 1)
         sums.scatter_add_(1, index.expand(-1, -1, self.dim), states)
-        counts.scatter_add_(1, index, torch.ones(*places.shape, 1))
+        counts.scatter_add_(1, index, states.new_ones(*places.shape, 1))
         return (sums / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
 
     def _encode(self, ids: Tensor, real: Tensor) -> Tensor:
@@ -164,7 +177,7 @@ class Teacher:
         x = x + w["embeddings.token_type_embeddings.weight"][0]
         x = self._norm(x, "embeddings.LayerNorm")
         # Additive, in the type of the products: a boolean mask would take a slower path.
-        mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype)
+        mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype, device=real.device)
         mask.masked_fill_(~real[:, None, None, :], -1e4)
         for layer in range(self.n_layers):
             name = f"encoder.layer.{layer}"

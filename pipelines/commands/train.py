@@ -208,7 +208,11 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
             minutes=args.minutes,
             epochs=args.epochs,
             steps=args.steps,
-            tokens_per_batch=args.tokens_per_batch or TOKENS_PER_BATCH[device.type],
+            tokens_per_batch=(
+                TOKENS_PER_BATCH[device.type]
+                if args.tokens_per_batch is None
+                else args.tokens_per_batch
+            ),
             learning_rate=args.learning_rate,
             vocabulary=args.vocabulary,
             draws=args.samples,

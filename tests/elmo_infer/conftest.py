@@ -3,12 +3,18 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 Layers = list[np.ndarray]
+COPIES = ("aten::_to_copy", "aten::copy_")
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -116,3 +122,62 @@ def awkward_sentences() -> list[list[str]]:
         ["Hi"],
         ["The", "bank", "of", "the", "river", "."],
     ]
+
+
+class DeviceWatch(TorchDispatchMode):
+    """Notes everything that a device could not do, or that the host would wait for.
+
+    It is used with PyTorch's "meta" device, which knows shapes, dtypes and devices, and computes
+    nothing. What would stop a GPU stops there too: mixing devices, reading a number back.
+    """
+
+    def __init__(self, pinned: set[int]) -> None:
+        super().__init__()
+        self.pinned = pinned
+        self.complaints: list[str] = []
+        self.copied = 0
+        self.low_products: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with self:
+            # In inference mode, operations made of others arrive whole.
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        result = func(*args, **kwargs)
+        name = func._schema.name
+        host = [one for one in tensors if one.device.type == "cpu"]
+        if name in COPIES:
+            self._note_copy(name, host, args, kwargs, result)
+        elif len(host) < len(tensors) and any(one.dim() for one in host):
+            self.complaints.append(f"{name} mixes the host's and the device's tensors")
+        if name in ("aten::mm", "aten::bmm"):
+            self.low_products.append((args[0].dtype, result.dtype))
+        return result
+
+    def _note_copy(
+        self, name: str, host: list[Tensor], args: Any, kwargs: Any, result: Any
+    ) -> None:
+        if not host or result.device.type == "cpu":
+            return
+        self.copied += 1
+        waits = not (kwargs.get("non_blocking") or (name == "aten::copy_" and args[2:] == (True,)))
+        if waits or host[0].data_ptr() not in self.pinned:
+            self.complaints.append(f"{name} of {tuple(host[0].shape)} makes the host wait")
+
+
+@pytest.fixture
+def device_watch(monkeypatch: pytest.MonkeyPatch) -> DeviceWatch:
+    """A watch that knows what was pinned, where there is nothing to pin for."""
+    kept: list[Tensor] = []  # so that no address is used twice
+    pinned: set[int] = set()
+
+    def pin(self: Tensor) -> Tensor:
+        kept.append(self)
+        pinned.add(self.data_ptr())
+        return self
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    return DeviceWatch(pinned)

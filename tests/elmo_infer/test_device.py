@@ -1,8 +1,4 @@
-"""What a device is asked to do, seen without one.
-
-PyTorch's "meta" device knows shapes, dtypes and devices, and computes nothing. Whatever would stop
-a GPU, or wait for it, stops here: mixing devices, reading a number back, a copy the host waits for.
-"""
+"""What a device is asked to do, seen without one: see `DeviceWatch`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from elmo_infer import embedder, transfers
 from elmo_infer.embedder import Elmo, Pooling
@@ -24,47 +18,6 @@ from elmo_infer.states import after_marks, describe_start, start_state
 
 META = torch.device("meta")
 SENTENCES = [["The", "bank", "of", "the", "river"], [], ["Hi"], ["a"] * 40, ["bank", "x" * 60]]
-COPIES = ("aten::_to_copy", "aten::copy_")
-
-
-class Watch(TorchDispatchMode):
-    """Notes everything that a device would have to wait for, or could not do."""
-
-    def __init__(self, pinned: set[int]) -> None:
-        super().__init__()
-        self.pinned = pinned
-        self.complaints: list[str] = []
-        self.copied = 0
-        self.low_products: list[tuple[torch.dtype, torch.dtype]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        with self:
-            # In inference mode, operations made of others arrive whole.
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        result = func(*args, **kwargs)
-        name = func._schema.name
-        host = [one for one in tensors if one.device.type == "cpu"]
-        if name in COPIES:
-            self._note_copy(name, host, args, kwargs, result)
-        elif len(host) < len(tensors) and any(one.dim() for one in host):
-            self.complaints.append(f"{name} mixes the host's and the device's tensors")
-        if name in ("aten::mm", "aten::bmm"):
-            self.low_products.append((args[0].dtype, result.dtype))
-        return result
-
-    def _note_copy(
-        self, name: str, host: list[Tensor], args: Any, kwargs: Any, result: Any
-    ) -> None:
-        if not host or result.device.type == "cpu":
-            return
-        self.copied += 1
-        waits = not (kwargs.get("non_blocking") or (name == "aten::copy_" and args[2:] == (True,)))
-        if waits or host[0].data_ptr() not in self.pinned:
-            self.complaints.append(f"{name} of {tuple(host[0].shape)} makes the host wait")
 
 
 class Gone:
@@ -82,18 +35,10 @@ class Gone:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    kept: list[Tensor] = []  # so that no address is used twice
-    pinned: set[int] = set()
-
-    def pin(self: Tensor) -> Tensor:
-        kept.append(self)
-        pinned.add(self.data_ptr())
-        return self
-
-    monkeypatch.setattr(Tensor, "pin_memory", pin)
+def watch(device_watch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The watch, with results that leave for the host and are never there."""
     monkeypatch.setattr(embedder, "HostCopy", Gone)
-    return Watch(pinned)
+    return device_watch
 
 
 def build(directory: Path, dtype: torch.dtype, query: bool = False) -> Elmo:
@@ -109,7 +54,7 @@ def build(directory: Path, dtype: torch.dtype, query: bool = False) -> Elmo:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
 def test_layers_ask_a_device_for_nothing_it_waits_for(
-    tiny_elmo_dir: Path, watch: Watch, dtype: torch.dtype
+    tiny_elmo_dir: Path, watch: Any, dtype: torch.dtype
 ) -> None:
     elmo = build(tiny_elmo_dir, dtype)
     with watch:
@@ -129,7 +74,7 @@ def test_layers_ask_a_device_for_nothing_it_waits_for(
     [("attention", None), ("attention", [1, None, 0, 39, None]), ("mean", None), ("max", None)],
 )
 def test_pooling_asks_a_device_for_nothing_it_waits_for(
-    tiny_elmo_dir: Path, watch: Watch, pooling: str, focus: Any, query: bool
+    tiny_elmo_dir: Path, watch: Any, pooling: str, focus: Any, query: bool
 ) -> None:
     elmo = build(tiny_elmo_dir, torch.bfloat16, query)
     with watch:
@@ -143,7 +88,7 @@ def test_pooling_asks_a_device_for_nothing_it_waits_for(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_products_hand_out_float32(
-    tiny_elmo_dir: Path, watch: Watch, dtype: torch.dtype
+    tiny_elmo_dir: Path, watch: Any, dtype: torch.dtype
 ) -> None:
     elmo = build(tiny_elmo_dir, dtype)
     with watch:
@@ -153,7 +98,7 @@ def test_half_precision_products_hand_out_float32(
     assert set(watch.low_products) == {(dtype, torch.float32), (torch.float32, torch.float32)}
 
 
-def test_watch_sees_what_it_is_for(watch: Watch) -> None:
+def test_watch_sees_what_it_is_for(watch: Any) -> None:
     here, there = torch.ones(3), torch.ones(3, device=META)
     with watch:
         here.to(META)
@@ -167,7 +112,7 @@ def test_watch_sees_what_it_is_for(watch: Watch) -> None:
 
 
 def test_results_are_waited_for_while_the_next_batch_computes(
-    tiny_elmo_dir: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    tiny_elmo_dir: Path, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
 

@@ -142,3 +142,11 @@ def test_a_baseline_is_not_told_to_resume(
     assert "is not empty (found vectors.bin); give a new directory\n" in told
     assert train(kind="cbow", out=text.name) == 2
     assert "is a file; expected a directory" in capsys.readouterr().err
+
+
+def test_device_that_is_not_there_is_bad_usage(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--steps", "1", "--device", "cuda:99") == 2
+    assert "device 'cuda:99' is not there" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
