@@ -1,9 +1,14 @@
 """Every kind of product against NumPy's, with one row and with many."""
 
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from elmo_infer import linear
 from elmo_infer.linear import (
     Int8Linear,
     PackedLinear,
@@ -31,12 +36,12 @@ def test_products_equal_numpy(rng, dtype, kind, tolerance, count, biased) -> Non
     weight = rng.standard_normal((24, 40)).astype(np.float32)
     bias = rng.standard_normal(40).astype(np.float32) if biased else None
     rows = rng.standard_normal((count, 24))
-    linear = make_linear(by_output([[weight]]), bias, dtype, CPU)
+    product_of = make_linear(by_output([[weight]]), bias, dtype, CPU)
     wide = torch.promote_types(dtype, torch.float32)
 
-    product = linear(torch.from_numpy(rows).to(wide))
+    product = product_of(torch.from_numpy(rows).to(wide))
 
-    assert isinstance(linear, kind)
+    assert isinstance(product_of, kind)
     assert product.dtype == wide
     expected = rows @ weight + (0.0 if bias is None else bias)
     np.testing.assert_allclose(product, expected, atol=tolerance * np.sqrt(24), rtol=0)
@@ -49,18 +54,18 @@ def test_blocks_are_put_together_by_output(rng) -> None:
 
 def test_int8_by_hand() -> None:
     # One output of weights 127 and -1; the row 254, 2 has the scale 2 and becomes 127, 1.
-    linear = Int8Linear(torch.tensor([[127.0, -1.0]]), np.array([5.0], np.float32))
+    int8 = Int8Linear(torch.tensor([[127.0, -1.0]]), np.array([5.0], np.float32))
 
-    assert linear(torch.tensor([[254.0, 2.0]])).tolist() == [[2.0 * (127 * 127 - 1) + 5.0]]
-    assert linear(torch.zeros(1, 2)).tolist() == [[5.0]]
+    assert int8(torch.tensor([[254.0, 2.0]])).tolist() == [[2.0 * (127 * 127 - 1) + 5.0]]
+    assert int8(torch.zeros(1, 2)).tolist() == [[5.0]]
 
 
 def test_int8_quantises_each_row_by_itself(rng) -> None:
-    linear = Int8Linear(torch.from_numpy(rng.standard_normal((16, 32)).astype(np.float32)), None)
+    int8 = Int8Linear(torch.from_numpy(rng.standard_normal((16, 32)).astype(np.float32)), None)
     row = torch.from_numpy(rng.standard_normal((1, 32)).astype(np.float32))
 
-    alone = linear(row)
-    beside_a_large_one = linear(torch.cat([row, 1000.0 * row]))
+    alone = int8(row)
+    beside_a_large_one = int8(torch.cat([row, 1000.0 * row]))
 
     assert torch.equal(beside_a_large_one[:1], alone)
 
@@ -72,3 +77,48 @@ def test_padded_rows_cost_little_and_are_few() -> None:
     assert all(have <= 1.35 * count for count, have in enumerate(padded, start=1))
     assert padded == sorted(padded)
     assert len(set(padded)) == 8 + 6 + 12 + 24 + 8
+
+
+@pytest.fixture
+def onednn_tried_anew() -> Iterator[None]:
+    """The trial of oneDNN's product is made once; here, before and after the test."""
+    linear._has_onednn.cache_clear()
+    yield
+    linear._has_onednn.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_without_onednn_are_the_same(rng, monkeypatch, dtype) -> None:
+    weight = by_output([[rng.standard_normal((64, 48)).astype(np.float32)]])
+    bias = rng.standard_normal(48).astype(np.float32)
+    rows = torch.from_numpy(rng.standard_normal((5, 64)).astype(np.float32))
+    packed = make_linear(weight, bias, dtype, CPU)
+    monkeypatch.setattr(linear, "_has_onednn", lambda: False)
+
+    plain = make_linear(weight, bias, dtype, CPU)
+
+    assert (type(packed), type(plain)) == (PackedLinear, PlainLinear)
+    # bfloat16 results have 8 bits; those of PlainLinear are rounded before the bias is added.
+    tolerance = 1e-5 if dtype == torch.float32 else 0.15
+    torch.testing.assert_close(packed(rows), plain(rows), atol=tolerance, rtol=0)
+
+
+def _raises(*_: object) -> None:
+    raise RuntimeError("_linear_pointwise() expected at most 5 argument(s)")
+
+
+@pytest.mark.parametrize(
+    ("product", "words"),
+    [
+        (_raises, "offers no oneDNN product on prepared weights .* expected at most 5"),
+        (lambda rows, *_: torch.zeros(len(rows), 3), "computes something else in its oneDNN"),
+    ],
+    ids=["another signature", "another meaning"],
+)
+@pytest.mark.usefixtures("onednn_tried_anew")
+def test_changed_onednn_product_is_not_used(monkeypatch, caplog, product, words) -> None:
+    monkeypatch.setattr(
+        torch.ops.mkldnn, "_linear_pointwise", SimpleNamespace(default=product), raising=False
+    )
+    assert isinstance(make_linear(torch.ones(3, 2), None, torch.float32, CPU), PlainLinear)
+    assert re.search(words, caplog.text)
