@@ -76,6 +76,20 @@ def _index_faults(corpus: Corpus, report: VerifyReport) -> list[str]:
         report.bytes += file.bytes
         fault = _file_fault(corpus.store, file.path, file.bytes, file.sha256)
         faults += [fault] if fault else []
+    return faults + _senses_faults(corpus.store, manifest.index_id, report)
+
+
+def _senses_faults(store: Store, index_id: str, report: VerifyReport) -> list[str]:
+    """Check the senses kept beside an index, which carry their own checksums."""
+    from pipelines.senses.kept import check_senses, senses_directory  # faiss, only where needed
+
+    faults = []
+    for path, size, _ in store.files(senses_directory(index_id)):
+        if not is_temporary(path):
+            report.files += 1
+            report.bytes += size
+            fault = check_senses(store, path)
+            faults += [fault] if fault else []
     return faults
 
 

@@ -37,7 +37,8 @@ from pipelines.search.occurrences import (
 )
 from pipelines.search.query_encoder import QueryEncoder
 from pipelines.search.scoring import Scorer, Target
-from pipelines.senses.groups import WordSenses, check_has_tokens, word_senses
+from pipelines.senses.groups import check_has_tokens, word_senses
+from pipelines.senses.kept import WordSenses
 from schemas import table_of
 
 NEGATIVE_WEIGHT = 0.5  # of Rocchio's formula; 0.15 to 0.5 are usual

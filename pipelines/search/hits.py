@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.search.kwic import cut_context, sort_key
-from pipelines.senses.groups import WordSenses
+from pipelines.senses.kept import WordSenses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,21 +1,11 @@
-"""The senses of a word in a corpus: induced once per index, kept beside it, described. No Beam.
+"""The senses of a word in a corpus: induced once per index, kept beside it, described. No Beam."""
 
-Kept as indexes/<index_id>/senses/<name>.parquet: vector_id and sense of every occurrence; the rule
-that assigns vectors, and what is said of each sense, stand in the file's metadata as JSON.
-"""
-
-import hashlib
-import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus
@@ -31,83 +21,16 @@ from pipelines.search.occurrences import (
 )
 from pipelines.senses.features import NEIGHBOURS, Features, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
+from pipelines.senses.kept import Sense, WordSenses, from_bytes, senses_path, to_bytes
 from pipelines.storage import write_then_commit
 
 LABELS = 6
 PROTOTYPES = 3
 CONTEXTS_PER_SENSE = 200
 WINDOW = 10  # tokens to each side that count as a context
-_VERSION = 2  # of how senses are induced; raised when it changes
 _BLOCK_ROWS = 16384
 _PRIOR = 50.0
 _WORD = re.compile(r"[^\W\d_]{2,}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sense:
-    """One induced sense.
-
-    Attributes:
-      number: from 1, the largest sense first.
-      size: occurrences in the index.
-      share: of all occurrences.
-      quality: mean silhouette, -1 to 1; 0 where the word has one sense.
-      labels: words typical of its contexts, the most typical first.
-      prototypes: vector_ids of its most central occurrences.
-    """
-
-    number: int
-    size: int
-    share: float
-    quality: float
-    labels: tuple[str, ...]
-    prototypes: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WordSenses:
-    """The senses of a word.
-
-    Attributes:
-      word: as asked for.
-      forms: occurrences of each form.
-      senses: from the largest.
-      gain: how much better than in structureless draws the occurrences fall apart; 0 for one sense.
-      rule: puts any occurrence into a sense, by its features.
-      features: of an occurrence's vectors.
-      means: [S, D] float32 of length 1, the mean direction of each sense.
-      vector_ids: [n] int64 ascending, of the occurrences in the index.
-      numbers: [n] int32, their senses.
-    """
-
-    word: str
-    forms: dict[str, int]
-    senses: tuple[Sense, ...]
-    gain: float
-    rule: Induction
-    features: Features
-    means: Floats
-    vector_ids: NDArray[np.int64]
-    numbers: NDArray[np.int32]
-
-    def of(self, vector_ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return the senses of occurrences in the index; 0 for any other vector."""
-        if not len(self.vector_ids):
-            return np.zeros(len(vector_ids), np.int32)
-        place = np.searchsorted(self.vector_ids, vector_ids).clip(max=len(self.vector_ids) - 1)
-        return np.where(self.vector_ids[place] == vector_ids, self.numbers[place], 0)
-
-    def assign(self, tokens: Floats, sentences: Floats) -> NDArray[np.int32]:
-        """Return the senses of occurrences that are not in the index, by vectors [n, D]."""
-        return self.rule.assign(self.features(tokens, sentences))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `sensegrep senses --json` prints; ids as strings."""
-        senses = [
-            {**asdict(sense), "prototypes": [str(i) for i in sense.prototypes]}
-            for sense in self.senses
-        ]
-        return {"word": self.word, "forms": self.forms, "gain": self.gain, "senses": senses}
 
 
 def senses(corpus: Corpus, word: str, **options: Any) -> WordSenses:
@@ -146,24 +69,18 @@ def word_senses(index: OpenIndex, forms: WordForms) -> WordSenses:
 
     Where the corpus cannot be written they are induced each time.
     """
-    path = _path(index, forms)
+    # Documents that died since count no more, so their senses are others'.
+    dead = list(index.corpus.snapshot.tombstones)
+    path = senses_path(index.manifest.index_id, sorted(forms.counts), dead)
     store = index.corpus.store
     if store.exists(path):
-        return _read(store.read(path), forms, path)
+        return from_bytes(store.read(path), forms.word, path)
     found = induce_senses(index, forms)
     try:
-        write_then_commit(store, path, _write(found))
+        write_then_commit(store, path, to_bytes(found))
     except (OSError, CorpusError):
         return found  # a reader's copy of a corpus; what is shown is the same
     return found
-
-
-def _path(index: OpenIndex, forms: WordForms) -> str:
-    # Documents that died since count no more, so their senses are others'.
-    dead = list(index.corpus.snapshot.tombstones)
-    named = json.dumps([_VERSION, sorted(forms.counts), index.manifest.index_id, dead])
-    name = hashlib.sha256(named.encode()).hexdigest()[:24]
-    return f"indexes/{index.manifest.index_id}/senses/{name}.parquet"
 
 
 # --- induction over an index ---------------------------------------------------------------------
@@ -383,62 +300,3 @@ def _log_odds(
         )
         scored.append((word, float(odds / np.sqrt(1 / mine + 1 / theirs))))
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
-
-
-# --- beside the index ----------------------------------------------------------------------------
-
-
-def _write(found: WordSenses) -> bytes:
-    about = {
-        "word": found.word,
-        "forms": found.forms,
-        "gain": found.gain,
-        "senses": [asdict(sense) for sense in found.senses],
-        "weights": found.rule.weights.tolist(),
-        "bias": found.rule.bias.tolist(),
-        "silhouettes": found.rule.silhouettes.tolist(),
-        "means": found.means.tolist(),
-        "features": {**asdict(found.features), "mean": found.features.mean.tolist()},
-    }
-    table = pa.table({"vector_id": found.vector_ids, "sense": found.numbers})
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"senses": json.dumps(about)}), buffer)
-    return buffer.getvalue()
-
-
-def _read(data: bytes, forms: WordForms, path: str) -> WordSenses:
-    try:
-        table = pq.read_table(io.BytesIO(data))
-        about = json.loads(table.schema.metadata[b"senses"])
-        rule = Induction(
-            weights=np.array(about["weights"], np.float32),
-            bias=np.array(about["bias"], np.float32),
-            silhouettes=np.array(about["silhouettes"], np.float32),
-            gain=about["gain"],
-        )
-        return WordSenses(
-            word=forms.word,
-            forms=about["forms"],
-            senses=tuple(
-                Sense(
-                    **{
-                        **sense,
-                        "labels": tuple(sense["labels"]),
-                        "prototypes": tuple(sense["prototypes"]),
-                    }
-                )
-                for sense in about["senses"]
-            ),
-            gain=about["gain"],
-            rule=rule,
-            features=Features(
-                **{**about["features"], "mean": np.array(about["features"]["mean"], np.float32)}
-            ),
-            means=np.array(about["means"], np.float32),
-            vector_ids=table["vector_id"].to_numpy(),
-            numbers=table["sense"].to_numpy(),
-        )
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-        raise CorpusError(
-            f"{path} is damaged ({error}); remove it, and the senses are induced again"
-        ) from error

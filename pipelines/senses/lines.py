@@ -12,7 +12,8 @@ from pipelines.index.reader import OpenIndex
 from pipelines.search.hits import Hit
 from pipelines.search.line_reader import Found, LineReader
 from pipelines.search.occurrences import WordForms, choose_forms, describe_absence
-from pipelines.senses.groups import WordSenses, check_has_tokens, word_senses
+from pipelines.senses.groups import check_has_tokens, word_senses
+from pipelines.senses.kept import WordSenses
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

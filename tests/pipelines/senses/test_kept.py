@@ -1,0 +1,97 @@
+"""Senses beside their index: read back as they were, or refused as damaged, never misread."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.corpus import Corpus
+from pipelines.errors import CorpusError
+from pipelines.index.build import build_index
+from pipelines.index.options import IndexOptions
+from pipelines.maintenance import verify
+from pipelines.senses.features import Features
+from pipelines.senses.induction import Induction
+from pipelines.senses.kept import Sense, WordSenses, from_bytes, to_bytes
+from pipelines.senses.lines import describe_senses
+
+
+@pytest.fixture
+def found(rng: np.random.Generator) -> WordSenses:
+    return WordSenses(
+        word="bank",
+        forms={"bank": 40},
+        senses=(
+            Sense(
+                number=1,
+                size=40,
+                share=1.0,
+                quality=0.0,
+                labels=("r\u00edver",),
+                prototypes=(1 << 40,),
+            ),
+        ),
+        gain=0.25,
+        rule=Induction(
+            weights=rng.standard_normal((1, 8)).astype(np.float32),
+            bias=np.zeros(1, np.float32),
+            silhouettes=np.zeros(1, np.float32),
+            gain=0.25,
+        ),
+        features=Features(
+            mean=rng.standard_normal(4).astype(np.float32), sentence_weight=0.5, context_weight=0.8
+        ),
+        means=rng.standard_normal((1, 4)).astype(np.float32),
+        vector_ids=(1 << 40) + np.arange(40),
+        numbers=np.ones(40, np.int32),
+    )
+
+
+def test_senses_are_read_as_they_were_written(found: WordSenses) -> None:
+    again = from_bytes(to_bytes(found), "bank", "x")
+    assert (again.senses, again.forms, again.gain) == (found.senses, found.forms, found.gain)
+    np.testing.assert_array_equal(again.rule.weights, found.rule.weights)
+    np.testing.assert_array_equal(again.features.mean, found.features.mean)
+    np.testing.assert_array_equal(again.vector_ids, found.vector_ids)
+    np.testing.assert_array_equal(again.means, found.means)
+
+
+def test_a_damaged_byte_is_refused_or_changes_nothing(found: WordSenses) -> None:
+    data = to_bytes(found)
+    read = []
+    for place in range(0, len(data), 11):
+        damaged = data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :]
+        with contextlib.suppress(CorpusError):
+            read.append(to_bytes(from_bytes(damaged, "bank", "x")))
+    assert all(again == data for again in read)
+    assert len(read) < len(data) // 11 - 50
+
+
+def test_a_damaged_file_says_what_to_do(found: WordSenses) -> None:
+    with pytest.raises(CorpusError, match=r"senses/x\.parquet is damaged .* remove it"):
+        from_bytes(to_bytes(found)[:-9], "bank", "senses/x.parquet")
+
+
+def test_verify_names_damaged_senses(
+    make_corpus: Callable[..., Corpus], hand_document: type, rng: np.random.Generator
+) -> None:
+    words = ["bank", "river", "money", "water"]
+    documents: list[Any] = [
+        hand_document(doc_id=f"{i}", sentences=rng.choice(words, (4, 6)).tolist())
+        for i in range(20)
+    ]
+    corpus = make_corpus(documents)
+    build_index(corpus.root, IndexOptions())
+    before = verify(Corpus.open(corpus.root))
+    describe_senses(Corpus.open(corpus.root), "bank")
+    whole = verify(Corpus.open(corpus.root))
+    assert (whole.faults, whole.files) == ([], before.files + 1)
+    [path] = Path(corpus.root).glob("indexes/*/senses/*.parquet")
+    data = path.read_bytes()
+    path.write_bytes(data[:-9])
+    [fault] = verify(Corpus.open(corpus.root)).faults
+    assert path.name in fault
+    assert "remove it, and the senses are induced again" in fault
