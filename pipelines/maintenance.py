@@ -323,11 +323,13 @@ class VacuumReport:
       files: how many.
       bytes: of these.
       snapshots: how many of the files were old snapshots.
+      young: files that nothing names, but too young to go.
     """
 
     files: int = 0
     bytes: int = 0
     snapshots: int = 0
+    young: int = 0
 
 
 def vacuum(
@@ -352,9 +354,10 @@ def vacuum(
     for path, size, changed in list(store.files()):
         old = changed is None or now - changed >= older_than_seconds
         # The highest reservation stays, or its number could be given out again.
-        if not old or path in needed or path == f"segments/{highest}/reserved":
+        if path in needed or path == f"segments/{highest}/reserved" or not _is_ours(path):
             continue
-        if not _is_ours(path):
+        if not old:
+            report.young += 1
             continue
         report.files += 1
         report.bytes += size

@@ -50,7 +50,7 @@ class Store:
     def _open(self) -> None:
         try:
             self.fs, base = url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, OSError) as error:
             raise CorpusError(f"cannot open {self.url}: {error}") from error
         self.base = base.rstrip("/") or "/"
 
@@ -96,6 +96,8 @@ class Store:
             entries = self.fs.ls(self.full(directory), detail=False)
         except FileNotFoundError:
             return []
+        except NotADirectoryError as error:
+            raise CorpusError(f"{self.url} is a file; a corpus is a directory") from error
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in entries)
 
     def files(self, directory: str = "") -> Iterator[tuple[str, int, float | None]]:

@@ -13,7 +13,7 @@ eye, and the commit counts on the summaries of parts alone:
   batch_padding_avoided_percent   of a rectangle as wide as the batch's longest sentence, the part
                               that would be padding; batches are packed, so none is computed
   word_cache_hits, word_cache_misses   of context-free vectors, by word type and computed batch
-  write_batch_latency_us, bytes_written
+  tokenize_document_latency_us, write_batch_latency_us, bytes_written
 
 RunInference adds its own (inference_batch_latency_micro_secs and so on) in "sensegrep_embed".
 """
@@ -255,12 +255,17 @@ class _Tokenize(beam.DoFn):
         self._max_tokens = max_tokens
         self._sentences = Metrics.counter(METRICS, "sentences")
         self._tokens = Metrics.counter(METRICS, "tokens")
+        self._latency = Metrics.distribution(METRICS, "tokenize_document_latency_us")
 
     def process(self, document: Document) -> Iterator[SentenceBatch]:
+        spent, started = 0, time.perf_counter_ns()
         for batch in tokenize_document(document, self._tokenizer, self._max_tokens):
+            spent += time.perf_counter_ns() - started
             self._sentences.inc(len(batch))
             self._tokens.inc(batch.n_tokens)
             yield batch
+            started = time.perf_counter_ns()  # what came between was not this stage's
+        self._latency.update((spent + time.perf_counter_ns() - started) // 1000)
 
 
 class _Batch(beam.DoFn):

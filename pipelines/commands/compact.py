@@ -30,9 +30,12 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--max-documents is {args.max_documents}, expected at least 1")
     corpus = Corpus.open(args.corpus, single_writer=args.single_writer)
     before = len(corpus.segments)
-    for group in groups_to_compact(corpus, args.max_documents):
+    groups = groups_to_compact(corpus, args.max_documents)
+    if not groups:
+        print(f"nothing to compact in {counted(before, 'segment')}")
+        return 0
+    for group in groups:
         corpus = compact(corpus, group)
     print(f"compacted {counted(before, 'segment')} into {len(corpus.segments):,}")
-    if before != len(corpus.segments):
-        print(f"next: sensegrep index --corpus {args.corpus}; sensegrep vacuum frees the old files")
+    print(f"next: sensegrep index --corpus {args.corpus}; sensegrep vacuum frees the old files")
     return 0

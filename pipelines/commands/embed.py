@@ -124,7 +124,8 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes, which divide the cores; one uses them all too",
+        help="processes, which divide the cores; one embeds on all cores too, but reads, tokenises"
+        " and writes on one, so that large inputs gain from more; each holds a model of its own",
     )
     group.add_argument(
         "--prune", action="store_true", help="drop the corpus's documents that INPUT does not have"
@@ -152,7 +153,7 @@ def execute(args: argparse.Namespace) -> int:
         print(json.dumps(as_json(report, args), ensure_ascii=False))
     else:
         print_report(report, args, corpus)
-        if not args.dry_run:
+        if not args.dry_run and (report.written or report.pruned):
             print(f"next: sensegrep index --corpus {args.corpus}")
     return status(report)
 
@@ -283,7 +284,7 @@ def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpu
     listed = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.most_common())
     print(f" ({listed})" if listed else "")
     if args.prune:
-        print(f"pruned: {report.pruned:,}")
+        print(f"{'would prune' if args.dry_run else 'pruned'}: {report.pruned:,}")
     if corpus is None:
         return
     if status(report) == REJECTED:

@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -38,9 +39,14 @@ def execute(args: argparse.Namespace) -> int:
     )
     verb = "would remove" if args.dry_run else "removed"
     print(
-        f"{verb} {report.files:,} files, {report.bytes:,} bytes;"
+        f"{verb} {counted(report.files, 'file')}, {counted(report.bytes, 'byte')};"
         f" {report.snapshots:,} of them old snapshots"
     )
+    if report.young:
+        print(
+            f"{counted(report.young, 'file')} that nothing names stayed: younger than"
+            f" {args.older_than} (see --older-than)"
+        )
     return 0
 
 

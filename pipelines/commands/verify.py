@@ -23,4 +23,6 @@ def execute(args: argparse.Namespace) -> int:
         print(f"fault: {fault}", file=sys.stderr)
     verdict = counted(len(report.faults), "fault") if report.faults else "all well"
     print(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
+    if report.faults:
+        print("put these files back from a copy, or embed the documents into a new corpus")
     return FAILED if report.faults else DONE

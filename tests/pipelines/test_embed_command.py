@@ -84,6 +84,26 @@ def test_dry_run_counts_and_changes_nothing(
     assert not (tmp_path / "corpus").exists()
 
 
+def test_prune_says_what_it_would_do_and_what_it_did(
+    sensegrep: Any, write_jsonl: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sensegrep("embed", write_jsonl(RECORDS))
+    source = write_jsonl(RECORDS[:2])
+    capsys.readouterr()
+    sensegrep("embed", source, "--prune", "--dry-run")
+    out = capsys.readouterr().out
+    assert "\nwould prune: 3\n" in out
+    assert "next:" not in out
+    sensegrep("embed", source, "--prune")
+    out = capsys.readouterr().out
+    assert "\npruned: 3\n" in out
+    assert "next: sensegrep index" in out
+    sensegrep("embed", source, "--prune")
+    out = capsys.readouterr().out
+    assert "\npruned: 0\n" in out
+    assert "next:" not in out
+
+
 def test_standard_input_is_read_as_json_lines(
     sensegrep: Any, monkeypatch: pytest.MonkeyPatch, rows_of: Any
 ) -> None:

@@ -179,7 +179,9 @@ def test_embed_on_top_of_a_compact_meanwhile_supersedes_the_merged_rows(
     assert len(rows_of("documents")) == 6
 
 
-def test_vacuum_removes_orphans_and_old_states_only(corpus_dir: str, rows_of: Run) -> None:
+def test_vacuum_removes_orphans_and_old_states_only(
+    corpus_dir: str, rows_of: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["compact", "--corpus", corpus_dir])
     orphan = Path(corpus_dir) / "segments/00000009/sentences/part-00000.parquet"
     orphan.parent.mkdir(parents=True)
@@ -189,7 +191,11 @@ def test_vacuum_removes_orphans_and_old_states_only(corpus_dir: str, rows_of: Ru
     before = rows_of("sentences")
     assert main(["vacuum", "--corpus", corpus_dir]) == 0  # all is younger than a day
     assert orphan.exists()
+    out = capsys.readouterr().out
+    assert "removed 0 files, 0 bytes" in out
+    assert "that nothing names stayed: younger than 1d" in out
     assert main(["vacuum", "--corpus", corpus_dir, "--older-than", "0s"]) == 0
+    assert "stayed" not in capsys.readouterr().out
     assert not orphan.exists()
     assert mine.exists()
     assert rows_of("sentences") == before
@@ -232,3 +238,14 @@ def test_info_tells_what_is_there(corpus_dir: str, capsys: pytest.CaptureFixture
 def test_missing_corpus_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--corpus", str(tmp_path / "none")]) == 1
     assert "there is no corpus at" in capsys.readouterr().err
+
+
+def test_compact_says_when_there_is_nothing_to_do(
+    corpus_dir: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compact", "--corpus", corpus_dir])
+    assert "into 1\nnext: sensegrep index" in capsys.readouterr().out
+    snapshots = sorted(Path(corpus_dir).glob("snapshots/*"))
+    assert main(["compact", "--corpus", corpus_dir]) == 0
+    assert capsys.readouterr().out == "nothing to compact in 1 segment\n"
+    assert sorted(Path(corpus_dir).glob("snapshots/*")) == snapshots

@@ -151,6 +151,13 @@ def test_unknown_protocol_is_told() -> None:
         Store("nosuch://x")
 
 
+def test_file_is_no_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("x")
+    with pytest.raises(CorpusError, match=r"notes.txt is a file; a corpus is a directory"):
+        Store(path).names("snapshots")
+
+
 def test_filesystem_without_hard_links_needs_a_promise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) ->
         assert found == (3, sum(values), min(values), max(values)), name
     assert (counters["word_cache_hits"], counters["word_cache_misses"]) == (6 + 6, 6 + 30)
     assert spread["write_batch_latency_us"].count == 3
+    assert spread["tokenize_document_latency_us"].count == 30
     assert spread["inference_batch_latency_micro_secs"].count == 3
 
 
