@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -119,11 +120,13 @@ def execute(args: argparse.Namespace) -> int:
         _evaluate(label, path, encoder, sets, options)
         for (label, path), encoder in zip(models, encoders, strict=True)
     ]
-    if args.sample is not None:
-        print(_sample_note(args) + "\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if args.sample is not None:
+        print(textwrap.fill(_sample_note(args), width or 100) + "\n")
     print(tables(reports, width))
-    print("\n" + _timing(reports))
+    print()
+    for line in _timing(reports):
+        print(textwrap.fill(line, width or 10_000, subsequent_indent="  "))
     _write_files(args, reports)
     return 0
 
@@ -316,11 +319,11 @@ def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
 def _sample_note(args: argparse.Namespace) -> str:
     return (
         f"SAMPLE (--sample {args.sample} --seed {args.seed}): at most {args.sample} occurrences a "
-        "word, pairs a set, documents a collection.\nCompare only with numbers of the same sample."
+        "word, pairs a set, documents a collection. Compare only with numbers of the same sample."
     )
 
 
-def _timing(reports: "Sequence[ModelReport]") -> str:
+def _timing(reports: "Sequence[ModelReport]") -> list[str]:
     lines = []
     for report in reports:
         embedding = sum(each.embed_seconds for each in report.sets)
@@ -335,7 +338,7 @@ def _timing(reports: "Sequence[ModelReport]") -> str:
             f"{report.label}: D = {report.dim}, mix [{weights}]; {embedding:.1f} s embedding, "
             f"{scoring:.1f} s scoring" + (f"; unknown words: {unknown}" if unknown else "")
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

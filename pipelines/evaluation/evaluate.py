@@ -14,6 +14,7 @@ leave some without).
 UsagePairs:
   accuracy                  "same sense" if the cosine reaches a threshold tuned on the training
                             part; where there is none, on one half for the other and the reverse.
+                            majority_accuracy is that of the more frequent answer, always given.
   spearman                  of cosine and rating, for graded pairs.
 SentencePairs:
   spearman                  of cosine and rating.

@@ -78,9 +78,9 @@ def _yes_no_columns(name: str, group: str) -> list[Column]:
 TOKEN_COLUMNS = (
     *_sense_columns("coarsewsd20", "CoarseWSD-20"),
     *_sense_columns("senseval", "Senseval"),
-    Column("wic", "accuracy", "WiC", "acc"),
-    Column("mcl_wic", "accuracy", "MCL-WiC", "acc"),
-    Column("mcl_wic_zh", "accuracy", "MCL-zh", "acc"),
+    Column("wic", "accuracy", "WiC", "acc", "majority_accuracy"),
+    Column("mcl_wic", "accuracy", "MCL-WiC", "acc", "majority_accuracy"),
+    Column("mcl_wic_zh", "accuracy", "MCL-zh", "acc", "majority_accuracy"),
     Column("scws", "spearman", "SCWS", "rho"),
 )
 SENTENCE_COLUMNS = (
@@ -133,11 +133,15 @@ def _table(
         for names, row in values.items()
     ]
     if any(column.baseline for column in shown):
-        # The same for every model and layer; the first row has it.
-        first = next(iter(values.values()))
+        # The same for every model and layer; any row that has it will do.
         nothing = [
-            percent(first.get((column.set, column.baseline))) if column.baseline else ""
-            for column in shown
+            percent(
+                next(
+                    (row[key] for row in values.values() if (key := (c.set, c.baseline)) in row),
+                    None,
+                )
+            )
+            for c in shown
         ]
         rows.insert(0, ["(chance)", "", "", *nothing])
     groups = ["", "", "", *_once([column.group for column in shown])]
@@ -187,6 +191,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = {i: max(len(row[i]) for row in rows[1:]) for i in kept}
     lines = []
     for number, row in enumerate(rows):
+        if number > 1 and not any(row[i] for i in kept[1:]):
+            continue  # nothing to say about these columns
         line = ""
         end = 0
         for i in kept:

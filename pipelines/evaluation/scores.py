@@ -83,8 +83,10 @@ def score_usages(cosines: metrics.Floats, pairs: UsagePairs) -> Measured:
     same = gold == 1
     if pairs.train:
         threshold = metrics.best_threshold(trained, np.array([p.gold == 1 for p in pairs.train]))
-        return {"accuracy": metrics.accuracy(same, scored >= threshold)}
-    return {"accuracy": _accuracy_by_halves(scored, same, [pair.id for pair in pairs.pairs])}
+        found = metrics.accuracy(same, scored >= threshold)
+    else:
+        found = _accuracy_by_halves(scored, same, [pair.id for pair in pairs.pairs])
+    return {"accuracy": found, "majority_accuracy": max(float(same.mean()), float(1 - same.mean()))}
 
 
 def score_similarities(cosines: metrics.Floats, gold: Sequence[float]) -> Measured:

@@ -9,8 +9,8 @@ COLUMNS = (
     Column("coarsewsd20", "macro_f1", "CoarseWSD-20", "F1", "majority_macro_f1"),
     Column("coarsewsd20", "precision_at_10", "CoarseWSD-20", "P@10", "chance_precision_at_10"),
     Column("senseval", "precision_at_10", "Senseval", "P@10", "chance_precision_at_10"),
-    Column("wic", "accuracy", "WiC", "acc"),
-    Column("mcl_wic", "accuracy", "MCL-WiC", "acc"),
+    Column("wic", "accuracy", "WiC", "acc", "majority_accuracy"),
+    Column("mcl_wic", "accuracy", "MCL-WiC", "acc", "majority_accuracy"),
     Column("scws", "spearman", "SCWS", "rho"),
 )
 SENTENCE_COLUMNS = (
@@ -62,11 +62,9 @@ def _values(model: ModelReport) -> Values:
 def _table(values: dict[str, Values], columns: Sequence[tuple[str, Column]]) -> str:
     titles = [f"{c.group} {pooling or c.title}" for pooling, c in columns]
     rows = [["model", *titles], ["---", *("---:" for _ in titles)]]
-    first = next(iter(values.values()))
-    if any(column.baseline for _, column in columns):
-        layer = next(iter(first))[0]
-        nothing = [first.get((layer, p, c.set, c.baseline), {}) for p, c in columns]
-        rows.append(["chance", *(percent(cell.get("raw")) for cell in nothing)])
+    nothing = [_chance(values, column) for _, column in columns]
+    if any(nothing):
+        rows.append(["chance", *nothing])
     for label, each in values.items():
         layers = list(dict.fromkeys(key[0] for key in each))
         for layer in layers:
@@ -74,6 +72,15 @@ def _table(values: dict[str, Values], columns: Sequence[tuple[str, Column]]) -> 
             if any(cells):
                 rows.append([label if len(layers) == 1 else f"{label} {layer}", *cells])
     return "\n".join(_line(row) for row in rows)
+
+
+def _chance(values: dict[str, Values], column: Column) -> str:
+    """The same for every model, layer and centering: the first that is found."""
+    for each in values.values():
+        for (_, _, name, metric), cell in each.items():
+            if (name, metric) == (column.set, column.baseline):
+                return percent(next(iter(cell.values())))
+    return ""
 
 
 def _cell(by_centering: dict[str, float]) -> str:

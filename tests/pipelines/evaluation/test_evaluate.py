@@ -169,6 +169,7 @@ class TestUsages:
         report = evaluate(NeighbourEncoder(), found, RAW)
         assert score_of(report, "accuracy", layer="layer 1") == 1.0
         assert score_of(report, "accuracy", layer="layer 0") == 0.5
+        assert score_of(report, "majority_accuracy", layer="layer 0") == 0.5
 
     def test_without_training_part_each_half_is_judged_by_the_other(self):
         pairs = tuple(
@@ -177,7 +178,7 @@ class TestUsages:
         )
         gold = np.array([pair.gold for pair in pairs])
         usages = UsagePairs(name="u", pairs=pairs)
-        assert score_usages(gold - 0.5, usages) == {"accuracy": 1.0}
+        assert score_usages(gold - 0.5, usages) == {"accuracy": 1.0, "majority_accuracy": 0.5}
         # A half whose own best answer is "always yes" says nothing to the other.
         assert score_usages(np.zeros(40), usages)["accuracy"] == pytest.approx(0.5, abs=0.15)
 
