@@ -144,6 +144,7 @@ def _plans(
             f" corpus has {rows['tokens']} of tokens and {rows['sentences']} of sentences; give a"
             " coarser one"
         )
+    # The larger table first: what it needs is what a limit has to be raised to.
     return {
         table: plan_index(
             count,
@@ -154,7 +155,7 @@ def _plans(
             factory=factory if count >= least else None,
             shard_rows=options.shard_rows,
         )
-        for table, count in rows.items()
+        for table, count in sorted(rows.items(), key=lambda item: -item[1])
     }
 
 

@@ -11,7 +11,7 @@ from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard
 from pipelines.search.context import Context, ContextWords
-from pipelines.search.occurrences import Places, Scanned, WordForms, places_of
+from pipelines.search.occurrences import Places, Scanned, WordForms
 
 # Occurrences' worth of doubt about a word's mean.
 SHRINKAGE = 10
@@ -69,11 +69,11 @@ class Scorer:
         sums = np.zeros(self._index.manifest.dim)
         count = 0
         step = max(1, forms.indexed // _MEAN_ROWS)
-        for shard in self._index.shards.values():
-            where = places_of(shard, forms.ranges, {})
-            if isinstance(where, slice):
-                where = np.arange(where.start, where.stop)
-            vectors = shard.tokens.vectors(where[::step])
+        # The dead count too: after `compact` all that the index has may be, and scores stay.
+        for stretch in forms.ranges:
+            shard = self._index.shards[stretch.shard]
+            where = np.arange(stretch.first, stretch.first + stretch.rows, step)
+            vectors = shard.tokens.vectors(where)
             sums += vectors.sum(axis=0)
             count += len(vectors)
         return (sums / (count + SHRINKAGE)).astype(np.float32)
