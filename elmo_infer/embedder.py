@@ -272,7 +272,7 @@ class Elmo:
                     (computed.batch, HostCopy(finish(computed)))
                     for computed in self._compute(sentences, group, n_layers)
                 ]
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 together = np.concatenate(group)

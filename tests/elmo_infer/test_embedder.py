@@ -2,6 +2,7 @@
 
 import json
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,41 @@ def test_a_batch_that_does_not_fit_is_halved(tiny_elmo_dir: Path, monkeypatch) -
     assert sum(size for size in tried if size <= 20) == tried[0]
     np.testing.assert_allclose(result.token_vectors, expected.token_vectors, atol=TOLERANCE)
     np.testing.assert_allclose(result.sentence_vectors, expected.sentence_vectors, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_a_failed_batch_is_let_go_before_the_next_try(
+    tiny_elmo_dir: Path, monkeypatch, kind: type[Exception]
+) -> None:
+    elmo = load(tiny_elmo_dir, device="cpu")
+    tasks, held, alive = elmo.bilm.tasks, [], []
+
+    def failing(vectors, ids, *more):
+        alive.append([one() for one in held])
+        if len(ids) > 2:
+            large = vectors.clone()
+            held.append(weakref.ref(large))
+            raise kind("CUDA error: out of memory")
+        return tasks(vectors, ids, *more)
+
+    monkeypatch.setattr(elmo.bilm, "tasks", failing)
+    elmo.embed([["a", "b"], ["c", "d"]])
+
+    assert alive == [[], [None], [None]]
+
+
+def test_another_error_is_no_reason_to_try_again(tiny_elmo_dir: Path, monkeypatch) -> None:
+    elmo = load(tiny_elmo_dir, device="cpu")
+    tried = []
+
+    def failing(*_):
+        tried.append(1)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(elmo.bilm, "tasks", failing)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        elmo.embed([["a"], ["b"]])
+    assert len(tried) == 1
 
 
 def test_a_sentence_that_cannot_fit_is_named(tiny_elmo_dir: Path, monkeypatch) -> None:
