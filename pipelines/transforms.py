@@ -20,6 +20,7 @@ RunInference adds its own (inference_batch_latency_micro_secs and so on) in "sen
 
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -301,6 +302,8 @@ class _Batch(beam.DoFn):
 
 
 class _WriteParts(beam.DoFn):
+    """Writes each batch in a thread of its own, beside the model's work on the next one."""
+
     def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
         self._target = target
         self._tokenizer = tokenizer
@@ -308,20 +311,32 @@ class _WriteParts(beam.DoFn):
         self._documents = Metrics.counter(METRICS, "documents_written")
         self._bytes = Metrics.counter(METRICS, "bytes_written")
         self._writer: PartWriter | None = None
+        self._writing: tuple[SentenceBatch, Future[int]] | None = None
+
+    def setup(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "write")
 
     def process(self, embedded: EmbeddedBatch) -> Iterator[PartSummary]:
+        self._wait()
         if self._writer is not None and self._writer.part != embedded.batch.part:
             yield self._finish()
-        started = time.perf_counter_ns()
+        if self._writer is None:
+            self._writer = self._open(embedded.batch.part)
+        self._writing = embedded.batch, self._thread.submit(_write, self._writer, embedded)
+
+    def _wait(self) -> None:
+        """Wait until the batch before is written; so no more than one is held."""
+        if self._writing is None:
+            return
+        batch, future = self._writing
         try:
-            if self._writer is None:
-                self._writer = self._open(embedded.batch.part)
-            self._writer.write(embedded)
+            microseconds = future.result()
         except BaseException:
             self._abort()
             raise
-        self._latency.update((time.perf_counter_ns() - started) // 1000)
-        self._count(embedded.batch)
+        self._writing = None
+        self._latency.update(microseconds)
+        self._count(batch)
 
     def _count(self, batch: SentenceBatch) -> None:
         self._documents.inc(len(batch.ends))
@@ -330,11 +345,13 @@ class _WriteParts(beam.DoFn):
             Metrics.counter(METRICS, f"rejects_{reject.reason}").inc()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._wait()
         if self._writer is not None:
             yield beam.transforms.window.GlobalWindows.windowed_value(self._finish())
 
     def teardown(self) -> None:
         self._abort()
+        self._thread.shutdown()
 
     def _open(self, part: int) -> PartWriter:
         target = self._target
@@ -361,9 +378,19 @@ class _WriteParts(beam.DoFn):
         return summary
 
     def _abort(self) -> None:
+        if self._writing is not None:
+            wait([self._writing[1]])
+            self._writing = None
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
+
+
+def _write(writer: PartWriter, embedded: EmbeddedBatch) -> int:
+    """Write a batch; returns the microseconds that it took."""
+    started = time.perf_counter_ns()
+    writer.write(embedded)
+    return (time.perf_counter_ns() - started) // 1000
 
 
 class _FinishSegment(beam.DoFn):

@@ -8,6 +8,7 @@ Messages (see worker_launch): to a worker, {"worker_id", "control"}: serve this 
 {"documents", "tokens", "rejects"}: written since the last message.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any
 
+import grpc  # type: ignore[import-untyped]  # it publishes no types
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
@@ -130,7 +132,14 @@ class PoolWorkerHandler(GrpcWorkerHandler):
 
     def start_worker(self) -> None:
         """Let a process of the pool connect."""
+        # It is not running yet: nobody has connected.
+        self.control_conn._read_thread = threading.Thread(target=self._read, daemon=True)
         _pools[self._pool].serve(self)
+
+    def _read(self) -> None:
+        # A worker that dies tears its stream; the pool tells of it, and a traceback need not.
+        with contextlib.suppress(grpc.RpcError):
+            self.control_conn._read()
 
     def stop_worker(self) -> None:
         """Nothing: the worker's thread ends with its connection, its process lives on."""
