@@ -124,8 +124,8 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes, which divide the cores; one embeds on all cores too, but reads, tokenises"
-        " and writes on one, so that large inputs gain from more; each holds a model of its own",
+        help="processes, which divide the cores; one embeds on all cores too, but reads and"
+        " tokenises on one, so that large inputs gain from more; each holds a model of its own",
     )
     group.add_argument(
         "--prune", action="store_true", help="drop the corpus's documents that INPUT does not have"
