@@ -129,8 +129,8 @@ def test_snapshot_that_another_writer_made_first_is_not_overwritten(bucket: str)
 
     def create_late(self: Store, path: str, data: bytes) -> None:
         if not others:
-            others.append(data)
-            create(store, path, data)
+            others.append(data.replace(b'"test"', b'"other"'))
+            create(store, path, others[0])
         create(self, path, data)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -138,6 +138,7 @@ def test_snapshot_that_another_writer_made_first_is_not_overwritten(bucket: str)
         after = corpus.commit(Change(operation="test"))
     assert after.snapshot.number == 2
     assert store.read("snapshots/00000001.json") == others[0]
+    assert b'"other"' in others[0]
 
 
 def test_workers_write_to_the_bucket(bucket: str, write_jsonl: Run, run_embed: Run) -> None:
