@@ -379,8 +379,11 @@ def _named(store: Store, number: int) -> set[str]:
         named |= {f"{directory}/segment.json", f"{directory}/reserved"}
         named |= {f"{directory}/{part.path}" for files in parts for part in files}
     if snapshot.index:
+        from pipelines.senses.kept import senses_directory  # faiss, only where needed
+
         named.add(manifest_path(snapshot.index))
         named |= {file.path for file in read_manifest(store, snapshot.index).files()}
+        named |= {path for path, _, _ in store.files(senses_directory(snapshot.index))}
     return named
 
 

@@ -12,7 +12,7 @@ from pipelines.corpus import Corpus
 from pipelines.errors import CorpusError
 from pipelines.index.build import build_index
 from pipelines.index.options import IndexOptions
-from pipelines.maintenance import verify
+from pipelines.maintenance import vacuum, verify
 from pipelines.senses.features import Features
 from pipelines.senses.induction import Induction
 from pipelines.senses.kept import Sense, WordSenses, from_bytes, to_bytes
@@ -75,9 +75,11 @@ def test_a_damaged_file_says_what_to_do(found: WordSenses) -> None:
         from_bytes(to_bytes(found)[:-9], "bank", "senses/x.parquet")
 
 
-def test_verify_names_damaged_senses(
+@pytest.fixture
+def told_apart(
     make_corpus: Callable[..., Corpus], hand_document: type, rng: np.random.Generator
-) -> None:
+) -> Corpus:
+    """An indexed corpus, as yet without senses."""
     words = ["bank", "river", "money", "water"]
     documents: list[Any] = [
         hand_document(doc_id=f"{i}", sentences=rng.choice(words, (4, 6)).tolist())
@@ -85,6 +87,22 @@ def test_verify_names_damaged_senses(
     ]
     corpus = make_corpus(documents)
     build_index(corpus.root, IndexOptions())
+    return Corpus.open(corpus.root)
+
+
+def test_vacuum_leaves_the_senses_of_the_index_in_use(told_apart: Corpus) -> None:
+    describe_senses(told_apart, "bank")
+    [path] = Path(told_apart.root).glob("indexes/*/senses/*.parquet")
+    stray = path.parent.parent.parent / "0" / "senses" / path.name
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(path.read_bytes())
+    vacuum(told_apart, older_than_seconds=0)
+    assert path.is_file()
+    assert not stray.exists()
+
+
+def test_verify_names_damaged_senses(told_apart: Corpus) -> None:
+    corpus = told_apart
     before = verify(Corpus.open(corpus.root))
     describe_senses(Corpus.open(corpus.root), "bank")
     whole = verify(Corpus.open(corpus.root))
