@@ -280,7 +280,9 @@ class _Run:
             elif word_means:
                 yield name, around_own_mean
 
-    def _add(self, view: View, centering: str, pooling: str, measured: Measured) -> None:
+    def _add(
+        self, view: View, centering: str, pooling: str, measured: Measured, word: str = ""
+    ) -> None:
         for metric, value in measured.items():
             self.scores.append(
                 Score(
@@ -288,6 +290,7 @@ class _Run:
                     layer=view.name,
                     centering=centering,
                     pooling=pooling,
+                    word=word,
                     metric=metric,
                     value=value,
                 )
@@ -296,17 +299,7 @@ class _Run:
     def _add_words(self, view: View, centering: str, by_word: dict[str, WordScores]) -> None:
         self._add(view, centering, "", mean_over_words(list(by_word.values())))
         for word, scores in by_word.items():
-            for metric, value in scores.means.items():
-                self.scores.append(
-                    Score(
-                        set=self.name,
-                        layer=view.name,
-                        centering=centering,
-                        word=word,
-                        metric=metric,
-                        value=value,
-                    )
-                )
+            self._add(view, centering, "", scores.means, word)
 
     def _finish(
         self, items: dict[str, int], embedded: float, tokens: Sequence[Sentence]
