@@ -16,18 +16,17 @@ from safetensors.torch import save_file
 
 from elmo_infer import load
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training.checkpoint import (
+    CHECKPOINT,
+    PretrainOptions,
+    TrainingState,
+    new_state,
+    read_checkpoint,
+)
 from elmo_infer.training.distillation import Distillation
 from elmo_infer.training.network import Parameters
 from elmo_infer.training.pooling import learn_query
-from elmo_infer.training.pretrain import (
-    CHECKPOINT,
-    PretrainOptions,
-    Progress,
-    TrainingState,
-    new_state,
-    pretrain,
-    read_checkpoint,
-)
+from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 

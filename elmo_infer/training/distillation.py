@@ -3,7 +3,8 @@
 Four terms, on the sentences of a batch that the teacher reads:
 
     words        1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows
-                 of a word in its sentence can be read off linearly
+                 of a word in its sentence can be read off linearly. y is the word's state plus
+                 the sentence's vector: the two together tell senses apart better than either
     relations    squared difference between cosines of pairs of words, student's against
                  teacher's (Park et al. 2019, relational distillation)
     occurrences  1 - correlation, over pairs of occurrences of the same word, of the student's
@@ -32,7 +33,9 @@ from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
 CPU = torch.device("cpu")
-_WORDS = 1024
+_WORDS = 2048
+_RELATED = 1024  # words whose cosines with each other are compared
+_SENTENCE = 0.75  # the sentence's part in what is taught of a word
 _FREQUENT = 150  # types of this rank and above carry no senses
 _RING = 65_536
 _PAIRS = 8  # occurrences in the ring that each word is compared with
@@ -126,14 +129,17 @@ class Distillation:
         types = self._store.tokens[starts[:, None] + np.arange(length)].ravel().astype(np.int64)
         chosen = choose_words(types)
         places = to_device(chosen, self._device)
-        target = y_words.reshape(rows * length, -1)[places]
+        target = F.normalize(y_words.reshape(rows * length, -1)[places], dim=1)
+        target = target + _SENTENCE * y_sentences[places // length]
         words = [layer.reshape(rows * length, dim)[places] for layer in [*stack[1:], mix]]
         loss = torch.zeros((), device=self._device)
         for index, states in enumerate(words, start=1):
             guess = states @ self.parameters[f"map_{index}"]
             loss = loss + (1 - F.cosine_similarity(guess, target)).mean() / len(stack)
         student, teacher = F.normalize(words[-1], dim=1), F.normalize(target, dim=1)
-        loss = loss + 4 * (student @ student.t() - teacher @ teacher.t()).square().mean()
+        step = -(-len(student) // _RELATED)
+        some, wanted = student[::step], teacher[::step]
+        loss = loss + 4 * (some @ some.t() - wanted @ wanted.t()).square().mean()
         loss = loss + self._occurrences(types[chosen], student, teacher)
 
         pooled = attention_pool(mix, self.parameters["query"])

@@ -15,8 +15,9 @@ from pipelines.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.checkpoint import PretrainOptions
     from elmo_infer.training.epoch_progress import EpochProgress
-    from elmo_infer.training.pretrain import PretrainOptions, Progress
+    from elmo_infer.training.pretrain import Progress
     from elmo_infer.training.token_store import TokenStore
 
 KINDS = {
@@ -192,7 +193,7 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
     from elmo_infer.config import BiLmConfig
     from elmo_infer.loading import choose_device
     from elmo_infer.training.presets import preset
-    from elmo_infer.training.pretrain import PretrainOptions
+    from elmo_infer.training.checkpoint import PretrainOptions
 
     try:
         device = choose_device(args.device)

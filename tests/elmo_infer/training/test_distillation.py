@@ -77,8 +77,8 @@ def test_text_of_frequent_types_alone_is_compared_whole() -> None:
 
 
 def test_words_of_a_long_batch_are_bounded_and_evenly_spaced() -> None:
-    chosen = choose_words(np.full(3000, 200))
-    np.testing.assert_array_equal(chosen, np.arange(0, 3000, 3))
+    chosen = choose_words(np.full(5000, 200))
+    np.testing.assert_array_equal(chosen, np.arange(0, 5000, 3))
 
 
 def test_each_word_is_paired_with_others_of_its_type() -> None:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from elmo_infer import load
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.bilm import check_output_directory, train_bilm
+from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.network import encode_types, run_direction
 from elmo_infer.training.presets import preset
-from elmo_infer.training.pretrain import PretrainOptions, new_state
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 CONFIG = preset("tiny")

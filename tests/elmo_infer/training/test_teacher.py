@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from elmo_infer.training.bilm import train_bilm
+from elmo_infer.training.checkpoint import PretrainOptions
 from elmo_infer.training.distillation import attention_pool
 from elmo_infer.training.presets import preset
-from elmo_infer.training.pretrain import PretrainOptions
 from elmo_infer.training.teacher import Teacher, WordPieces
 from elmo_infer.training.token_store import build_token_store
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from elmo_infer.training import pretrain
-from elmo_infer.training.distillation import Distillation
-from elmo_infer.training.presets import preset
-from elmo_infer.training.pretrain import (
+from elmo_infer.training.checkpoint import (
     PretrainOptions,
     TrainingState,
     new_state,
     read_checkpoint,
     write_checkpoint,
 )
+from elmo_infer.training.distillation import Distillation
+from elmo_infer.training.presets import preset
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 META = torch.device("meta")

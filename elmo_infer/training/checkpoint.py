@@ -1,0 +1,216 @@
+"""The state of a pretraining run, its options, and its checkpoints."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elmo_infer.config import BiLmConfig
+from elmo_infer.loading import choose_device
+from elmo_infer.training.export import write_official_layout
+from elmo_infer.training.network import N_SPECIAL, Network, Spellings, initial_parameters
+from elmo_infer.training.optimizer import Moments
+from elmo_infer.training.token_store import TokenStore
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """How to train.
+
+    Exactly one of minutes, epochs and steps says how long; the learning rate rises over the
+    first warmup steps and falls along a cosine over just that time.
+
+    Attributes:
+      minutes: of training, checkpoints and validation included, over all resumed parts.
+      epochs: passes over the training text.
+      steps: batches.
+      tokens_per_batch: bound of sentences x length in a batch.
+      learning_rate: at its peak.
+      warmup_steps: batches until the peak.
+      vocabulary: most frequent types that the softmax tells apart.
+      draws: softmax samples a batch.
+      max_gradient_norm: gradients are scaled down to it.
+      auxiliary_weight: of the auxiliary loss, where there is one.
+      checkpoint_minutes: time between checkpoints.
+      seed: of the parameters, the batches and the samples.
+      precision: of the matrix products, "float32" or "bfloat16".
+      device: where to train, "cpu", "cuda" or "cuda:N". A checkpoint can be resumed on another.
+    """
+
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    tokens_per_batch: int = 4096
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
+    vocabulary: int = 60_000
+    draws: int = 4096
+    max_gradient_norm: float = 1.0
+    auxiliary_weight: float = 1.0
+    checkpoint_minutes: float = 5.0
+    seed: int = 1
+    precision: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                "exactly one of minutes, epochs and steps must say how long to train; "
+                f"found {' and '.join(given) or 'none'}"
+            )
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"unknown precision {self.precision!r}; expected float32 or bfloat16")
+        for name in ("tokens_per_batch", "vocabulary", "draws", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Everything a checkpoint holds beside the options.
+
+    Attributes:
+      network: parameters and softmax.
+      moments: Adam's, per parameter, those of the auxiliary loss as "auxiliary/NAME".
+      table_moments: Adam's, of the softmax rows.
+      auxiliary: what the auxiliary loss has learned.
+      auxiliary_buffers: what else it remembers.
+      step: batches done.
+      tokens: tokens seen, repeats included.
+      seconds: trained so far.
+      perplexity: (forward, backward) on the validation text when last measured, or None.
+    """
+
+    network: Network
+    moments: dict[str, Moments]
+    table_moments: Moments
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    auxiliary_buffers: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    perplexity: tuple[float, float] | None = None
+
+
+def new_state(
+    store: TokenStore,
+    config: BiLmConfig,
+    options: PretrainOptions,
+    parameters: dict[str, Tensor] | None = None,
+) -> TrainingState:
+    """Start a run: from fresh parameters, or from given ones to fine-tune them.
+
+    Raises:
+      ValueError: if the device is not there.
+    """
+    device = choose_device(options.device)
+    # Drawn on the CPU: the same on every device.
+    parameters = parameters or initial_parameters(config, options.seed)
+    parameters = {name: value.to(device) for name, value in parameters.items()}
+    rows = min(options.vocabulary, len(store.types)) + N_SPECIAL
+    generator = torch.Generator().manual_seed(options.seed + 1)
+    table = torch.randn(rows, config.projection_dim + 1, generator=generator) * 0.05
+    table[:, -1] = torch.from_numpy(_log_shares(store, rows))
+    table = table.to(device)
+    network = Network(
+        config=config,
+        parameters=parameters,
+        table=table,
+        spellings=Spellings.of(store.types, config.max_characters),
+        dtype=getattr(torch, options.precision),
+        draws=options.draws,
+    )
+    return TrainingState(
+        network=network,
+        moments={name: Moments.for_array(value) for name, value in parameters.items()},
+        table_moments=Moments.for_array(table, by_row=True),
+    )
+
+
+def _log_shares(store: TokenStore, rows: int) -> np.ndarray:
+    """Return [rows] float32: the log share of each softmax word, where the bias starts."""
+    known = store.counts[: rows - N_SPECIAL]
+    beyond = int(store.counts[rows - N_SPECIAL :].sum())
+    ends = len(store) / 2  # each direction predicts one of the two marks
+    counts = np.concatenate([[ends, ends, max(beyond, 1)], known]).astype(np.float64)
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def write_checkpoint(
+    state: TrainingState, store: TokenStore, options: PretrainOptions, out: Path
+) -> None:
+    """Write the checkpoint beside its name and rename it, then export the model as it stands."""
+    part = out / f"{CHECKPOINT}.tmp"
+    torch.save(
+        {
+            "parameters": state.network.parameters,
+            "table": state.network.table,
+            "moments": {name: vars(value) for name, value in state.moments.items()},
+            "table_moments": vars(state.table_moments),
+            "auxiliary": {name: value.detach() for name, value in state.auxiliary.items()},
+            "auxiliary_buffers": state.auxiliary_buffers,
+            "step": state.step,
+            "tokens": state.tokens,
+            "seconds": state.seconds,
+            "config": json.dumps(asdict(state.network.config)),
+            "options": json.dumps(asdict(options)),
+            "store": store.digest,
+        },
+        part,
+    )
+    os.replace(part, out / CHECKPOINT)
+    write_official_layout(out, state.network.config, state.network.parameters)
+
+
+def read_checkpoint(
+    out: Path, store: TokenStore, config: BiLmConfig, options: PretrainOptions
+) -> TrainingState:
+    """Go on from a checkpoint.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      ValueError: if it is of another text, another shape or another seed.
+    """
+    path = out / CHECKPOINT
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint to resume in {out}: {CHECKPOINT} is missing; train without --resume"
+        )
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    theirs = json.loads(saved["config"])
+    ours = json.loads(json.dumps(asdict(config)))
+    for name in ours:
+        if theirs.get(name) != ours[name]:
+            raise ValueError(
+                f"{path} is of another configuration: its {name} is {theirs.get(name)}, "
+                f"the one asked for is {ours[name]}; use the same options or another directory"
+            )
+    if saved["store"] != store.digest:
+        raise ValueError(
+            f"{path} was trained on another text: its digest is {saved['store'][:12]}, this "
+            f"text's is {store.digest[:12]}; give the same input, or start anew with --from"
+        )
+    fixed = ("seed", "tokens_per_batch", "vocabulary", "draws")
+    before = json.loads(saved["options"])
+    for name in fixed:
+        if before[name] != getattr(options, name):
+            raise ValueError(
+                f"{path} was trained with {name}={before[name]}, not {getattr(options, name)}; "
+                "resuming needs the same"
+            )
+    state = new_state(store, config, options, saved["parameters"])
+    device = state.network.device
+    state.network.table = saved["table"].to(device)
+    state.moments = {name: Moments(**value).to(device) for name, value in saved["moments"].items()}
+    state.table_moments = Moments(**saved["table_moments"]).to(device)
+    state.auxiliary = saved["auxiliary"]
+    state.auxiliary_buffers = saved.get("auxiliary_buffers", {})
+    state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
+    return state
