@@ -22,7 +22,8 @@ from torch import Tensor
 from elmo_infer.batching import Indices, Packing
 from elmo_infer.config import BiLmConfig
 from elmo_infer.linear import multiply
-from elmo_infer.model import DirectionRun, LstmState, Placement, advance_cells, double_candidates
+from elmo_infer.model import DirectionRun, LstmState, advance_cells, double_candidates
+from elmo_infer.placement import Placement
 from elmo_infer.transfers import is_out_of_memory, to_device
 from elmo_infer.weights import ReadLstm
 

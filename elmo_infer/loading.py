@@ -15,8 +15,9 @@ from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.embedder import Elmo, Pooling, RunSettings
 from elmo_infer.many_langs import read_many_langs
-from elmo_infer.model import BiLm, Placement
+from elmo_infer.model import BiLm
 from elmo_infer.model_files import ModelFiles, read_json
+from elmo_infer.placement import Placement
 from elmo_infer.states import InitialState, after_marks, describe_start, start_state
 from elmo_infer.weights import BiLmWeights, fingerprint, read_official
 

@@ -26,13 +26,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
-from elmo_infer.embedder import (
-    EmbedResult,
-    Pooling,
-    check_layer_weights,
-    check_pooling,
-    check_sentences,
-)
+from elmo_infer.arguments import check_layer_weights, check_pooling, check_sentences
+from elmo_infer.embedder import EmbedResult, Pooling
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool
 from elmo_infer.word2vec_format import read_word2vec, starts_like_word2vec
 

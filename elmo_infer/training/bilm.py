@@ -24,7 +24,7 @@ from elmo_infer.training.checkpoint import (
     read_checkpoint,
 )
 from elmo_infer.training.distillation import Distillation
-from elmo_infer.training.network import Parameters
+from elmo_infer.training.parameters import Parameters
 from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from elmo_infer.config import BiLmConfig
-from elmo_infer.training.network import Parameters
+from elmo_infer.training.parameters import Parameters
 
 
 def write_official_layout(directory: Path, config: BiLmConfig, parameters: Parameters) -> None:

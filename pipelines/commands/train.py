@@ -192,8 +192,8 @@ def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOption
 
     from elmo_infer.config import BiLmConfig
     from elmo_infer.loading import choose_device
-    from elmo_infer.training.presets import preset
     from elmo_infer.training.checkpoint import PretrainOptions
+    from elmo_infer.training.presets import preset
 
     try:
         device = choose_device(args.device)

@@ -28,7 +28,7 @@ import torch
 from elmo_infer import Elmo, load
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.export import write_official_layout
-from elmo_infer.training.network import initial_parameters
+from elmo_infer.training.parameters import initial_parameters
 from elmo_infer.training.presets import preset
 from elmo_infer.training.pretrain import _update
 from elmo_infer.training.token_store import TokenStore, build_token_store

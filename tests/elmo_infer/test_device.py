@@ -12,8 +12,9 @@ from elmo_infer import embedder, transfers
 from elmo_infer.embedder import Elmo, Pooling
 from elmo_infer.graphs import GraphedStacks
 from elmo_infer.loading import load_official
-from elmo_infer.model import BiLm, Placement
+from elmo_infer.model import BiLm
 from elmo_infer.model_files import ModelFiles
+from elmo_infer.placement import Placement
 from elmo_infer.states import after_marks, describe_start, start_state
 
 META = torch.device("meta")

@@ -22,8 +22,9 @@ from elmo_infer.graphs import (
     plan_chunks,
 )
 from elmo_infer.loading import load_official
-from elmo_infer.model import BiLm, LstmState, Placement
+from elmo_infer.model import BiLm, LstmState
 from elmo_infer.model_files import ModelFiles
+from elmo_infer.placement import Placement
 
 
 def build(

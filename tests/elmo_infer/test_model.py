@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from elmo_infer import load
-from elmo_infer.model import CPU_BLOCK, convolve_and_pool, plan_blocks
+from elmo_infer.character_encoder import CPU_BLOCK, convolve_and_pool, plan_blocks
 
 SHAPES = {
     "one highway": {},

@@ -9,7 +9,7 @@ import pytest
 
 from elmo_infer import load
 from elmo_infer.training.export import write_official_layout
-from elmo_infer.training.network import initial_parameters
+from elmo_infer.training.parameters import initial_parameters
 from elmo_infer.training.presets import preset
 
 SENTENCES = [["They", "sat", "on", "the", "bank", "."], ["Äpfel", "<S>", "", "x" * 70]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elmo_infer.training import pretrain
+from elmo_infer.training import checkpoint, pretrain
 from elmo_infer.training.checkpoint import (
     PretrainOptions,
     TrainingState,
@@ -51,7 +51,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 
 def on_device(store: TokenStore, monkeypatch: pytest.MonkeyPatch, precision: str) -> TrainingState:
-    monkeypatch.setattr(pretrain, "choose_device", lambda _: META)
+    monkeypatch.setattr(checkpoint, "choose_device", lambda _: META)
     return new_state(store, CONFIG, replace(OPTIONS, precision=precision))
 
 
@@ -117,7 +117,7 @@ def test_everything_of_a_checkpoint_goes_to_the_device(
     store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_checkpoint(new_state(store, CONFIG, OPTIONS), store, OPTIONS, tmp_path)
-    monkeypatch.setattr(pretrain, "choose_device", lambda _: META)
+    monkeypatch.setattr(checkpoint, "choose_device", lambda _: META)
 
     state = read_checkpoint(tmp_path, store, CONFIG, OPTIONS)
 
