@@ -86,6 +86,12 @@ def open_bytes(file: InputFile) -> IO[bytes]:
     return io.BufferedReader(_Decompressed(raw, _DECOMPRESSORS[file.compression]), 1 << 18)
 
 
+def compression_of(uri: str) -> str:
+    """Return the suffix that says how a file is compressed, such as .gz, or an empty string."""
+    bare = uri.lower().partition("?")[0] if "://" in uri else uri.lower()
+    return next((suffix for suffix in _DECOMPRESSORS if bare.endswith(suffix)), "")
+
+
 def _find(pattern: str) -> list[InputFile]:
     if pattern == STDIN:
         return [InputFile(STDIN, "jsonl")]
@@ -107,7 +113,7 @@ def _is_file(uri: str) -> bool:
 
 def _describe(uri: str) -> InputFile:
     bare = uri.lower().partition("?")[0] if "://" in uri else uri.lower()
-    compression = next((c for c in _DECOMPRESSORS if bare.endswith(c)), "")
+    compression = compression_of(uri)
     suffix = os.path.splitext(bare.removesuffix(compression))[1]
     filesystem, path = _filesystem(uri)
     try:

@@ -4,11 +4,12 @@ A file has one paragraph a line and an empty line between documents, as UTF-8 te
 compressed (.gz, .bz2, .xz, .zst). Several files are read in turn.
 """
 
+import io
 from collections.abc import Iterator, Sequence
-
-import fsspec
+from typing import IO
 
 from pipelines.errors import UsageError
+from pipelines.sources import DAMAGE, STDIN, InputFile, compression_of, open_bytes
 from pipelines.tokenization import Tokenizer
 
 _SNIFFED_BYTES = 65536
@@ -19,14 +20,28 @@ def check_training_files(paths: Sequence[str]) -> None:
 
     Raises:
       FileNotFoundError: if one is missing.
-      ValueError: if one is empty or is not UTF-8 text.
+      UsageError: if one is a directory, or standard input.
+      PermissionError: if one may not be read.
+      ValueError: if one is empty, damaged, or not UTF-8 text.
     """
     for path in paths:
+        if path == STDIN:
+            raise UsageError("training text cannot come from standard input (-); name files")
         try:
-            with fsspec.open(path, "rb", compression="infer") as file:
+            with _open(path) as file:
                 start = file.read(_SNIFFED_BYTES)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"training text not found: {path}") from error
+        except IsADirectoryError as error:
+            raise UsageError(
+                f"training text {path} is a directory; name its files, as in {path}/*.txt"
+            ) from error
+        except PermissionError as error:
+            raise PermissionError(
+                f"training text {path} may not be read; check its permissions"
+            ) from error
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
         if not start.strip():
             raise ValueError(f"training text is empty: {path}; expected one paragraph a line")
         # A code point may be cut where the sniffed part ends, hence "incomplete" is no fault.
@@ -78,12 +93,25 @@ def _sentences(paragraphs: list[str], tokenizer: Tokenizer) -> Iterator[list[str
 
 def _paragraphs(path: str) -> Iterator[list[str]]:
     document: list[str] = []
-    with fsspec.open(path, "rt", encoding="utf-8", errors="replace", compression="infer") as file:
-        for line in file:
-            if line.strip():
-                document.append(line.rstrip("\n"))
-            elif document:
-                yield document
-                document = []
+    try:
+        with io.TextIOWrapper(_open(path), encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.strip():
+                    document.append(line.rstrip("\n"))
+                elif document:
+                    yield document
+                    document = []
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
     if document:
         yield document
+
+
+def _open(path: str) -> IO[bytes]:
+    return open_bytes(InputFile(path, "txt", compression_of(path)))
+
+
+def _damaged(path: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"training text {path} cannot be read to its end: {error}; replace the file by a whole one"
+    )

@@ -1,13 +1,23 @@
 """Training text: documents in turn, and files that are no text."""
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from pipelines.errors import UsageError
 from pipelines.tokenization import Tokenizer
 from pipelines.training_text import check_training_files, read_training_documents
+
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
 
 
 def read(paths: list[str], shares: list[float] | None = None) -> list[list[list[str]]]:
@@ -65,3 +75,37 @@ def test_text_cut_inside_a_code_point_is_text(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"training text not found: .*absent\.txt"):
         check_training_files([str(tmp_path / "absent.txt")])
+
+
+def test_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is a directory; name its files, as in .*/\*\.txt"):
+        check_training_files([str(tmp_path)])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_compressed_text_is_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(COMPRESS[suffix](b"One line here.\n\nAnother one.\n"))
+    assert read([str(path)]) == [[["One", "line", "here", "."]], [["Another", "one", "."]]]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_compressed_text_that_ends_too_early_is_refused(tmp_path: Path, suffix: str) -> None:
+    text = " ".join(str(number * number) for number in range(100_000)).encode()
+    whole = COMPRESS[suffix](text.replace(b" 9", b"\n\n9"))
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(ValueError, match=r"a\.txt.* cannot be read to its end: .*; replace the"):
+        read([str(path)])
+
+
+def test_text_that_is_not_compressed_as_named_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(b"Plain text.\n")
+    with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be read to its end: .*header"):
+        check_training_files([str(path)])
+
+
+def test_standard_input_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot come from standard input"):
+        check_training_files(["-"])
