@@ -340,5 +340,5 @@ def plot(models: Sequence[ModelReport], path: Path, note: str = "") -> None:
         "What context adds: static (grey) and contextual vectors\n"
         f"CoarseWSD-20, centering: {centering}{note}"
     )
-    axes.legend(loc="lower right", fontsize="small")
+    figure.legend(loc="outside lower center", fontsize="small")  # hides no word
     figure.savefig(path, dpi=120, metadata={"Software": None})
