@@ -129,8 +129,7 @@ class Distillation:
         types = self._store.tokens[starts[:, None] + np.arange(length)].ravel().astype(np.int64)
         chosen = choose_words(types)
         places = to_device(chosen, self._device)
-        target = F.normalize(y_words.reshape(rows * length, -1)[places], dim=1)
-        target = target + _SENTENCE * y_sentences[places // length]
+        target = taught(y_words.reshape(rows * length, -1)[places], y_sentences[places // length])
         words = [layer.reshape(rows * length, dim)[places] for layer in [*stack[1:], mix]]
         loss = torch.zeros((), device=self._device)
         for index, states in enumerate(words, start=1):
@@ -181,6 +180,16 @@ class Distillation:
         ring["next"] += len(types)
         ring["next"] %= _RING
         return loss
+
+
+def taught(words: Tensor, sentences: Tensor) -> Tensor:
+    """Return what is taught of words, [n, dim]: their direction and some of their sentence's.
+
+    Args:
+      words: [n, dim] the teacher's states.
+      sentences: [n, dim] of length 1, the vector of each word's sentence.
+    """
+    return F.normalize(words, dim=1) + _SENTENCE * sentences
 
 
 def choose_words(types: np.ndarray) -> np.ndarray:

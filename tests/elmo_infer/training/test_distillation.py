@@ -11,6 +11,7 @@ from elmo_infer.training.distillation import (
     Distillation,
     choose_words,
     pair_occurrences,
+    taught,
     within_group_correlation,
 )
 from elmo_infer.training.network import Batch
@@ -132,3 +133,46 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     same.buffers["student"] = torch.zeros(len(same.buffers["types"]), 8, dtype=torch.float16)
     same._occurrences(types, states, states)
     assert float(same._occurrences(types, states, states)) < 1e-3
+
+
+def test_a_word_is_taught_its_direction_and_some_of_its_sentence() -> None:
+    found = taught(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.6 + 0.75, 0.8], [0.0, 0.75]]))
+
+
+class TopicTeacher:
+    """A teacher to whom all words are alike, and every sentence is of one of seven topics."""
+
+    dim = 8
+
+    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+        words = torch.zeros(len(sentences), len(sentences[0]), self.dim)
+        words[:, :, 0] = 1.0
+        topics = torch.tensor([1 + int(sentence[0]) % 7 for sentence in sentences])
+        return words, torch.nn.functional.one_hot(topics, self.dim).float()
+
+
+def test_words_that_know_their_own_sentence_cost_nothing(store: TokenStore) -> None:
+    loss = Distillation(
+        TopicTeacher(),  # type: ignore[arg-type]
+        store,
+        dim=8,
+        layer_weights=(0.5, 0.5),
+        share=1.0,
+    )
+    with torch.no_grad():
+        for name, value in loss.parameters.items():
+            value.copy_(torch.zeros(8) if name == "query" else torch.eye(8))
+    sentences = np.arange(70)
+    firsts = store.tokens[store.sentences[sentences]]
+    topics = torch.tensor([1 + int(store.types[first]) % 7 for first in firsts])
+    gold = torch.nn.functional.one_hot(topics, 8).float()
+    known = 0.75 * gold
+    known[:, 0] = 1.0
+    layer = known.expand(42, -1, -1)
+
+    # What is left is the sentences' part: the topic is 0.6 of a pooled vector of length 1.
+    cosines = torch.where(gold @ gold.t() > 0, 1.0, 0.64)
+    expected = (1 - 0.6) + 4 * (cosines - gold @ gold.t()).square().mean()
+    found = loss(batch_of(sentences), [layer, layer])
+    assert float(found.detach()) == pytest.approx(float(expected), abs=1e-4)
