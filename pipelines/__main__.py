@@ -53,6 +53,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         )
         if name == command:
             import_module(module).add_arguments(subparser)
+            subparser.set_defaults(refuse=subparser.error)
     return parser
 
 
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(module, "accepts_beam_flags", False):
         args.beam_args = rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        # Said by the command's own parser, whose usage shows what it takes.
+        args.refuse(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
