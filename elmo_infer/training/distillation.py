@@ -4,7 +4,7 @@ Four terms, on the sentences of a batch that the teacher reads:
 
     words        1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows
                  of a word in its sentence can be read off linearly. y is the word's state plus
-                 some of the sentence's vector: senses' centroids are nearer than by either alone
+                 some of the sentence's vector: by both, nearest centroids tell senses apart best
     relations    squared difference between cosines of pairs of words, student's against
                  teacher's (Park et al. 2019, relational distillation)
     occurrences  1 - correlation, over pairs of occurrences of the same word, of the student's
