@@ -24,7 +24,8 @@ from elmo_infer.training.checkpoint import (
     read_checkpoint,
 )
 from elmo_infer.training.distillation import Distillation
-from elmo_infer.training.parameters import Parameters
+from elmo_infer.training.growth import grow
+from elmo_infer.training.parameters import Parameters, initial_parameters
 from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher
@@ -72,19 +73,37 @@ def checkpoint_bytes(config: BiLmConfig, vocabulary: int) -> int:
     return 12 * (cells + highway + spans + filters * width + table)
 
 
-def parameters_of_model(directory: Path, config: BiLmConfig) -> Parameters:
-    """Read weights.hdf5 as training parameters, to fine-tune them.
+def config_of_model(directory: Path) -> BiLmConfig:
+    """Read the shape of a model in the official layout.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if its tensors are not those of the configuration.
+      FileNotFoundError: if there is no options.json, or no weights.hdf5 beside it.
+      ValueError: if it is not one of a character-input biLM.
     """
+    for name in ("options.json", "weights.hdf5"):
+        if not (directory / name).is_file():
+            raise FileNotFoundError(
+                f"nothing to fine-tune in {directory}: {name} is missing; expected a model in "
+                "the official layout"
+            )
+    path = directory / "options.json"
+    return BiLmConfig.from_options(json.loads(path.read_text(encoding="utf-8")), str(path))
+
+
+def parameters_to_start_from(directory: Path, config: BiLmConfig, seed: int) -> Parameters:
+    """Read weights.hdf5 as training parameters, and grow them to the configuration asked for.
+
+    Args:
+      directory: of a model in the official layout.
+      config: of the model to train.
+      seed: of what is new in it.
+
+    Raises:
+      FileNotFoundError: if a file is missing.
+      ValueError: if its tensors are not those of its options.json, or it cannot grow so.
+    """
+    own = config_of_model(directory)
     path = directory / "weights.hdf5"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"nothing to fine-tune in {directory}: weights.hdf5 is missing; expected a model "
-            "in the official layout"
-        )
     found: Parameters = {}
 
     def take(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -93,15 +112,15 @@ def parameters_of_model(directory: Path, config: BiLmConfig) -> Parameters:
 
     with h5py.File(path, "r") as file:
         file.visititems(take)
-    if found.get("CNN_proj/W_proj") is None or found["CNN_proj/W_proj"].shape != (
-        config.n_filters,
-        config.projection_dim,
-    ):
-        raise ValueError(
-            f"{path}: CNN_proj/W_proj does not fit options.json; only a character-input biLM "
-            "in the official layout can be fine-tuned"
-        )
-    return found
+    for name, value in initial_parameters(own, seed).items():
+        if name not in found or found[name].shape != value.shape:
+            shape = tuple(found[name].shape) if name in found else "nothing"
+            raise ValueError(
+                f"{path} does not fit options.json: found {name} as {shape}, expected "
+                f"{tuple(value.shape)}; only a character-input biLM in the official layout can "
+                "be fine-tuned"
+            )
+    return found if own == config else grow(found, own, config, seed)
 
 
 def train_bilm(
@@ -128,20 +147,26 @@ def train_bilm(
       options: how long and how to train.
       valid: text for the perplexity.
       resume: go on from the checkpoint in out.
-      start_from: a model in the official layout to fine-tune.
+      start_from: a model in the official layout to fine-tune; one with fewer cells or filters
+        is grown.
       teacher: a sentence-transformers directory to distil from.
       teacher_share: of each batch's sentences that the teacher reads.
       layer_weights: coefficients of the layers that the model will mix by default, the token
-        layer's first; their plain mean if None. The pooling query is learned for this mix.
+        layer's first; if None those of start_from, or their plain mean. The pooling query is
+        learned for this mix.
       recipe: the command, for the model card.
       report: told of progress.
     """
     if resume:
         state = read_checkpoint(out, store, config, options)
     else:
-        given = None if start_from is None else parameters_of_model(start_from, config)
+        given = None
+        if start_from is not None:
+            given = parameters_to_start_from(start_from, config, options.seed)
         state = new_state(store, config, options, given)
     n_layers = config.n_lstm_layers + 1
+    if layer_weights is None and start_from is not None:
+        layer_weights = load(str(start_from), device="cpu").default_layer_weights
     weights = tuple(layer_weights) if layer_weights else (1.0 / n_layers,) * n_layers
     if len(weights) != n_layers:
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Named sizes of a biLM."""
+"""Sizes of a biLM: named ones, and changes to them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from elmo_infer.config import BiLmConfig
 
@@ -36,3 +39,35 @@ def preset(name: str) -> BiLmConfig:
         projection_clip=3.0,
         use_skip_connections=True,
     )
+
+
+def resized(
+    config: BiLmConfig,
+    *,
+    cells: int | None = None,
+    projection: int | None = None,
+    layers: int | None = None,
+    filters: Sequence[tuple[int, int]] | None = None,
+    highways: int | None = None,
+) -> BiLmConfig:
+    """Return a configuration with what is given in place of its own.
+
+    Args:
+      config: the shape to change.
+      cells: LSTM cells of a layer and direction.
+      projection: width P of one direction's output; D = 2 * P.
+      layers: biLSTM layers.
+      filters: (width, count) of each character convolution.
+      highways: highway layers after the convolutions.
+
+    Raises:
+      ValueError: if there can be no such model; the message names the number.
+    """
+    given = {
+        "cell_dim": cells,
+        "projection_dim": projection,
+        "n_lstm_layers": layers,
+        "filters": None if filters is None else tuple(filters),
+        "n_highway": highways,
+    }
+    return replace(config, **{name: one for name, one in given.items() if one is not None})  # type: ignore[arg-type]

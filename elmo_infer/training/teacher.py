@@ -9,6 +9,7 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,6 +73,27 @@ def _plain_parts(word: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def read_teacher_config(directory: Path) -> dict[str, Any]:
+    """Read what kind of model a teacher is, and make sure that its files are there.
+
+    Raises:
+      FileNotFoundError: if one of its files is missing; the message names it.
+      ValueError: if it is not a BERT encoder.
+    """
+    for name in _NEEDED:
+        if not (directory / name).is_file():
+            raise FileNotFoundError(
+                f"{directory} is no teacher: {name} is missing; expected a sentence-transformers "
+                f"directory with {', '.join(_NEEDED)}"
+            )
+    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") != "bert":
+        raise ValueError(
+            f"{directory}: model_type is {config.get('model_type')!r}; expected 'bert'"
+        )
+    return config
+
+
 @dataclass(kw_only=True)
 class Teacher:
     """A BERT encoder with its weights, in bfloat16 or float32.
@@ -111,15 +133,7 @@ class Teacher:
           ValueError: if it is not a BERT encoder.
         """
         path = Path(directory)
-        for name in _NEEDED:
-            if not (path / name).is_file():
-                raise FileNotFoundError(
-                    f"{path} is no teacher: {name} is missing; expected a sentence-transformers "
-                    f"directory with {', '.join(_NEEDED)}"
-                )
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if config.get("model_type") != "bert":
-            raise ValueError(f"{path}: model_type is {config.get('model_type')!r}; expected 'bert'")
+        config = read_teacher_config(path)
         weights = load_file(path / "model.safetensors")
         return cls(
             pieces=WordPieces(path / "vocab.txt"),

@@ -10,12 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pipelines.commands.bilm_options import (
+    add_bilm_arguments,
+    add_precision,
+    bilm_options,
+    choose_precision,
+)
 from pipelines.errors import UsageError
 from pipelines.help_format import HelpFormatter
 
 if TYPE_CHECKING:
-    from elmo_infer.config import BiLmConfig
-    from elmo_infer.training.checkpoint import PretrainOptions
     from elmo_infer.training.epoch_progress import EpochProgress
     from elmo_infer.training.pretrain import Progress
     from elmo_infer.training.token_store import TokenStore
@@ -26,9 +30,6 @@ KINDS = {
     "skip-gram": "word2vec vectors by skip-gram",
     "nnlm": "the neural language model of Bengio et al. 2003",
 }
-
-# What keeps each busy: a GPU takes as long over a small batch as over a large one.
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16_384}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         _add_text_arguments(subparser, input_required=kind != "bilm")
         if kind == "bilm":
-            _add_bilm_arguments(subparser)
+            add_bilm_arguments(subparser)
         else:
             _add_static_arguments(subparser)
         if kind == "nnlm":
-            _add_precision(subparser)
+            add_precision(subparser)
 
 
 def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool) -> None:
@@ -80,59 +81,6 @@ def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool
     add("--seed", type=int, default=1, metavar="N", help="of everything random")
 
 
-def _add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--preset", default="compact", help="size: tiny, compact, small, medium or original")
-    add("--minutes", type=float, metavar="X", help="train this long (or --epochs, or --steps)")
-    add("--epochs", type=float, metavar="X", help="train for so many passes over the text")
-    add("--steps", type=int, metavar="N", help="train for so many batches")
-    add("--valid", nargs="+", metavar="FILE", help="text to measure perplexity on")
-    add(
-        "--tokens-per-batch",
-        type=int,
-        metavar="N",
-        help="size of a batch; 4096 if not given, on a GPU 16384",
-    )
-    add("--device", default="auto", help="cpu, cuda or cuda:N; auto takes CUDA if there is one")
-    add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
-    add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
-    add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
-    _add_precision(parser)
-    add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
-    add("--resume", action="store_true", help="go on with the run in --out")
-    add("--from", dest="start_from", metavar="DIR", help="fine-tune this model (official layout)")
-    add(
-        "--teacher",
-        metavar="DIR",
-        help="also distil this sentence-transformers directory (a BERT encoder)",
-    )
-    add(
-        "--layer-weights",
-        type=float,
-        nargs="+",
-        metavar="W",
-        help="layers' coefficients that the model mixes by default, the token layer's first; "
-        "equal if not given",
-    )
-    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of its loss")
-    add(
-        "--teacher-share",
-        type=float,
-        default=0.5,
-        metavar="X",
-        help="share of each batch that it reads",
-    )
-
-
-def _add_precision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=("auto", "float32", "bfloat16"),
-        help="of matrix products; auto takes bfloat16 where the processor has it",
-    )
-
-
 def _add_static_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dim", type=int, default=256, metavar="N", help="width of a word vector")
@@ -155,7 +103,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
 
     from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes, train_bilm
 
-    config, options = _bilm_options(args)
+    config, options = bilm_options(args)
     _check_inputs(args, out)
     text_bytes = 8 * (args.max_tokens or sum(_size(path) for path in args.input or ()))
     check_output_directory(
@@ -185,56 +133,6 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
     print(f"next: sensegrep run INPUT --model {out} --corpus DIR")
     return 0
-
-
-def _bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions]":
-    import json
-
-    from elmo_infer.config import BiLmConfig
-    from elmo_infer.loading import choose_device
-    from elmo_infer.training.checkpoint import PretrainOptions
-    from elmo_infer.training.presets import preset
-
-    try:
-        device = choose_device(args.device)
-        if args.start_from is not None:
-            path = Path(args.start_from) / "options.json"
-            if not path.is_file():
-                raise UsageError(f"--from {args.start_from}: no options.json there")
-            options = json.loads(path.read_text(encoding="utf-8"))
-            config = BiLmConfig.from_options(options, str(path))
-        else:
-            config = preset(args.preset)
-        return config, PretrainOptions(
-            minutes=args.minutes,
-            epochs=args.epochs,
-            steps=args.steps,
-            tokens_per_batch=(
-                TOKENS_PER_BATCH[device.type]
-                if args.tokens_per_batch is None
-                else args.tokens_per_batch
-            ),
-            learning_rate=args.learning_rate,
-            vocabulary=args.vocabulary,
-            draws=args.samples,
-            auxiliary_weight=args.teacher_weight,
-            checkpoint_minutes=args.checkpoint_minutes,
-            seed=args.seed,
-            precision=_precision(args.precision, device.type),
-            device=str(device),
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _precision(name: str, device: str = "cpu") -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def _check_inputs(args: argparse.Namespace, out: Path) -> None:
@@ -329,7 +227,7 @@ def _train_static_model(args: argparse.Namespace, store: "TokenStore", out: Path
         model = out / "model"
         train_nnlm(store, model, dim=args.dim, epochs=args.epochs,
                    min_count=args.min_count, seed=args.seed,
-                   precision=_precision(args.precision),
+                   precision=choose_precision(args.precision),
                    progress=_print_epoch)  # fmt: skip
         return model
     from elmo_infer.training.word2vec import train_word2vec

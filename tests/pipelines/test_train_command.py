@@ -1,5 +1,6 @@
 """`sensegrep train` from the command line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,40 @@ def test_model_is_fine_tuned_on_other_text(train: Callable[..., int], tmp_path: 
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
+def test_size_is_a_preset_with_other_numbers(train: Callable[..., int], tmp_path: Path) -> None:
+    sizes = ("--cells", "24", "--projection", "12", "--layers", "1", "--highways", "2")
+    assert train("--preset", "tiny", *sizes, "--filters", "1x4", "3x9", "--steps", "1") == 0
+    options = json.loads((tmp_path / "model" / "options.json").read_text())
+    assert options["char_cnn"]["filters"] == [[1, 4], [3, 9]]
+    assert options["char_cnn"]["n_highway"] == 2
+    assert load(str(tmp_path / "model"), device="cpu").layers([["A", "cat"]])[0].shape == (2, 2, 24)
+
+
+def test_model_is_grown_before_it_is_fine_tuned(train: Callable[..., int], tmp_path: Path) -> None:
+    assert train("--preset", "tiny", "--steps", "2") == 0
+    start = ("--from", str(tmp_path / "model"), "--learning-rate", "1e-9")
+    assert train(*start, "--cells", "80", "--steps", "1", out="grown") == 0
+    assert json.loads((tmp_path / "grown" / "options.json").read_text())["lstm"]["dim"] == 80
+    before, after = (
+        load(str(tmp_path / name), device="cpu").layers([["The", "cat"]])[0]
+        for name in ("model", "grown")
+    )
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_model_does_not_shrink(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--preset", "compact", "--steps", "1") == 0
+    start = ("--from", str(tmp_path / "model"), "--steps", "1")
+    assert train(*start, "--preset", "tiny", out="tuned") == 2
+    told = capsys.readouterr().err
+    assert "the model to start from has projection_dim=128, the one asked for 16" in told
+    assert train(*start, "--cells", "511", out="tuned") == 2
+    assert "expected at least as many" in capsys.readouterr().err
+    assert not (tmp_path / "tuned").exists()
+
+
 def test_directory_of_another_run_is_refused(
     train: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +107,13 @@ def test_directory_of_another_run_is_refused(
     [
         (("--preset", "vast", "--steps", "1"), "unknown preset 'vast'"),
         (("--preset", "tiny"), "exactly one of minutes, epochs and steps"),
-        (("--steps", "1", "--from", "nowhere"), "no options.json there"),
+        (("--steps", "1", "--from", "nowhere"), "options.json is missing"),
+        (("--steps", "1", "--cells", "0"), "cell_dim is 0; expected at least 1"),
+        (("--steps", "1", "--filters", "60x8"), "filter [60, 8] is impossible"),
+        (("--steps", "1", "--teacher", "nowhere"), "nowhere is no teacher"),
+        (("--steps", "1", "--teacher-share", "2"), "--teacher-share is 2.0; expected above 0"),
+        (("--steps", "1", "--teacher-weight", "0"), "--teacher-weight is 0.0; expected more"),
+        (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
         (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
     ],
 )
@@ -84,6 +125,15 @@ def test_bad_usage_exits_2_and_says_why(
 ) -> None:
     assert train(*options) == 2
     assert words in capsys.readouterr().err
+
+
+def test_filter_that_is_none_is_bad_usage(
+    train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train("--steps", "1", "--filters", "3:64")
+    assert stopped.value.code == 2
+    assert "'3:64' is no filter; expected WIDTHxCOUNT, such as 3x64" in capsys.readouterr().err
 
 
 def test_input_may_be_left_out_only_to_resume(

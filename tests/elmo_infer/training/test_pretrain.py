@@ -1,6 +1,7 @@
 """Training end to end on a tiny model: it learns, resumes exactly, exports what it trained."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,19 @@ def test_fine_tuning_starts_from_the_given_weights(store: TokenStore, tmp_path: 
         torch.testing.assert_close(value, kept[name], atol=1e-6, rtol=0)
 
 
+def test_weights_of_another_shape_are_not_fine_tuned(store: TokenStore, tmp_path: Path) -> None:
+    first = _made(tmp_path / "first")
+    train_bilm(store, first, CONFIG, options(steps=1))
+    told = json.loads((first / "options.json").read_text())
+    told["lstm"]["dim"] += 1
+    (first / "options.json").write_text(json.dumps(told))
+    words = (
+        r"weights.hdf5 does not fit options.json: found RNN_0.* as \(32, 256\), expected \(32, 2"
+    )
+    with pytest.raises(ValueError, match=words):
+        train_bilm(store, _made(tmp_path / "out"), CONFIG, options(), start_from=first)
+
+
 def test_chosen_mix_is_the_models_default(store: TokenStore, tmp_path: Path) -> None:
     out = _made(tmp_path / "out")
     documents = [[["the", "cat", "sat", "on", "mat", "."]] * 2] * 130
@@ -115,6 +129,9 @@ def test_chosen_mix_is_the_models_default(store: TokenStore, tmp_path: Path) -> 
     train_bilm(large, out, CONFIG, options(steps=1), layer_weights=(0.5, 0.3, 0.2))
     found = load(str(out), device="cpu").default_layer_weights
     np.testing.assert_allclose(found, (0.5, 0.3, 0.2), atol=1e-6)
+    tuned = _made(tmp_path / "tuned")
+    train_bilm(large, tuned, CONFIG, options(steps=1), start_from=out)
+    assert load(str(tuned), device="cpu").default_layer_weights == found
     with pytest.raises(ValueError, match="2 layer weights were given for 3 layers"):
         train_bilm(store, _made(tmp_path / "b"), CONFIG, options(), layer_weights=(1.0, 0.0))
 

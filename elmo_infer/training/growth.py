@@ -1,0 +1,96 @@
+"""A larger biLM that computes what a smaller one does, to train on from there.
+
+More filters and more cells are drawn as in a new model, but nothing that was there reads them:
+their rows in the projections, and in the highways towards what was there, start at zero. So the
+function is kept (Chen et al. 2016, Net2Net, section 2.2, with new units in place of copies), and
+training finds out what to use them for.
+"""
+
+import torch
+from torch import Tensor
+
+from elmo_infer.config import BiLmConfig
+from elmo_infer.training.parameters import Parameters, cell_name, initial_parameters
+
+_SAME = (
+    "activation", "n_highway", "character_dim", "max_characters", "word_dim",
+    "projection_dim", "n_lstm_layers", "cell_clip", "projection_clip", "use_skip_connections",
+)  # fmt: skip
+
+
+def check_growth(small: BiLmConfig, large: BiLmConfig) -> None:
+    """Make sure that a model can grow so.
+
+    Raises:
+      ValueError: if anything but the counts of filters and cells differs, or one of them falls.
+    """
+    for name in _SAME:
+        ours, wanted = getattr(small, name), getattr(large, name)
+        if ours != wanted:
+            raise ValueError(
+                f"the model to start from has {name}={ours}, the one asked for {wanted}; only "
+                "cells and filters can grow, so give the same"
+            )
+    if [span for span, _ in small.filters] != [span for span, _ in large.filters]:
+        raise ValueError(
+            f"the model to start from has filters {_spelled(small)}, those asked for are "
+            f"{_spelled(large)}; expected the same widths in the same order"
+        )
+    fewer = any(a > b for (_, a), (_, b) in zip(small.filters, large.filters, strict=True))
+    if fewer or small.cell_dim > large.cell_dim:
+        raise ValueError(
+            f"the model to start from has {small.cell_dim} cells and filters {_spelled(small)}, "
+            f"the one asked for {large.cell_dim} and {_spelled(large)}; expected at least as many"
+        )
+
+
+def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int) -> Parameters:
+    """Return the parameters of a larger biLM with the same outputs.
+
+    Args:
+      parameters: of the small one, under official names.
+      small: its shape.
+      large: the shape wanted.
+      seed: of the new filters and cells.
+
+    Raises:
+      ValueError: if a model cannot grow so; see check_growth.
+    """
+    check_growth(small, large)
+    places = _filter_places(small, large)
+    columns = torch.cat([torch.arange(small.cell_dim) + gate * large.cell_dim for gate in range(4)])
+    grown = initial_parameters(large, seed)
+    grown["char_embed"] = parameters["char_embed"]
+    grown["CNN_proj/b_proj"] = parameters["CNN_proj/b_proj"]
+    grown["CNN_proj/W_proj"] = torch.zeros_like(grown["CNN_proj/W_proj"])
+    grown["CNN_proj/W_proj"][places] = parameters["CNN_proj/W_proj"]
+    for index, (_, count) in enumerate(small.filters):
+        for name in (f"CNN/W_cnn_{index}", f"CNN/b_cnn_{index}"):
+            grown[name][..., :count] = parameters[name]
+    for index in range(small.n_highway):
+        for part in ("carry", "transform"):
+            weight, bias = (f"CNN_high_{index}/{kind}_{part}" for kind in ("W", "b"))
+            grown[weight][:, places] = 0.0  # what was there does not read what is new
+            grown[weight][places[:, None], places] = parameters[weight]
+            grown[bias][places] = parameters[bias]
+    for direction in range(2):
+        for layer in range(small.n_lstm_layers):
+            name = cell_name(direction, layer)
+            grown[f"{name}/W_0"][:, columns] = parameters[f"{name}/W_0"]
+            grown[f"{name}/B"][columns] = parameters[f"{name}/B"]
+            grown[f"{name}/W_P_0"] = torch.zeros_like(grown[f"{name}/W_P_0"])
+            grown[f"{name}/W_P_0"][: small.cell_dim] = parameters[f"{name}/W_P_0"]
+    return grown
+
+
+def _filter_places(small: BiLmConfig, large: BiLmConfig) -> Tensor:
+    """Return [F] int64: where the small model's filters stand among the large one's."""
+    places, start = [], 0
+    for (_, count), (_, larger) in zip(small.filters, large.filters, strict=True):
+        places.append(torch.arange(start, start + count))
+        start += larger
+    return torch.cat(places)
+
+
+def _spelled(config: BiLmConfig) -> str:
+    return " ".join(f"{span}x{count}" for span, count in config.filters)

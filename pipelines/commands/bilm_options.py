@@ -1,0 +1,184 @@
+"""The options of `sensegrep train bilm`: what they are called, and what they ask for."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.checkpoint import PretrainOptions
+
+# What keeps each busy: a GPU takes as long over a small batch as over a large one.
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16_384}
+
+
+def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    add = parser.add_argument
+    _add_sizes(parser)
+    add("--minutes", type=float, metavar="X", help="train this long (or --epochs, or --steps)")
+    add("--epochs", type=float, metavar="X", help="train for so many passes over the text")
+    add("--steps", type=int, metavar="N", help="train for so many batches")
+    add("--valid", nargs="+", metavar="FILE", help="text to measure perplexity on")
+    add(
+        "--tokens-per-batch",
+        type=int,
+        metavar="N",
+        help="size of a batch; 4096 if not given, on a GPU 16384",
+    )
+    add("--device", default="auto", help="cpu, cuda or cuda:N; auto takes CUDA if there is one")
+    add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
+    add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
+    add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
+    add_precision(parser)
+    add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
+    add("--resume", action="store_true", help="go on with the run in --out")
+    add(
+        "--from",
+        dest="start_from",
+        metavar="DIR",
+        help="fine-tune this model (official layout), in its own size; a size with more cells or "
+        "filters grows it first",
+    )
+    add(
+        "--teacher",
+        metavar="DIR",
+        help="also distil this sentence-transformers directory (a BERT encoder)",
+    )
+    add(
+        "--layer-weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="layers' coefficients that the model mixes by default, the token layer's first; "
+        "if not given those of --from, or equal ones",
+    )
+    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of its loss")
+    add(
+        "--teacher-share",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="share of each batch that it reads",
+    )
+
+
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("size", "a preset, or a preset with other numbers").add_argument
+    add("--preset", help="tiny, compact, small, medium or original; compact if not given")
+    add("--cells", type=int, metavar="N", help="LSTM cells of a direction")
+    add("--projection", type=int, metavar="N", help="width of a direction's vector")
+    add("--layers", type=int, metavar="N", help="biLSTM layers")
+    add(
+        "--filters",
+        type=_filter,
+        nargs="+",
+        metavar="WxN",
+        help="character filters: for each width W their number N, such as 1x32 2x32 3x64",
+    )
+    add("--highways", type=int, metavar="N", help="highway layers after the filters")
+
+
+def _filter(text: str) -> tuple[int, int]:
+    width, _, count = text.partition("x")
+    if not (width.isdecimal() and count.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no filter; expected WIDTHxCOUNT, such as 3x64"
+        )
+    return int(width), int(count)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declare --precision."""
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="of matrix products; auto takes bfloat16 where the processor has it",
+    )
+
+
+def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions]":
+    """Return the shape of the model asked for, and how to train it.
+
+    Raises:
+      UsageError: if there is no such model, device or schedule.
+    """
+    from elmo_infer.loading import choose_device
+    from elmo_infer.training.checkpoint import PretrainOptions
+
+    try:
+        config = _bilm_config(args)
+        _check_distillation(args, config)
+        device = choose_device(args.device)
+        return config, PretrainOptions(
+            minutes=args.minutes,
+            epochs=args.epochs,
+            steps=args.steps,
+            tokens_per_batch=(
+                TOKENS_PER_BATCH[device.type]
+                if args.tokens_per_batch is None
+                else args.tokens_per_batch
+            ),
+            learning_rate=args.learning_rate,
+            vocabulary=args.vocabulary,
+            draws=args.samples,
+            auxiliary_weight=args.teacher_weight,
+            checkpoint_minutes=args.checkpoint_minutes,
+            seed=args.seed,
+            precision=choose_precision(args.precision, device.type),
+            device=str(device),
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
+    from elmo_infer.training.bilm import config_of_model
+    from elmo_infer.training.growth import check_growth
+    from elmo_infer.training.presets import preset, resized
+
+    own = None if args.start_from is None else config_of_model(Path(args.start_from))
+    base = own if own is not None and args.preset is None else preset(args.preset or "compact")
+    config = resized(
+        base,
+        cells=args.cells,
+        projection=args.projection,
+        layers=args.layers,
+        filters=args.filters,
+        highways=args.highways,
+    )
+    if own is not None:
+        check_growth(own, config)
+    return config
+
+
+def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
+    """Find out before the text is read what would fail after it."""
+    from elmo_infer.training.teacher import read_teacher_config
+
+    if args.teacher is not None:
+        read_teacher_config(Path(args.teacher))
+    if not 0 < args.teacher_share <= 1:
+        raise UsageError(f"--teacher-share is {args.teacher_share}; expected above 0, at most 1")
+    if args.teacher_weight <= 0:
+        raise UsageError(f"--teacher-weight is {args.teacher_weight}; expected more than 0")
+    n_layers = config.n_lstm_layers + 1
+    if args.layer_weights is not None and len(args.layer_weights) != n_layers:
+        raise UsageError(
+            f"--layer-weights has {len(args.layer_weights)} numbers for {n_layers} layers; give "
+            "one each, the token layer's first"
+        )
+
+
+def choose_precision(name: str, device: str = "cpu") -> str:
+    """Return the type of matrix products that a name, or "auto", stands for on a device."""
+    import torch
+
+    if name != "auto":
+        return name
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
