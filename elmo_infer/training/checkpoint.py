@@ -42,6 +42,7 @@ class PretrainOptions:
       seed: of the parameters, the batches and the samples.
       precision: of the matrix products, "float32" or "bfloat16".
       device: where to train, "cpu", "cuda" or "cuda:N". A checkpoint can be resumed on another.
+      weights_dtype: of the matrices in weights.hdf5, "float32" or "float16".
     """
 
     minutes: float | None = None
@@ -58,6 +59,7 @@ class PretrainOptions:
     seed: int = 1
     precision: str = "float32"
     device: str = "cpu"
+    weights_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
@@ -68,6 +70,10 @@ class PretrainOptions:
             )
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"unknown precision {self.precision!r}; expected float32 or bfloat16")
+        if self.weights_dtype not in ("float32", "float16"):
+            raise ValueError(
+                f"unknown weights_dtype {self.weights_dtype!r}; expected float32 or float16"
+            )
         for name in ("tokens_per_batch", "vocabulary", "draws", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
@@ -167,7 +173,8 @@ def write_checkpoint(
         part,
     )
     os.replace(part, out / CHECKPOINT)
-    write_official_layout(out, state.network.config, state.network.parameters)
+    network = state.network
+    write_official_layout(out, network.config, network.parameters, options.weights_dtype)
 
 
 def read_checkpoint(

@@ -11,17 +11,27 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.training.parameters import Parameters
 
 
-def write_official_layout(directory: Path, config: BiLmConfig, parameters: Parameters) -> None:
+def write_official_layout(
+    directory: Path, config: BiLmConfig, parameters: Parameters, dtype: str = "float32"
+) -> None:
     """Write options.json and weights.hdf5 so that AllenNLP and simple_elmo read them as they are.
 
     Both files are written beside their names and renamed, the weights first: a directory
     that has options.json is whole. The same parameters give the same bytes.
+
+    Args:
+      directory: of the model; made if absent.
+      config: shape of the model.
+      parameters: under official names.
+      dtype: of the matrices, "float32" or "float16", half as large. Biases stay float32: AllenNLP
+        adds the forget bias in the type that it finds, and would round once more.
     """
     directory.mkdir(parents=True, exist_ok=True)
     part = directory / "weights.hdf5.tmp"
     with h5py.File(part, "w", track_order=False) as file:
         for name in sorted(parameters):
-            values = parameters[name].detach().cpu().numpy().astype(np.float32)
+            values = parameters[name].detach().cpu().numpy()
+            values = values.astype(np.float32 if values.ndim == 1 else dtype)
             file.create_dataset(name, data=values, track_times=False)
     os.replace(part, directory / "weights.hdf5")
     part = directory / "options.json.tmp"

@@ -33,6 +33,12 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
     add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
     add_precision(parser)
+    add(
+        "--weights-dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="matrices as stored; float16 takes half the room",
+    )
     add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
     add("--resume", action="store_true", help="go on with the run in --out")
     add(
@@ -130,6 +136,7 @@ def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions
             seed=args.seed,
             precision=choose_precision(args.precision, device.type),
             device=str(device),
+            weights_dtype=args.weights_dtype,
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error

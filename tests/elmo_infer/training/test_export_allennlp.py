@@ -16,7 +16,10 @@ SENTENCES = [["They", "sat", "on", "the", "bank", "."], ["Äpfel", "<S>", "", "x
 
 
 @pytest.mark.filterwarnings("ignore")  # the reference is years older than this torch
-def test_allennlp_computes_the_same_from_an_exported_model(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_allennlp_computes_the_same_from_an_exported_model(
+    shared: Path, tmp_path: Path, dtype: str
+) -> None:
     if "ALLENNLP_ROOT" not in os.environ:
         pytest.skip("ALLENNLP_ROOT does not name the unpacked wheel of allennlp 2.10.1")
     specification = importlib.util.spec_from_file_location(
@@ -27,7 +30,7 @@ def test_allennlp_computes_the_same_from_an_exported_model(shared: Path, tmp_pat
     reference = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(reference)
     config = preset("compact")
-    write_official_layout(tmp_path, config, initial_parameters(config, seed=3))
+    write_official_layout(tmp_path, config, initial_parameters(config, seed=3), dtype)
 
     bilm = reference.load_bilm(str(tmp_path / "options.json"), str(tmp_path / "weights.hdf5"))
     expected = reference.embed(bilm, SENTENCES)

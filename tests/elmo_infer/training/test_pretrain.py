@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -93,6 +94,23 @@ def test_exported_model_computes_what_was_trained(store: TokenStore, tmp_path: P
     np.testing.assert_allclose(
         layers, torch.stack(expected)[:, 1:-1, 0].numpy(), atol=2e-5, rtol=1e-5
     )
+
+
+def test_weights_are_stored_in_half_the_room(store: TokenStore, tmp_path: Path) -> None:
+    for dtype in ("float32", "float16"):
+        train_bilm(store, _made(tmp_path / dtype), CONFIG, options(weights_dtype=dtype))
+    whole, half = (tmp_path / dtype / "weights.hdf5" for dtype in ("float32", "float16"))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    words = [["the", "cat", "sat"]]
+    one, two = (load(str(path.parent), device="cpu").layers(words)[0] for path in (whole, half))
+    assert 0 < np.abs(one - two).max() < 5e-3
+    with h5py.File(half) as file:
+        biases = file["RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell/B"]
+        assert biases.dtype == np.float32  # a reader adds the forget bias to them
+    with pytest.raises(
+        ValueError, match="unknown weights_dtype 'int8'; expected float32 or float16"
+    ):
+        options(weights_dtype="int8")
 
 
 def test_fine_tuning_starts_from_the_given_weights(store: TokenStore, tmp_path: Path) -> None:
