@@ -2,28 +2,33 @@
 
 Tokens are those of spaCy's rule-based tokenizers (for Chinese: jieba's words, or characters).
 Such a tokenizer treats each stretch between blanks by itself, so its answer per stretch is cached
-here, and a text costs one dictionary look-up per stretch. Sentences are found from the same
-stretches by a few rules:
-
-* a line break ends a sentence;
-* `?` `!` `...` and their kin end one, unless the next word begins in lower case;
-* so does a full stop, except after an abbreviation or an initial. After those that often end a
-  sentence ("Inc.", "U.S.", "a.m.") only a capitalised function word begins a new one ("The", "He");
-* a mark that stands by itself ends one whatever follows: such text is in tokens, often lower case;
-* "No. 5", "p. 12", "Jan. 5" and the "1." of an enumeration go on.
+here, and a text costs one dictionary look-up per stretch. A line break ends a sentence; within a
+line, the rules of sentence_ends say from the same stretches where one ends.
 
 A sentence longer than the limit is cut at a token and marked; a stretch longer than
 MAX_STRETCH_CHARACTERS is cut before spaCy sees it, whose rules are slow on unbroken text.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.sentence_ends import (
+    ALONE,
+    CLOSING_STRETCHES,
+    ENUMERATOR,
+    NO,
+    STOP,
+    Stretch,
+    breaks,
+    describe_stretch,
+    is_short_form,
+)
+from pipelines.word_segmenters import blank_pipeline, choose_segmenter
 
 DEFAULT_MAX_SENTENCE_TOKENS = 256
 MAX_STRETCH_CHARACTERS = 256
@@ -35,37 +40,6 @@ RULES_VERSION = 1
 _LINE_BREAK = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 _STRETCH = re.compile(r"\S+")
 _CJK_SENTENCE = re.compile(r"[^。！？!?…；]*(?:[。！？!?…；]+[”’」』）)\"']*|$)")
-_CJK_CHARACTER = re.compile(r"[A-Za-z0-9\u00c0-\u024f]+|\S")
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# How a stretch may end a sentence, from its last characters.
-_NO, _STRONG, _STOP, _NEVER, _RARELY, _BEFORE_NUMBER, _ENUMERATOR, _ALONE = range(8)
-_CLOSERS = "\"'”’»)]}"
-_OPENERS = "\"'“‘«([{¿¡—–-"
-_CLOSING_STRETCHES = frozenset({"''", "”", "’", "»", ")", "]", "}"})
-_ALONE_MARKS = frozenset(".?!")
-_STRONG_MARKS = "!?…。！？؟۔।॥։።"
-_NEVER_FINAL = _words(
-    "mr mrs ms messrs dr prof gen gov rep rev sen adm col capt lt sgt hon pres st mt ft vs v.s e.g"
-    " i.e cf viz ca approx mme mlle m bros"
-)
-_BEFORE_NUMBERS = _words(
-    "no nos p pp vol vols ch sec art fig figs eq ed eds nr jan feb mar apr jun jul aug sep sept oct"
-    " nov dec"
-)
-_RARELY_FINAL = _words(
-    "inc ltd co corp jr sr etc al esq dept univ assn ave blvd ph.d m.d b.a m.a b.c a.d"
-)
-_STARTERS = _words(
-    "The A An This That These Those He She It They We I You His Her Its Their Our My Your In On At"
-    " From For To With By As After Before During When While Where Although Though Because Since If"
-    " But And Or So Then There Here Some Many Most Several However Also Other Another Both Each"
-    " One Two Three What Who How Why Not No Yes"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +66,6 @@ class TokenizedSentence:
         return [s + len(t) for s, t in zip(self.token_starts, self.tokens, strict=True)]
 
 
-# What is known of a stretch: tokens, their offsets, how it may end a sentence, whether it begins
-# in lower case, whether its first word is one of _STARTERS, whether it begins with a digit.
-_Stretch = tuple[tuple[str, ...], tuple[int, ...], int, bool, bool, bool]
-
-
 class Tokenizer:
     """Splits a text into sentences and tokens by the rules of a language.
 
@@ -117,14 +86,14 @@ class Tokenizer:
             raise UsageError(f"max_sentence_tokens is {max_sentence_tokens}, expected at least 1")
         self.language = language
         self.max_sentence_tokens = max_sentence_tokens
-        self._stretches: dict[str, _Stretch] = {}
+        self._stretches: dict[str, Stretch] = {}
         self._content: dict[str, bool] = {}
         self._load()
 
     def _load(self) -> None:
-        self._nlp = _blank(self.language)
+        self._nlp = blank_pipeline(self.language)
         self._stop_words = frozenset(self._nlp.Defaults.stop_words)
-        self._segment = _segmenter(self.language, self._nlp)
+        self._segment = choose_segmenter(self.language, self._nlp)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled as what it is made from: Beam copies a transform many times, and each process
@@ -170,22 +139,22 @@ class Tokenizer:
         tokens: list[str] = []
         starts: list[int] = []
         limit = self.max_sentence_tokens
-        ending = _NO
+        ending = NO
         for stretch, position in _stretches(text, start, end):
             known = self._stretches.get(stretch) or self._learn(stretch)
             if ending and tokens:
-                if stretch in _CLOSING_STRETCHES:
+                if stretch in CLOSING_STRETCHES:
                     tokens.extend(known[0])
                     starts.extend([position + offset for offset in known[1]])
                     continue
-                if _breaks(ending, known):
+                if breaks(ending, known):
                     yield _sentence(tokens, starts)
                     tokens, starts = [], []
             ending = known[2]
-            if ending == _ENUMERATOR:
-                ending = _STOP if tokens else _NO
-            elif ending == _ALONE and (not tokens or _is_short_form(tokens[-1])):
-                ending = _NO
+            if ending == ENUMERATOR:
+                ending = STOP if tokens else NO
+            elif ending == ALONE and (not tokens or is_short_form(tokens[-1])):
+                ending = NO
             words = known[0]
             if len(words) == 1:
                 tokens.append(words[0])
@@ -217,22 +186,13 @@ class Tokenizer:
             if tokens:
                 yield _sentence(tokens, starts)
 
-    def _learn(self, stretch: str) -> _Stretch:
+    def _learn(self, stretch: str) -> Stretch:
         if len(self._stretches) >= _CACHE_ENTRIES:
             # spaCy keeps every string it has ever seen; starting afresh bounds that too.
             self._stretches.clear()
             self._load()
         found = [(token.text, token.idx) for token in self._nlp.tokenizer(stretch)]
-        tokens = tuple(text for text, _ in found)
-        first = stretch.lstrip(_OPENERS)
-        known: _Stretch = (
-            tokens,
-            tuple(offset for _, offset in found),
-            _ending(stretch, tokens),
-            first[:1].islower() or not first,
-            first.rstrip(_CLOSERS + ",;:.") in _STARTERS,
-            first[:1].isdigit(),
-        )
+        known = describe_stretch(stretch, [text for text, _ in found], [at for _, at in found])
         self._stretches[stretch] = known
         return known
 
@@ -313,52 +273,6 @@ def _sentence(tokens: list[str], starts: list[int], cut: bool = False) -> Tokeni
     return TokenizedSentence(starts[0], starts[-1] + len(tokens[-1]), tokens, starts, cut)
 
 
-def _breaks(ending: int, following: _Stretch) -> bool:
-    _, _, _, lower, starter, digit = following
-    if ending == _ALONE:
-        return True
-    if ending in (_STRONG, _STOP):
-        return not lower
-    if ending == _RARELY:
-        return starter
-    if ending == _BEFORE_NUMBER:
-        return not lower and not digit
-    return False
-
-
-def _ending(stretch: str, tokens: Sequence[str]) -> int:
-    """Say how a stretch may end a sentence, were it followed by a fitting next one."""
-    if stretch in _ALONE_MARKS:
-        return _ALONE
-    bare = stretch.rstrip(_CLOSERS)
-    if not bare:
-        return _NO
-    if bare[-1] in _STRONG_MARKS or bare.endswith("..."):
-        return _STRONG
-    if bare[-1] != ".":
-        return _NO
-    word = bare[:-1].lstrip(_OPENERS)
-    lower = word.lower()
-    if lower in _NEVER_FINAL:
-        return _NEVER
-    if lower in _BEFORE_NUMBERS:
-        return _BEFORE_NUMBER
-    if stretch == f"{word}." and word.isdigit() and len(word) < 4:
-        return _ENUMERATOR
-    # Initials ("J.", "U.S.") and whatever spaCy keeps in one token with its full stop.
-    is_initial = len(word) == 1 and word.isalpha()
-    is_abbreviation = len(word) > 1 and word + "." in tokens
-    if is_initial or is_abbreviation or lower in _RARELY_FINAL:
-        return _RARELY
-    return _STOP
-
-
-def _is_short_form(word: str) -> bool:
-    """Say whether a full stop that stands after a word may belong to it, as in `fig . 2`."""
-    lower = word.lower()
-    return (len(word) == 1 and word.isalpha()) or lower in _NEVER_FINAL | _BEFORE_NUMBERS
-
-
 def _lines(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for match in _LINE_BREAK.finditer(text):
@@ -399,47 +313,3 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, cut
         start = cut
     yield start, end
-
-
-def _blank(language: str) -> Any:
-    import spacy
-
-    try:
-        return spacy.blank("zh" if language == "zh-char" else language)
-    except ImportError as error:
-        message = " ".join(str(error).split())
-        raise UsageError(
-            f"there is no tokenizer for language {language!r}: {message}"
-            " (a spaCy language code is expected, such as en, de or zh)"
-        ) from error
-
-
-def _segmenter(language: str, nlp: Any) -> Callable[[str], Iterator[tuple[str, int]]] | None:
-    """Return what finds words where blanks do not part them; None where blanks do."""
-    if language == "zh-char":
-        return lambda text: ((m.group(), m.start()) for m in _CJK_CHARACTER.finditer(text))
-    if language == "zh":
-        return _jieba_words()
-    if type(nlp.tokenizer).__module__ == "spacy.tokenizer":  # the rule-based one
-        return None
-    return lambda text: ((t.text, t.idx) for t in nlp.make_doc(text) if not t.is_space)
-
-
-def _jieba_words() -> Callable[[str], Iterator[tuple[str, int]]]:
-    try:
-        import jieba
-    except ImportError as error:
-        raise UsageError(
-            "language 'zh' needs jieba, which is not installed: pip install 'sensegrep[zh]',"
-            " or take --language zh-char"
-        ) from error
-    import logging
-
-    jieba.setLogLevel(logging.WARNING)
-
-    def words(text: str) -> Iterator[tuple[str, int]]:
-        for word, start, _ in jieba.tokenize(text):
-            if not word.isspace():
-                yield word, start
-
-    return words

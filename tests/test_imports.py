@@ -19,7 +19,7 @@ TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn"}
 WITHOUT_BEAM = (
     "corpus", "index/approximate", "index/centering", "index/exact", "index/factory",
     "index/format", "index/measure", "index/options", "index/reader", "index/sizing", "maintenance",
-    "options", "storage", "tokenization",
+    "options", "sentence_ends", "storage", "tokenization", "word_segmenters",
 )  # fmt: skip
 FOLDERS_WITHOUT_BEAM = ("evaluation", "search", "senses")
 

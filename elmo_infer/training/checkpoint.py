@@ -12,9 +12,10 @@ from torch import Tensor
 from elmo_infer.config import BiLmConfig
 from elmo_infer.loading import choose_device
 from elmo_infer.training.export import write_official_layout
-from elmo_infer.training.network import N_SPECIAL, Network, Spellings
+from elmo_infer.training.network import N_SPECIAL, Network
 from elmo_infer.training.optimizer import Moments
 from elmo_infer.training.parameters import initial_parameters
+from elmo_infer.training.spelled_batch import Spellings
 from elmo_infer.training.token_store import TokenStore
 
 CHECKPOINT = "checkpoint.pt"

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training.network import Batch
+from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device

@@ -11,9 +11,9 @@ so does the token layer, in halves. Gradients are summed in a fixed order: a run
 On a device one thread queues all work, and a few sums over words are in no fixed order.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.characters import ByteSpeller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.character_cnn import convolve_to_peaks
 from elmo_infer.training.lstm import projected_lstm
 from elmo_infer.training.parameters import Parameters, cell_name
-from elmo_infer.training.sampled_softmax import Candidates, choose_candidates, sampled_softmax_loss
+from elmo_infer.training.sampled_softmax import choose_candidates, sampled_softmax_loss
+from elmo_infer.training.spelled_batch import Batch, Spellings
 from elmo_infer.transfers import to_device
 
 DIRECTIONS = ("forward", "backward")
@@ -35,67 +35,6 @@ SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
 N_SPECIAL = 3
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """One batch, as indices.
-
-    Attributes:
-      characters: [U, W] int64 spellings of the distinct words, shortest first.
-      spelled_lengths: [U] int64 characters of each, markers included.
-      places: [T + 2, B] int64, each position's word among the U, marks included, time first.
-      targets: per direction [(T + 1) * B] int64 places in the candidates' rows.
-      candidates: the sample, shared by both directions.
-      n_targets: predictions per direction, (T + 1) * B.
-      sentences: [B] int64 indices into the token store.
-    """
-
-    characters: Tensor
-    spelled_lengths: np.ndarray
-    places: Tensor
-    targets: tuple[Tensor, Tensor]
-    candidates: Candidates
-    n_targets: int
-    sentences: np.ndarray
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the same with its tensors on a device; nothing waits for it."""
-        forward, backward = (to_device(one.numpy(), device) for one in self.targets)
-        return replace(
-            self,
-            characters=to_device(self.characters.numpy(), device),
-            places=to_device(self.places.numpy(), device),
-            targets=(forward, backward),
-            candidates=self.candidates.to(device),
-        )
-
-
-@dataclass(kw_only=True)
-class Spellings:
-    """The spelling of every type, and of the two sentence marks after them.
-
-    Attributes:
-      table: [V + 2, C] uint16 character ids.
-      lengths: [V + 2] int64 characters before the padding, markers included.
-    """
-
-    table: np.ndarray
-    lengths: np.ndarray
-
-    @classmethod
-    def of(cls, types: Sequence[str], max_characters: int) -> "Spellings":
-        """Spell all types; V + 0 is the start mark and V + 1 the end mark."""
-        speller = ByteSpeller(max_characters)
-        words = [*types, speller.start, speller.end]
-        table = np.full((len(words), max_characters), speller.padding, dtype=np.uint16)
-        lengths = np.empty(len(words), dtype=np.int64)
-        for low in range(0, len(words), 50_000):
-            spelled = speller.spell(words[low : low + 50_000])
-            width = spelled.character_ids.shape[1]
-            table[low : low + 50_000, :width] = spelled.character_ids
-            lengths[low : low + 50_000] = spelled.lengths
-        return cls(table=table, lengths=lengths)
 
 
 def encode_types(

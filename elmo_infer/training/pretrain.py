@@ -14,13 +14,14 @@ from torch import Tensor
 
 from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_batches
 from elmo_infer.training.checkpoint import PretrainOptions, TrainingState, write_checkpoint
-from elmo_infer.training.network import Batch, StepResult
+from elmo_infer.training.network import StepResult
 from elmo_infer.training.optimizer import (
     Moments,
     adam_update,
     adam_update_rows,
     clip_gradients,
 )
+from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.validation import validation_perplexity
 

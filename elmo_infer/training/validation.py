@@ -3,7 +3,8 @@
 import numpy as np
 
 from elmo_infer.training.batches import plan_equal_length_batches
-from elmo_infer.training.network import N_SPECIAL, SENTENCE_END, SENTENCE_START, Network, Spellings
+from elmo_infer.training.network import N_SPECIAL, SENTENCE_END, SENTENCE_START, Network
+from elmo_infer.training.spelled_batch import Spellings
 from elmo_infer.training.token_store import TokenStore
 
 

@@ -21,6 +21,7 @@ from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.options import SearchOptions
 from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.checks import check_filters, check_sense, refuse_word_options
 from pipelines.search.context import Context, ContextWords
 from pipelines.search.exemplars import find_example
 from pipelines.search.hits import Hits, sort_hits
@@ -32,6 +33,7 @@ from pipelines.search.occurrences import (
     choose_forms,
     count_places,
     describe_absence,
+    join_forms,
     places_of,
     scan_unindexed,
 )
@@ -88,7 +90,7 @@ class Searcher:
             hits.notes.append("the query has several sentences; they were read as one")
         sentence = self._center("sentences", encoded.sentence_vector)
         if encoded.word is None or encoded.token_vector is None:
-            _refuse_word_options(options)
+            refuse_word_options(options)
             target = Target(table="sentences", vector=sentence, sentence_vector=None)
             return self._finish(hits, target, None, options)
         vector = self._center("tokens", encoded.token_vector)
@@ -139,10 +141,10 @@ class Searcher:
             excluded=frozenset(examples),
         )
         if table == "sentences":
-            _refuse_word_options(options)
+            refuse_word_options(options)
             return self._finish(hits, target, None, options)
         chosen = [choice for word in words if (choice := self._forms(word, False, options))]
-        forms = _union(chosen) if chosen else None
+        forms = join_forms(chosen) if chosen else None
         contexts = {i: self._context(example.tokens, forms) for i, example in examples.items()}
         context = Context.rocchio(
             [contexts[i] for i in vector_ids], [contexts[i] for i in unlike], NEGATIVE_WEIGHT
@@ -181,7 +183,7 @@ class Searcher:
                 f"{len(self.index.unindexed)} segments are newer than the index and were scanned"
                 " exactly; sensegrep index adds them"
             )
-        self._check_filters(options)
+        check_filters(self.index, options)
         if forms is None:
             found = self._everything(target, options, hits)
         else:
@@ -194,26 +196,6 @@ class Searcher:
             sort_hits(hits, options.sort)
         hits.search_ms = 1000 * (time.perf_counter() - started)
         return hits
-
-    def _check_filters(self, options: SearchOptions) -> None:
-        if options.filters and not any(
-            shard.allowed_documents(options.filters).any()  # type: ignore[union-attr]
-            for shard in self.index.shards.values()
-        ):
-            keys = sorted(
-                {
-                    key
-                    for shard in self.index.shards.values()
-                    for row in shard.documents.table()["metadata"].slice(0, 1000).to_pylist()
-                    for key, _ in row
-                }
-            )
-            asked = ", ".join(f"{key}={value}" for key, value in options.filters.items())
-            if not self.index.unindexed:
-                raise UsageError(
-                    f"no document has the metadata {asked}; there are the keys:"
-                    f" {', '.join(keys) or 'none'}"
-                )
 
     def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[Found]:
         """Search all tokens or sentences: in the index, and in segments that it lacks."""
@@ -253,7 +235,7 @@ class Searcher:
         senses = None
         if forms.indexed and (options.senses or options.sense is not None):
             senses = hits.senses = word_senses(self.index, forms)
-        _check_sense(options.sense, senses, forms.word)
+        check_sense(options.sense, senses, forms.word)
         mean = self.scorer.word_mean(forms)
         wanted = options.k + len(target.excluded)
         found: list[Found] = []
@@ -333,30 +315,6 @@ def _rocchio(like: Sequence[Floats], unlike: Sequence[Floats]) -> Floats:
     return normalize(vector[None].astype(np.float32))[0]
 
 
-def _refuse_word_options(options: SearchOptions) -> None:
-    """Options about words mean nothing where sentences are compared."""
-    for name in ("any_word", "fold_case", "inflections"):
-        if getattr(options, name):
-            raise UsageError(
-                f"--{name.replace('_', '-')} is about a word, but the query has none in [brackets]"
-            )
-    if options.sense is not None:
-        raise UsageError("--sense picks a sense of a word, but the query has none in [brackets]")
-    if options.sort[:1].isdigit():
-        raise UsageError(f"--sort {options.sort} needs a word in [brackets] to sort around")
-
-
-def _check_sense(number: int | None, senses: WordSenses | None, word: str) -> None:
-    if number is None:
-        return
-    known = 0 if senses is None else len(senses.senses)
-    if number > known:
-        raise UsageError(
-            f"--sense is {number}, but {word!r} has {known} sense{'' if known == 1 else 's'} here;"
-            f" see: sensegrep senses {word}"
-        )
-
-
 def _of_sense(shard: OpenShard, where: Places, senses: WordSenses, number: int) -> Places:
     positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
     return positions[senses.of(shard.keys["vector_id"][positions]) == number]
@@ -375,21 +333,6 @@ def _scanned(
             Found(float(scores[place]), row["vector_id"], None, 0, row, scanned.segment_id, number)
         )
     return found
-
-
-def _union(forms: Sequence[WordForms]) -> WordForms:
-    """Join the choices of several examples' words."""
-    if len(forms) == 1:
-        return forms[0]
-    exact = [choice.forms for choice in forms if choice.forms is not None]
-    folded = [choice.folded for choice in forms if choice.folded is not None]
-    return WordForms(
-        word=" ".join(choice.word for choice in forms),
-        forms=frozenset().union(*exact) if exact else None,
-        folded=frozenset().union(*folded) if folded else None,
-        ranges=tuple(dict.fromkeys(r for choice in forms for r in choice.ranges)),
-        notes=tuple(note for choice in forms for note in choice.notes),
-    )
 
 
 _SEARCHERS: WeakKeyDictionary[Corpus, Searcher] = WeakKeyDictionary()

@@ -188,3 +188,18 @@ def _documents_with(index: OpenIndex, segment_id: str, filters: Mapping[str, str
             chosen &= matches(batch.column("metadata"), key, value)
         found += batch.column("doc_id").filter(pa.array(chosen)).to_pylist()
     return pa.array(found, pa.string())
+
+
+def join_forms(forms: Sequence[WordForms]) -> WordForms:
+    """Join the choices of several examples' words."""
+    if len(forms) == 1:
+        return forms[0]
+    exact = [choice.forms for choice in forms if choice.forms is not None]
+    folded = [choice.folded for choice in forms if choice.folded is not None]
+    return WordForms(
+        word=" ".join(choice.word for choice in forms),
+        forms=frozenset().union(*exact) if exact else None,
+        folded=frozenset().union(*folded) if folded else None,
+        ranges=tuple(dict.fromkeys(r for choice in forms for r in choice.ranges)),
+        notes=tuple(note for choice in forms for note in choice.notes),
+    )

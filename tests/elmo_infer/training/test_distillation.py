@@ -14,7 +14,7 @@ from elmo_infer.training.distillation import (
     taught,
     within_group_correlation,
 )
-from elmo_infer.training.network import Batch
+from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 

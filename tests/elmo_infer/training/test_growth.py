@@ -7,9 +7,10 @@ import torch
 
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.growth import grow
-from elmo_infer.training.network import Spellings, encode_types, run_direction
+from elmo_infer.training.network import encode_types, run_direction
 from elmo_infer.training.parameters import Parameters, cell_name, initial_parameters
 from elmo_infer.training.presets import preset
+from elmo_infer.training.spelled_batch import Spellings
 
 SMALL = replace(preset("tiny"), n_highway=2)
 LARGE = replace(SMALL, cell_dim=96, filters=((1, 8), (2, 20), (3, 40)))

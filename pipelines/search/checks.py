@@ -1,0 +1,54 @@
+"""What a search cannot mean, said before it is made.
+
+Each raises UsageError.
+"""
+
+from pipelines.errors import UsageError
+from pipelines.index.options import SearchOptions
+from pipelines.index.reader import OpenIndex
+from pipelines.senses.kept import WordSenses
+
+
+def refuse_word_options(options: SearchOptions) -> None:
+    """Refuse options about words: they mean nothing where sentences are compared."""
+    for name in ("any_word", "fold_case", "inflections"):
+        if getattr(options, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about a word, but the query has none in [brackets]"
+            )
+    if options.sense is not None:
+        raise UsageError("--sense picks a sense of a word, but the query has none in [brackets]")
+    if options.sort[:1].isdigit():
+        raise UsageError(f"--sort {options.sort} needs a word in [brackets] to sort around")
+
+
+def check_sense(number: int | None, senses: WordSenses | None, word: str) -> None:
+    """Make sure that a word has a sense of this number; None asks for no sense."""
+    if number is None:
+        return
+    known = 0 if senses is None else len(senses.senses)
+    if number > known:
+        raise UsageError(
+            f"--sense is {number}, but {word!r} has {known} sense{'' if known == 1 else 's'} here;"
+            f" see: sensegrep senses {word}"
+        )
+
+
+def check_filters(index: OpenIndex, options: SearchOptions) -> None:
+    """Make sure that some indexed document passes the filters, if all documents are indexed."""
+    filters, shards = options.filters, index.shards.values()
+    if not filters or index.unindexed:
+        return
+    if any(shard.allowed_documents(filters).any() for shard in shards):  # type: ignore[union-attr]
+        return
+    keys = {
+        key
+        for shard in shards
+        for row in shard.documents.table()["metadata"].slice(0, 1000).to_pylist()
+        for key, _ in row
+    }
+    asked = ", ".join(f"{key}={value}" for key, value in filters.items())
+    raise UsageError(
+        f"no document has the metadata {asked}; there are the keys:"
+        f" {', '.join(sorted(keys)) or 'none'}"
+    )
