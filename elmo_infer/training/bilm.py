@@ -22,6 +22,7 @@ from elmo_infer.training.checkpoint import (
     TrainingState,
     new_state,
     read_checkpoint,
+    write_checkpoint,
 )
 from elmo_infer.training.distillation import Distillation
 from elmo_infer.training.growth import grow
@@ -30,6 +31,7 @@ from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
+from elmo_infer.training.word_lessons import LessonProgress, WordLessons, teach_words
 
 _LOG = logging.getLogger(__name__)
 POOLING = "pooling.safetensors"
@@ -134,9 +136,11 @@ def train_bilm(
     start_from: Path | None = None,
     teacher: Path | None = None,
     teacher_share: float = 0.5,
+    lessons: WordLessons | None = None,
     layer_weights: Sequence[float] | None = None,
     recipe: str = "",
     report: Callable[[Progress], None] | None = None,
+    report_lessons: Callable[[LessonProgress], None] | None = None,
 ) -> TrainingState:
     """Train a biLM and write it in the official layout, with its pooling query and card.
 
@@ -151,12 +155,20 @@ def train_bilm(
         is grown.
       teacher: a sentence-transformers directory to distil from.
       teacher_share: of each batch's sentences that the teacher reads.
+      lessons: single words that the teacher's knowledge of is taught before the sentences; a run
+        that resumes has had them.
       layer_weights: coefficients of the layers that the model will mix by default, the token
         layer's first; if None those of start_from, or their plain mean. The pooling query is
         learned for this mix.
       recipe: the command, for the model card.
       report: told of progress.
+      report_lessons: told of the lessons' progress.
+
+    Raises:
+      ValueError: if there are lessons but no teacher, or not one layer weight a layer.
     """
+    if lessons is not None and teacher is None:
+        raise ValueError("lessons on single words were asked for without a teacher; give one")
     if resume:
         state = read_checkpoint(out, store, config, options)
     else:
@@ -175,8 +187,13 @@ def train_bilm(
         )
     distillation = None
     if teacher is not None:
+        opened = Teacher.open(teacher, state.network.dtype, state.network.device)
+        if lessons is not None and not resume:
+            keep = start_from is not None
+            teach_words(state.network, store, opened, lessons, keep=keep, report=report_lessons)
+            write_checkpoint(state, store, options, out)
         distillation = Distillation(
-            Teacher.open(teacher, state.network.dtype, state.network.device),
+            opened,
             store,
             dim=config.dim,
             layer_weights=weights,

@@ -130,9 +130,9 @@ class Distillation:
         chosen = choose_words(types)
         places = to_device(chosen, self._device)
         target = taught(y_words.reshape(rows * length, -1)[places], y_sentences[places // length])
-        words = [layer.reshape(rows * length, dim)[places] for layer in [*stack[1:], mix]]
+        words = [layer.reshape(rows * length, dim)[places] for layer in [*stack, mix]]
         loss = torch.zeros((), device=self._device)
-        for index, states in enumerate(words, start=1):
+        for index, states in enumerate(words):
             guess = states @ self.parameters[f"map_{index}"]
             loss = loss + (1 - F.cosine_similarity(guess, target)).mean() / len(stack)
         student, teacher = F.normalize(words[-1], dim=1), F.normalize(target, dim=1)

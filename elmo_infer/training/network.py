@@ -203,16 +203,24 @@ class Network:
             sentences=sentences,
         ).to(self.device)
 
-    def encode(self, batch: Batch, parts: int) -> list[tuple[Tensor, Parameters]]:
-        """Encode the distinct words in `parts` chunks, in parallel; each on its own leaves."""
-        bounds = np.linspace(0, len(batch.characters), parts + 1).astype(int)
+    def encode(
+        self, characters: Tensor, spelled_lengths: np.ndarray, parts: int
+    ) -> list[tuple[Tensor, Parameters]]:
+        """Encode spelled words in chunks, in parallel; each on its own leaves.
+
+        Args:
+          characters: [U, W] int64 spellings; those of like length together cost least.
+          spelled_lengths: [U] int64 characters of each, markers included.
+          parts: how many chunks.
+        """
+        bounds = np.linspace(0, len(characters), parts + 1).astype(int)
         widest = max(span for span, _ in self.config.filters)
 
         def chunk(low: int, high: int) -> tuple[Tensor, Parameters]:
             leaves = self._leaves("char_embed", "CNN")
-            width = int(batch.spelled_lengths[low:high].max(initial=1)) + widest
-            characters = batch.characters[low:high, : min(width, self.config.max_characters)]
-            return encode_types(leaves, self.config, characters, self.dtype), leaves
+            width = int(spelled_lengths[low:high].max(initial=1)) + widest
+            part = characters[low:high, : min(width, self.config.max_characters)]
+            return encode_types(leaves, self.config, part, self.dtype), leaves
 
         return self._map(chunk, bounds[:-1], bounds[1:])
 
@@ -220,7 +228,7 @@ class Network:
         self, batch: Batch, auxiliary: Auxiliary | None = None, auxiliary_weight: float = 1.0
     ) -> StepResult:
         """Return losses and gradients of one batch; nothing is updated."""
-        chunks = self.encode(batch, parts=8)
+        chunks = self.encode(batch.characters, batch.spelled_lengths, parts=8)
         vectors = torch.cat([vectors.detach() for vectors, _ in chunks])
         rows = self.table[batch.candidates.rows]
         directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
@@ -238,7 +246,7 @@ class Network:
         for direction, grads in zip(directions, found, strict=True):
             gradients |= dict(zip(direction.leaves, grads[2:], strict=True))
         d_vectors = found[0][0] + found[1][0] + token_grad
-        self._token_layer_gradients(chunks, d_vectors, gradients)
+        gradients |= self.token_layer_gradients(chunks, d_vectors)
         return StepResult(
             loss=(
                 float(directions[0].loss.detach()) / batch.n_targets,
@@ -309,12 +317,10 @@ class Network:
         token_grad = torch.zeros_like(own) if own.grad is None else own.grad
         return float(loss.detach()), token_grad, extra
 
-    def _token_layer_gradients(
-        self,
-        chunks: list[tuple[Tensor, Parameters]],
-        d_vectors: Tensor,
-        gradients: Parameters,
-    ) -> None:
+    def token_layer_gradients(
+        self, chunks: list[tuple[Tensor, Parameters]], d_vectors: Tensor
+    ) -> Parameters:
+        """Return the token layer's gradients, given those of the vectors [U, P] of `encode`."""
         pieces = d_vectors.split([len(vectors) for vectors, _ in chunks])
 
         def chunk(part: tuple[tuple[Tensor, Parameters], Tensor]) -> tuple[Tensor, ...]:
@@ -322,12 +328,13 @@ class Network:
             return torch.autograd.grad(vectors, list(leaves.values()), grad)
 
         found = self._map(chunk, zip(chunks, pieces, strict=True))
-        names = list(chunks[0][1])
-        for name, *grads in zip(names, *found, strict=True):
+        gradients: Parameters = {}
+        for name, *grads in zip(chunks[0][1], *found, strict=True):
             total = grads[0]
             for grad in grads[1:]:
                 total = total + grad
             gradients[name] = total
+        return gradients
 
     @torch.inference_mode()
     def likelihood(self, batch: Batch, word_targets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -337,7 +344,12 @@ class Network:
           batch: the sentences.
           word_targets: per direction [(T + 1) * B] softmax ids.
         """
-        vectors = torch.cat([vectors for vectors, _ in self.encode(batch, parts=2)])
+        vectors = torch.cat(
+            [
+                vectors
+                for vectors, _ in self.encode(batch.characters, batch.spelled_lengths, parts=2)
+            ]
+        )
         tokens = F.embedding(batch.places, vectors)
         weights = self.table[:, :-1].to(self.dtype).t()
         totals = np.zeros(2)

@@ -147,6 +147,11 @@ class Teacher:
             dtype=dtype,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: where its weights are."""
+        return self.weights["embeddings.word_embeddings.weight"].device
+
     @torch.inference_mode()
     def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
         """Return the states of equally long sentences.
@@ -171,11 +176,10 @@ class Teacher:
             flat = [piece for word in words for piece in word][: len(own)]
             ids[row, : len(own) + 2] = [self.pieces.start, *flat, self.pieces.end]
             places[row, 1 : len(own) + 1] = own
-        device = self.weights["embeddings.word_embeddings.weight"].device
-        real = to_device(ids != self.pieces.padding, device)
-        states = self._encode(to_device(ids, device), real).float()
+        real = to_device(ids != self.pieces.padding, self.device)
+        states = self._encode(to_device(ids, self.device), real).float()
         mean = (states * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
-        index = to_device(places, device)[:, :, None]
+        index = to_device(places, self.device)[:, :, None]
         sums = states.new_zeros(len(pieces), len(sentences[0]) + 1, self.dim)
         counts = states.new_zeros(len(pieces), len(sentences[0]) + 1, 1)
         sums.scatter_add_(1, index.expand(-1, -1, self.dim), states)

@@ -69,6 +69,13 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="share of each batch that it reads",
     )
+    add(
+        "--word-epochs",
+        type=float,
+        metavar="X",
+        help="first teach the token layer what the teacher makes of the text's 150,000 most "
+        "frequent words, each alone, X times over",
+    )
 
 
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -170,6 +177,10 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
         read_teacher_config(Path(args.teacher))
     if not 0 < args.teacher_share <= 1:
         raise UsageError(f"--teacher-share is {args.teacher_share}; expected above 0, at most 1")
+    if args.word_epochs is not None and args.teacher is None:
+        raise UsageError("--word-epochs needs a teacher; give --teacher DIR")
+    if args.word_epochs is not None and args.word_epochs <= 0:
+        raise UsageError(f"--word-epochs is {args.word_epochs}; expected more than 0")
     if args.teacher_weight <= 0:
         raise UsageError(f"--teacher-weight is {args.teacher_weight}; expected more than 0")
     n_layers = config.n_lstm_layers + 1

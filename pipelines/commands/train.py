@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from elmo_infer.training.epoch_progress import EpochProgress
     from elmo_infer.training.pretrain import Progress
     from elmo_infer.training.token_store import TokenStore
+    from elmo_infer.training.word_lessons import LessonProgress
 
 KINDS = {
     "bilm": "a bidirectional language model (ELMo)",
@@ -102,6 +103,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     import torch
 
     from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes, train_bilm
+    from elmo_infer.training.word_lessons import WordLessons
 
     config, options = bilm_options(args)
     _check_inputs(args, out)
@@ -125,9 +127,17 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         start_from=None if args.start_from is None else Path(args.start_from),
         teacher=None if args.teacher is None else Path(args.teacher),
         teacher_share=args.teacher_share,
+        lessons=(
+            None
+            if args.word_epochs is None
+            else WordLessons(
+                epochs=args.word_epochs, learning_rate=args.learning_rate, seed=args.seed
+            )
+        ),
         layer_weights=args.layer_weights,
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
         report=_print_progress,
+        report_lessons=_print_lessons,
     )
     _draw_curve(out)
     print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
@@ -241,6 +251,15 @@ def _size(path: str) -> int:
     local = Path(path)
     # Compressed text grows about fourfold; the store holds four bytes a token of about six.
     return local.stat().st_size if local.is_file() else 0
+
+
+def _print_lessons(progress: "LessonProgress") -> None:
+    left = int((progress.total_words - progress.words) / max(progress.words_per_second, 1e-9))
+    _say(
+        f"single words  {progress.words / progress.total_words:6.1%}  {progress.words:,} words  "
+        f"{progress.words_per_second:,.0f} words/s  loss {progress.loss:.3f}  "
+        f"left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+    )
 
 
 def _print_progress(progress: "Progress") -> None:

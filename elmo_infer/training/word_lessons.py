@@ -1,0 +1,261 @@
+"""Single words first: what a teacher knows of a word by itself, for the token layer.
+
+A word's knowledge sits in the token layer, and sentences teach it slowly: most of their words are
+frequent ones, and a rare word comes up a few times in all. So before the sentences a teacher reads
+each of the text's frequent words alone, once, and the token layer learns what it makes of it:
+
+    words      1 - cos(A x, y): y can be read off linearly
+    relations  squared difference between cosines of pairs of words, student's against teacher's
+    before     squared error, in units of its variance, of reading the vector that the word had
+               before off linearly: where a model is fine-tuned, its LSTMs know these
+
+y is what distillation.taught makes of a word alone, around the mean over words: what all words
+have in common tells none of them apart.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from elmo_infer.training.distillation import taught
+from elmo_infer.training.network import Network
+from elmo_infer.training.optimizer import Moments, adam_update, clip_gradients
+from elmo_infer.training.parameters import cell_name
+from elmo_infer.training.teacher import Teacher
+from elmo_infer.training.token_store import TokenStore
+from elmo_infer.transfers import to_device
+
+_BATCH = 512  # small: what counts here is how often the layer is changed
+_READ = 512  # words that are read at once, by the teacher or the token layer
+_WARMUP_STEPS = 50
+_REPORT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordLessons:
+    """How the token layer is taught.
+
+    Attributes:
+      epochs: words drawn, in multiples of the number of words.
+      words: how many of the most frequent types are taught.
+      learning_rate: at its peak; it rises over the first steps and falls along a cosine.
+      max_gradient_norm: gradients are scaled down to it.
+      seed: of the words drawn and the maps' first values.
+    """
+
+    epochs: float
+    words: int = 150_000
+    learning_rate: float = 2e-3
+    max_gradient_norm: float = 1.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "words", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LessonProgress:
+    """Where the lessons stand.
+
+    Attributes:
+      words: words taught so far, repeats included.
+      total_words: words there will be.
+      words_per_second: since the last report.
+      loss: mean over the words since the last report, of words and relations together.
+    """
+
+    words: int
+    total_words: int
+    words_per_second: float
+    loss: float
+
+
+def teach_words(
+    network: Network,
+    store: TokenStore,
+    teacher: Teacher,
+    lessons: WordLessons,
+    *,
+    keep: bool = False,
+    report: Callable[[LessonProgress], None] | None = None,
+) -> None:
+    """Train a biLM's token layer on single words; nothing else of the network is trained.
+
+    Args:
+      network: its token layer, and with `keep` the first LSTM layers' reading of it, are changed
+        in place.
+      store: text whose words are taught, the more often the more frequent they are.
+      teacher: a transformer.
+      lessons: how much and how.
+      keep: the network has been trained: hold on to its vectors, and let its LSTMs read them off
+        the new ones.
+      report: told of progress.
+    """
+    n_words = min(lessons.words, len(store.types))
+    targets = word_targets(teacher, store.types[:n_words])
+    targets -= targets.mean(0)
+    before = _vectors(network, n_words) if keep else None
+    learner = _Learner(network, targets, before, lessons.seed)
+    shares = np.sqrt(store.counts[:n_words].astype(np.float64)).cumsum()
+    total = math.ceil(lessons.epochs * n_words / _BATCH)
+    began, losses, taught_before = time.monotonic(), [], 0
+    for step in range(total):
+        rng = np.random.default_rng((lessons.seed, 11, step))
+        drawn = np.searchsorted(shares, rng.random(_BATCH) * shares[-1], side="right")
+        rise = min(1.0, (step + 1) / _WARMUP_STEPS)
+        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total))
+        losses.append(
+            learner.step(drawn, lessons.learning_rate * rise * fall, lessons.max_gradient_norm)
+        )
+        now = time.monotonic()
+        if report is not None and (now - began >= _REPORT_SECONDS or step + 1 == total):
+            words = (step + 1) * _BATCH
+            rate = (words - taught_before) / max(now - began, 1e-9)
+            report(
+                LessonProgress(
+                    words=words,
+                    total_words=total * _BATCH,
+                    words_per_second=rate,
+                    loss=float(np.mean(losses)),
+                )
+            )
+            began, losses, taught_before = now, [], words
+    if before is not None:
+        read_as_before(network, before, _vectors(network, n_words), store.counts[:n_words])
+
+
+def word_targets(teacher: Teacher, words: list[str]) -> Tensor:
+    """Return [N, dim] float32: what is taught of each of N words alone.
+
+    Words of the same pieces are read once; the longest come last, so that little is padded.
+    """
+    spelled: dict[tuple[int, ...], int] = {}
+    places = np.array([spelled.setdefault(tuple(teacher.pieces(w)), len(spelled)) for w in words])
+    _, first = np.unique(places, return_index=True)
+    keys = list(spelled)
+    order = sorted(range(len(keys)), key=lambda key: len(keys[key]))
+    parts = [order[low : low + _READ] for low in range(0, len(order), _READ)]
+
+    def read(part: list[int]) -> Tensor:
+        states, sentences = teacher.states([[words[first[key]]] for key in part])
+        return taught(states[:, 0], sentences)
+
+    # A device's work is queued by one thread.
+    with ThreadPoolExecutor(2 if teacher.device.type == "cpu" else 1) as pool:
+        found = torch.cat(list(pool.map(read, parts)))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return found[to_device(rank[places], found.device)].clone()
+
+
+class _Learner:
+    """The token layer, the maps that read it, and their moments."""
+
+    def __init__(self, network: Network, targets: Tensor, before: Tensor | None, seed: int) -> None:
+        self._network, self._targets, self._before = network, targets, before
+        width, device = network.config.projection_dim, network.device
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(columns: int) -> Tensor:
+            return torch.randn(width, columns, generator=generator).mul_(width**-0.5).to(device)
+
+        self._maps = {"target": normal(targets.shape[1])}
+        if before is not None:
+            self._maps["before"] = torch.eye(width, device=device)
+            self._maps["bias"] = torch.zeros(width, device=device)
+            self._scale = float(1 / before.var(0).mean())
+        layer = {
+            name: value
+            for name, value in network.parameters.items()
+            if name.startswith(("char_embed", "CNN"))
+        }
+        self._moments = {name: Moments.for_array(value) for name, value in layer.items()}
+        self._map_moments = {name: Moments.for_array(each) for name, each in self._maps.items()}
+
+    def step(self, words: np.ndarray, rate: float, max_norm: float) -> float:
+        """Learn from some words, repeats among them; return the loss of words and relations."""
+        network = self._network
+        distinct, counts = np.unique(words, return_counts=True)
+        lengths = network.spellings.lengths[distinct]
+        order = np.argsort(lengths, kind="stable")
+        distinct, counts = distinct[order], counts[order]
+        characters = network.spellings.table[distinct].astype(np.int64)
+        chunks = network.encode(to_device(characters, network.device), lengths[order], parts=8)
+        vectors = torch.cat([each.detach() for each, _ in chunks]).requires_grad_()
+        maps = {name: value.requires_grad_() for name, value in self._maps.items()}
+        places = to_device(distinct, network.device)
+        weights = to_device((counts / counts.sum()).astype(np.float32), network.device)
+        loss = self._loss(vectors, maps, self._targets[places], weights)
+        total = loss
+        if self._before is not None:
+            found = vectors @ maps["before"] + maps["bias"]
+            error = (found - self._before[places]).square().mean(1) * self._scale
+            total = loss + (error * weights).sum()
+        total.backward()
+        gradients = network.token_layer_gradients(chunks, vectors.grad)
+        own = {name: value.grad for name, value in maps.items()}
+        clip_gradients([*gradients.values(), *own.values()], max_norm)
+        with torch.no_grad():
+            for name, gradient in gradients.items():
+                adam_update(network.parameters[name], gradient, self._moments[name], rate)
+            for name, value in maps.items():
+                adam_update(value, own[name], self._map_moments[name], rate)
+                value.grad = None
+        return float(loss.detach())
+
+    @staticmethod
+    def _loss(vectors: Tensor, maps: dict[str, Tensor], target: Tensor, weights: Tensor) -> Tensor:
+        words = 1 - F.cosine_similarity(vectors @ maps["target"], target)
+        student, teacher = F.normalize(vectors, dim=1), F.normalize(target, dim=1)
+        error = (student @ student.t() - teacher @ teacher.t()).square()
+        return (words * weights).sum() + 4 * (weights @ error @ weights)
+
+
+def _vectors(network: Network, n_words: int) -> Tensor:
+    """Return [N, P]: the token layer's vectors of the most frequent words."""
+    found = []
+    for low in range(0, n_words, _READ):
+        high = min(low + _READ, n_words)
+        lengths = network.spellings.lengths[low:high]
+        order = np.argsort(lengths, kind="stable")
+        characters = network.spellings.table[low:high][order].astype(np.int64)
+        with torch.no_grad():
+            parts = network.encode(to_device(characters, network.device), lengths[order], parts=8)
+        vectors = torch.cat([each.detach() for each, _ in parts])
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        found.append(vectors[to_device(back, network.device)])
+    return torch.cat(found)
+
+
+def read_as_before(network: Network, before: Tensor, after: Tensor, counts: np.ndarray) -> None:
+    """Let the first LSTM layers read words' old vectors off their new ones.
+
+    The best linear map from new to old, least squares over all tokens of these words, goes into
+    the kernels: x_old W = (x_new M + c) W.
+
+    Args:
+      network: its first layers' kernels and biases are changed in place.
+      before: [N, P] the old vectors.
+      after: [N, P] the new ones.
+      counts: [N] how often each word stands in the text.
+    """
+    weights = to_device(np.sqrt(counts.astype(np.float64)), before.device)[:, None]
+    read = torch.cat([after, after.new_ones(len(after), 1)], dim=1).double()
+    solution = torch.linalg.lstsq(read * weights, before.double() * weights).solution.float()
+    width = network.config.projection_dim
+    for direction in range(2):
+        name = cell_name(direction, 0)
+        kernel, bias = network.parameters[f"{name}/W_0"], network.parameters[f"{name}/B"]
+        old = kernel[:width].clone()
+        kernel[:width] = solution[:-1] @ old
+        bias += solution[-1] @ old
