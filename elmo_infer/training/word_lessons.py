@@ -154,7 +154,7 @@ def word_targets(teacher: Teacher, words: list[str]) -> Tensor:
         found = torch.cat(list(pool.map(read, parts)))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return found[to_device(rank[places], found.device)].clone()
+    return found[to_device(rank[places], found.device)]
 
 
 class _Learner:
@@ -173,13 +173,16 @@ class _Learner:
             self._maps["before"] = torch.eye(width, device=device)
             self._maps["bias"] = torch.zeros(width, device=device)
             self._scale = float(1 / before.var(0).mean())
+        self._maps = {name: value.requires_grad_() for name, value in self._maps.items()}
         layer = {
             name: value
             for name, value in network.parameters.items()
             if name.startswith(("char_embed", "CNN"))
         }
         self._moments = {name: Moments.for_array(value) for name, value in layer.items()}
-        self._map_moments = {name: Moments.for_array(each) for name, each in self._maps.items()}
+        self._map_moments = {
+            name: Moments.for_array(each.detach()) for name, each in self._maps.items()
+        }
 
     def step(self, words: np.ndarray, rate: float, max_norm: float) -> float:
         """Learn from some words, repeats among them; return the loss of words and relations."""
@@ -191,7 +194,7 @@ class _Learner:
         characters = network.spellings.table[distinct].astype(np.int64)
         chunks = network.encode(to_device(characters, network.device), lengths[order], parts=8)
         vectors = torch.cat([each.detach() for each, _ in chunks]).requires_grad_()
-        maps = {name: value.requires_grad_() for name, value in self._maps.items()}
+        maps = self._maps
         places = to_device(distinct, network.device)
         weights = to_device((counts / counts.sum()).astype(np.float32), network.device)
         loss = self._loss(vectors, maps, self._targets[places], weights)
@@ -200,16 +203,14 @@ class _Learner:
             found = vectors @ maps["before"] + maps["bias"]
             error = (found - self._before[places]).square().mean(1) * self._scale
             total = loss + (error * weights).sum()
-        total.backward()
-        gradients = network.token_layer_gradients(chunks, vectors.grad)
-        own = {name: value.grad for name, value in maps.items()}
-        clip_gradients([*gradients.values(), *own.values()], max_norm)
+        d_vectors, *d_maps = torch.autograd.grad(total, [vectors, *maps.values()])
+        gradients = network.token_layer_gradients(chunks, d_vectors)
+        clip_gradients([*gradients.values(), *d_maps], max_norm)
         with torch.no_grad():
             for name, gradient in gradients.items():
                 adam_update(network.parameters[name], gradient, self._moments[name], rate)
-            for name, value in maps.items():
-                adam_update(value, own[name], self._map_moments[name], rate)
-                value.grad = None
+            for (name, value), gradient in zip(maps.items(), d_maps, strict=True):
+                adam_update(value, gradient, self._map_moments[name], rate)
         return float(loss.detach())
 
     @staticmethod
