@@ -202,12 +202,10 @@ def train_bilm(
             device=state.network.device,
         )
 
-    def save_query() -> None:
-        if distillation is not None:
-            _save_pooling(out, distillation.parameters["query"].detach().cpu().clone(), weights)
-
     def tell(progress: Progress) -> None:
-        save_query()
+        # Before the first checkpoint there is no model yet that the query could be of.
+        if distillation is not None and (out / "options.json").is_file():
+            _save_pooling(out, distillation.parameters["query"].detach().cpu().clone(), weights)
         if report is not None:
             report(progress)
 

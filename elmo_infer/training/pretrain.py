@@ -119,7 +119,7 @@ def pretrain(
         _adopt_auxiliary(state, auxiliary)
     started = clock() - state.seconds
     window = _Window(began=clock(), tokens_before=state.tokens)
-    last_checkpoint = clock()
+    last_checkpoint, checkpointed = clock(), state.step
     rate = 0.0
 
     def account(checkpoint: bool) -> None:
@@ -150,6 +150,8 @@ def pretrain(
         fraction = _fraction(state, options, total_steps)
         if fraction >= 1.0:
             break
+        if window.told:
+            window = _Window(began=clock(), tokens_before=state.tokens)
         rate = learning_rate(state.step, fraction, options)
         rng = np.random.default_rng((options.seed, 7, state.step))
         batch = state.network.prepare(types, sentences, rng)
@@ -163,9 +165,10 @@ def pretrain(
         checkpoint_due = clock() - last_checkpoint >= options.checkpoint_minutes * 60
         if checkpoint_due or clock() - window.began >= _REPORT_SECONDS:
             account(checkpoint_due)
-            last_checkpoint = clock() if checkpoint_due else last_checkpoint
-            window = _Window(began=clock(), tokens_before=state.tokens)
-    if window.losses:
+            window.told = True
+            if checkpoint_due:
+                last_checkpoint, checkpointed = clock(), state.step
+    if state.step > checkpointed:
         account(checkpoint=True)
     return state
 
@@ -192,12 +195,13 @@ def _update(
 
 @dataclass(kw_only=True)
 class _Window:
-    """What happened since the last report."""
+    """What happened since the last report; told once it has been reported itself."""
 
     began: float
     tokens_before: int
     losses: list[tuple[float, float]] = field(default_factory=list)
     auxiliary: list[float] = field(default_factory=list)
+    told: bool = False
 
 
 def _one_ahead(batches: Iterator[NumberedBatch], auxiliary: Auxiliary) -> Iterator[NumberedBatch]:

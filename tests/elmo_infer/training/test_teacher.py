@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from elmo_infer.training import pretrain
 from elmo_infer.training.bilm import train_bilm
-from elmo_infer.training.checkpoint import PretrainOptions
+from elmo_infer.training.checkpoint import CHECKPOINT, PretrainOptions
 from elmo_infer.training.distillation import attention_pool
 from elmo_infer.training.presets import preset
 from elmo_infer.training.teacher import Teacher, WordPieces
@@ -147,6 +148,26 @@ def test_lessons_are_learned_and_the_query_is_kept(teacher_dir: Path, tmp_path: 
     )
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     assert (out / "pooling.safetensors").is_file()
+
+
+def test_reports_do_not_need_a_checkpoint_nor_stand_for_the_last_one(
+    teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "_REPORT_SECONDS", 0.0)
+    store = build_token_store([[["the", "cat", "."]] * 30], tmp_path / "text")
+    out = tmp_path / "out"
+    out.mkdir()
+    steps: list[int] = []
+    train_bilm(
+        store,
+        out,
+        preset("tiny"),
+        PretrainOptions(steps=3, tokens_per_batch=30),
+        teacher=teacher_dir,
+        report=lambda progress: steps.append(progress.step),
+    )
+    assert steps == [1, 2, 3, 3]  # the last is the checkpoint's
+    assert torch.load(out / CHECKPOINT, weights_only=True)["step"] == 3
 
 
 def test_attention_pooling_by_hand() -> None:
