@@ -4,6 +4,7 @@ Every kind takes float32 (or float64) rows and returns the same; what lies betwe
 """
 
 import logging
+import platform
 from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
@@ -93,23 +94,83 @@ class PackedLinear:
         return product.to(rows.dtype)
 
 
+class RoundedLinear:
+    """In float32 on numbers rounded to a smaller type, for processors that do not multiply these.
+
+    Rows, weights, bias and results are rounded as PackedLinear has them, so that the vectors are
+    those of a processor that does; the speed is float32's.
+    """
+
+    def __init__(self, weight: Tensor, bias: Array | None, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        rounded = None if bias is None else self._round(torch.from_numpy(bias)).numpy()
+        self._product = make_linear(self._round(weight), rounded, torch.float32, weight.device)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self._round(self._product(self._round(rows)))
+
+    def _round(self, values: Tensor) -> Tensor:
+        return values.to(self._dtype).to(torch.float32)
+
+
 class Int8Linear:
     """In 8-bit integers, whose sums are exact; four products at the cost of one in float32.
 
     Weights have a scale per output. Rows are quantised each by itself, x = scale * q with
     scale = max |x| / 127, so that a row's result depends on nothing beside it.
+
+    A processor without such products takes float32's for the same whole numbers: sums of up to
+    1040 of them are below 2^24 and exact, longer ones are within its rounding.
     """
 
     def __init__(self, weight: Tensor, bias: Array | None) -> None:
         self._scales = weight.abs().amax(dim=1).clamp_(min=TINY).div_(127.0)  # [out]
-        self._weight = (weight / self._scales[:, None]).round_().to(torch.int8)
+        whole = (weight / self._scales[:, None]).round_()
+        self._multiply: Linear
+        if processor_multiplies(torch.int8):
+            self._multiply = _Int8Product(whole)
+        else:
+            self._multiply = make_linear(whole, None, torch.float32, weight.device)
         self._bias = torch.zeros(len(self._scales)) if bias is None else torch.tensor(bias)
 
     def __call__(self, rows: Tensor) -> Tensor:
         scales = rows.abs().amax(dim=1, keepdim=True).clamp_(min=TINY).div_(127.0)
-        quantised = (rows / scales).round_().to(torch.int8)
-        product = torch._int_mm(quantised, self._weight.t()).to(torch.float32)
+        product = self._multiply((rows / scales).round_())
         return torch.addcmul(self._bias, product.mul_(self._scales), scales, out=product)
+
+
+class _Int8Product:
+    """Of whole numbers from -127 to 127, in and out as float32."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight.to(torch.int8).t()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return torch._int_mm(rows.to(torch.int8), self._weight).to(torch.float32)
+
+
+@cache
+def processor_multiplies(dtype: torch.dtype) -> bool:
+    """Return whether this processor has products of bfloat16 or int8; where not, it is logged.
+
+    torch multiplies them without, but a hundred times more slowly (int8), or not at all in its
+    oneDNN products (bfloat16).
+    """
+    if dtype == torch.int8:
+        found = torch.cpu._is_vnni_supported()
+    elif platform.machine() in ("x86_64", "AMD64"):
+        found = torch.cpu._is_avx512_bf16_supported()
+    else:
+        found = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not found:
+        name = str(dtype).removeprefix("torch.")
+        logger.warning(
+            "this processor has no %s products: the rounded numbers are multiplied in float32, "
+            "which gives %s's vectors but not its speed; float32 is as fast and exact",
+            name,
+            name,
+        )
+    return found
 
 
 def by_output(rows: Sequence[Sequence[Array]]) -> Tensor:
@@ -144,6 +205,8 @@ def make_linear(
     """
     if dtype == torch.int8:
         return Int8Linear(weight, bias)
+    if device.type == "cpu" and dtype == torch.bfloat16 and not processor_multiplies(dtype):
+        return RoundedLinear(weight, bias, dtype)
     if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and _has_onednn():
         return PackedLinear(weight, bias, dtype)
     return PlainLinear(weight, bias, dtype, device)

@@ -13,12 +13,17 @@ from elmo_infer.linear import (
     Int8Linear,
     PackedLinear,
     PlainLinear,
+    RoundedLinear,
     by_output,
     make_linear,
     padded_rows,
+    processor_multiplies,
 )
 
 CPU = torch.device("cpu")
+NATIVE_BFLOAT16 = pytest.mark.skipif(
+    not processor_multiplies(torch.bfloat16), reason="this processor has no bfloat16 products"
+)
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -28,7 +33,7 @@ CPU = torch.device("cpu")
     [
         (torch.float64, PlainLinear, 1e-12),
         (torch.float32, PackedLinear, 1e-5),
-        (torch.bfloat16, PackedLinear, 0.06),
+        pytest.param(torch.bfloat16, PackedLinear, 0.06, marks=NATIVE_BFLOAT16),
         (torch.int8, Int8Linear, 0.15),
     ],
 )
@@ -70,6 +75,53 @@ def test_int8_quantises_each_row_by_itself(rng) -> None:
     assert torch.equal(beside_a_large_one[:1], alone)
 
 
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_int8_is_the_same_without_such_products(rng, monkeypatch, multiplies) -> None:
+    # 1040 products of 127 and 127 are the most that float32 sums exactly.
+    weight = torch.from_numpy(rng.standard_normal((8, 1040)).astype(np.float32))
+    rows = torch.from_numpy(rng.standard_normal((3, 1040)).astype(np.float32))
+    weight[0], rows[0] = 127.0, 127.0
+    monkeypatch.setattr(linear, "processor_multiplies", lambda _: multiplies)
+
+    product = Int8Linear(weight, None)(rows)
+
+    q_weight, q_rows = (
+        (each / (each.abs().amax(1, keepdim=True) / 127)).round().long() for each in (weight, rows)
+    )
+    scales = torch.outer(rows.abs().amax(1) / 127, weight.abs().amax(1) / 127)
+    assert int((q_rows @ q_weight.t())[0, 0]) == 127 * 127 * 1040
+    torch.testing.assert_close(product, (q_rows @ q_weight.t()).float() * scales, rtol=3e-7, atol=0)
+
+
+def test_bfloat16_by_hand_without_such_products(monkeypatch) -> None:
+    monkeypatch.setattr(linear, "processor_multiplies", lambda _: False)
+    # bfloat16 has 8 bits: 257 is rounded to 256, 3 * 256 + 1 to 768.
+    product_of = make_linear(
+        torch.tensor([[3.0, 1.0]]), np.array([0.0], np.float32), torch.bfloat16, CPU
+    )
+    assert isinstance(product_of, RoundedLinear)
+    assert product_of(torch.tensor([[257.0, 1.0]])).tolist() == [[768.0]]
+
+
+@NATIVE_BFLOAT16
+def test_bfloat16_is_the_same_without_such_products(rng, monkeypatch) -> None:
+    weight = by_output([[rng.standard_normal((64, 48)).astype(np.float32)]])
+    bias = rng.standard_normal(48).astype(np.float32)
+    rows = torch.from_numpy(rng.standard_normal((50, 64)).astype(np.float32))
+    native = make_linear(weight, bias, torch.bfloat16, CPU)(rows)
+    monkeypatch.setattr(linear, "processor_multiplies", lambda _: False)
+    rounded = make_linear(weight, bias, torch.bfloat16, CPU)(rows)
+    # Sums are taken in another order before they are rounded to 8 bits.
+    torch.testing.assert_close(rounded, native, rtol=2**-7, atol=1e-6)
+
+
+def test_missing_products_are_said(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    assert not processor_multiplies.__wrapped__(torch.int8)
+    assert "this processor has no int8 products" in caplog.text
+    assert "float32 is as fast and exact" in caplog.text
+
+
 def test_padded_rows_cost_little_and_are_few() -> None:
     padded = [padded_rows(count) for count in range(1, 1025)]
 
@@ -87,7 +139,9 @@ def onednn_tried_anew() -> Iterator[None]:
     linear._has_onednn.cache_clear()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=NATIVE_BFLOAT16)]
+)
 def test_products_without_onednn_are_the_same(rng, monkeypatch, dtype) -> None:
     weight = by_output([[rng.standard_normal((64, 48)).astype(np.float32)]])
     bias = rng.standard_normal(48).astype(np.float32)
