@@ -64,19 +64,20 @@ class WordLessons:
 
 @dataclass(frozen=True, kw_only=True)
 class LessonProgress:
-    """Where the lessons stand.
+    """Where the lessons stand: first the teacher reads the words, then they are taught.
 
     Attributes:
-      words: words taught so far, repeats included.
+      words: words read, or taught, so far; taught ones with their repeats.
       total_words: words there will be.
       words_per_second: since the last report.
-      loss: mean over the words since the last report, of words and relations together.
+      loss: mean over the words since the last report, of words and relations together; None while
+        the teacher reads.
     """
 
     words: int
     total_words: int
     words_per_second: float
-    loss: float
+    loss: float | None
 
 
 def teach_words(
@@ -101,42 +102,63 @@ def teach_words(
       report: told of progress.
     """
     n_words = min(lessons.words, len(store.types))
-    targets = word_targets(teacher, store.types[:n_words])
+    targets = word_targets(teacher, store.types[:n_words], report)
     targets -= targets.mean(0)
     before = _vectors(network, n_words) if keep else None
     learner = _Learner(network, targets, before, lessons.seed)
     shares = np.sqrt(store.counts[:n_words].astype(np.float64)).cumsum()
     total = math.ceil(lessons.epochs * n_words / _BATCH)
-    began, losses, taught_before = time.monotonic(), [], 0
+    clock = _Clock(report, total * _BATCH)
     for step in range(total):
         rng = np.random.default_rng((lessons.seed, 11, step))
-        drawn = np.searchsorted(shares, rng.random(_BATCH) * shares[-1], side="right")
+        drawn = np.searchsorted(shares[:-1], rng.random(_BATCH) * shares[-1], side="right")
         rise = min(1.0, (step + 1) / _WARMUP_STEPS)
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total))
-        losses.append(
-            learner.step(drawn, lessons.learning_rate * rise * fall, lessons.max_gradient_norm)
-        )
-        now = time.monotonic()
-        if report is not None and (now - began >= _REPORT_SECONDS or step + 1 == total):
-            words = (step + 1) * _BATCH
-            rate = (words - taught_before) / max(now - began, 1e-9)
-            report(
-                LessonProgress(
-                    words=words,
-                    total_words=total * _BATCH,
-                    words_per_second=rate,
-                    loss=float(np.mean(losses)),
-                )
-            )
-            began, losses, taught_before = now, [], words
+        rate = lessons.learning_rate * rise * fall
+        clock.tell((step + 1) * _BATCH, learner.step(drawn, rate, lessons.max_gradient_norm))
     if before is not None:
         read_as_before(network, before, _vectors(network, n_words), store.counts[:n_words])
 
 
-def word_targets(teacher: Teacher, words: list[str]) -> Tensor:
+class _Clock:
+    """Tells of progress every few seconds, and at the end."""
+
+    def __init__(self, report: Callable[[LessonProgress], None] | None, total_words: int) -> None:
+        self._report, self._total = report, total_words
+        self._began, self._words = time.monotonic(), 0
+        self._losses: list[float] = []
+
+    def tell(self, words: int, loss: float | None = None) -> None:
+        """Count the words done so far, and the loss of the last ones."""
+        if loss is not None:
+            self._losses.append(loss)
+        seconds = time.monotonic() - self._began
+        if self._report is None or (seconds < _REPORT_SECONDS and words < self._total):
+            return
+        self._report(
+            LessonProgress(
+                words=words,
+                total_words=self._total,
+                words_per_second=(words - self._words) / max(seconds, 1e-9),
+                loss=float(np.mean(self._losses)) if self._losses else None,
+            )
+        )
+        self._began, self._words, self._losses = time.monotonic(), words, []
+
+
+def word_targets(
+    teacher: Teacher,
+    words: list[str],
+    report: Callable[[LessonProgress], None] | None = None,
+) -> Tensor:
     """Return [N, dim] float32: what is taught of each of N words alone.
 
     Words of the same pieces are read once; the longest come last, so that little is padded.
+
+    Args:
+      teacher: a transformer.
+      words: to read.
+      report: told of progress.
     """
     spelled: dict[tuple[int, ...], int] = {}
     places = np.array([spelled.setdefault(tuple(teacher.pieces(w)), len(spelled)) for w in words])
@@ -151,10 +173,13 @@ def word_targets(teacher: Teacher, words: list[str]) -> Tensor:
 
     # A device's work is queued by one thread.
     with ThreadPoolExecutor(2 if teacher.device.type == "cpu" else 1) as pool:
-        found = torch.cat(list(pool.map(read, parts)))
+        clock, found = _Clock(report, len(order)), []
+        for values in pool.map(read, parts):
+            found.append(values)
+            clock.tell(min(len(found) * _READ, len(order)))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return found[to_device(rank[places], found.device)]
+    return torch.cat(found)[to_device(rank[places], teacher.device)]
 
 
 class _Learner:

@@ -257,9 +257,13 @@ def _size(path: str) -> int:
 
 def _print_lessons(progress: "LessonProgress") -> None:
     left = int((progress.total_words - progress.words) / max(progress.words_per_second, 1e-9))
+    if progress.loss is None:
+        doing, loss = "the teacher reads single words", ""
+    else:
+        doing, loss = "single words are taught", f"  loss {progress.loss:.3f}"
     _say(
-        f"single words  {progress.words / progress.total_words:6.1%}  {progress.words:,} words  "
-        f"{progress.words_per_second:,.0f} words/s  loss {progress.loss:.3f}  "
+        f"{doing}: {progress.words / progress.total_words:.1%}, {progress.words:,} words  "
+        f"{progress.words_per_second:,.0f} words/s{loss}  "
         f"left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
     )
 
