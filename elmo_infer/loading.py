@@ -94,7 +94,7 @@ def load(
         if options is not None or weights is not None:
             raise ValueError("load takes either a model or options and weights, not both")
         name = str(model)
-        files = ModelFiles.find(_bundled(name) or name)
+        files = ModelFiles.find(model_location(name))
     if files.kind == "other":
         return _load_static(files, device=device, dtype=dtype)
     config, tensors, speller, spelling = _READERS[files.kind](files)
@@ -128,10 +128,14 @@ def load(
     )
 
 
-def _bundled(name: str) -> str | None:
-    """Return the directory of a bundled model, or None if `name` is a path or URL."""
+def model_location(name: str) -> str:
+    """Return the directory of a bundled model; a path or URL as it is.
+
+    Raises:
+      FileNotFoundError: if it is neither; lists the bundled models.
+    """
     if "/" in name or "\\" in name or Path(name).exists():
-        return None
+        return name
     if (MODELS / name).is_dir():
         return str(MODELS / name)
     bundled = sorted(entry.name for entry in MODELS.glob("*/")) if MODELS.is_dir() else []

@@ -44,9 +44,9 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--from",
         dest="start_from",
-        metavar="DIR",
-        help="fine-tune this model (official layout), in its own size; a size with more cells or "
-        "filters grows it first",
+        metavar="MODEL",
+        help="fine-tune this model (a bundled name, or a directory in the official layout), in "
+        "its own size; a size with more cells or filters grows it first",
     )
     add(
         "--teacher",
@@ -149,12 +149,24 @@ def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions
         raise UsageError(str(error)) from error
 
 
+def model_to_start_from(args: argparse.Namespace) -> Path | None:
+    """Return the directory of the model to fine-tune, or None.
+
+    Raises:
+      FileNotFoundError: if it is neither a directory nor a bundled model.
+    """
+    from elmo_infer.loading import model_location
+
+    return None if args.start_from is None else Path(model_location(args.start_from))
+
+
 def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
     from elmo_infer.training.bilm import config_of_model
     from elmo_infer.training.growth import check_growth
     from elmo_infer.training.presets import preset, resized
 
-    own = None if args.start_from is None else config_of_model(Path(args.start_from))
+    start_from = model_to_start_from(args)
+    own = None if start_from is None else config_of_model(start_from)
     base = own if own is not None and args.preset is None else preset(args.preset or "compact")
     config = resized(
         base,

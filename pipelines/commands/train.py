@@ -15,6 +15,7 @@ from pipelines.commands.bilm_options import (
     add_precision,
     bilm_options,
     choose_precision,
+    model_to_start_from,
 )
 from pipelines.errors import UsageError
 from pipelines.help_format import HelpFormatter
@@ -126,7 +127,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         options,
         valid=valid,
         resume=args.resume,
-        start_from=None if args.start_from is None else Path(args.start_from),
+        start_from=model_to_start_from(args),
         teacher=None if args.teacher is None else Path(args.teacher),
         teacher_share=args.teacher_share,
         lessons=(

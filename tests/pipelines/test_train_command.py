@@ -60,6 +60,15 @@ def test_model_is_fine_tuned_on_other_text(train: Callable[..., int], tmp_path: 
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
+def test_bundled_model_is_fine_tuned_by_its_name(train: Callable[..., int], tmp_path: Path) -> None:
+    assert train("--from", "en-small", "--steps", "1", "--learning-rate", "1e-9") == 0
+    before, after = (
+        load(name, device="cpu").layers([["The", "bank"]])[0]
+        for name in ("en-small", str(tmp_path / "model"))
+    )
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
 def test_size_is_a_preset_with_other_numbers(train: Callable[..., int], tmp_path: Path) -> None:
     sizes = ("--cells", "24", "--projection", "12", "--layers", "1", "--highways", "2")
     assert train("--preset", "tiny", *sizes, "--filters", "1x4", "3x9", "--steps", "1") == 0
@@ -107,7 +116,8 @@ def test_directory_of_another_run_is_refused(
     [
         (("--preset", "vast", "--steps", "1"), "unknown preset 'vast'"),
         (("--preset", "tiny"), "exactly one of minutes, epochs and steps"),
-        (("--steps", "1", "--from", "nowhere"), "options.json is missing"),
+        (("--steps", "1", "--from", "nowhere"), "nor a bundled model; bundled are: en-small"),
+        (("--steps", "1", "--from", "./nowhere"), "options.json is missing"),
         (("--steps", "1", "--cells", "0"), "cell_dim is 0; expected at least 1"),
         (("--steps", "1", "--filters", "60x8"), "filter [60, 8] is impossible"),
         (("--steps", "1", "--teacher", "nowhere"), "nowhere is no teacher"),
