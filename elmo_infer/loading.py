@@ -63,7 +63,7 @@ def load(
         (AVX512-BF16, AMX); "int8", CPU only, fastest where there is AVX512-VNNI; "float16", CUDA
         only. A processor without these products gives the same vectors at float32's speed.
         Measured on the bundled English model, cosine of a token's layer to float32's: at least
-        0.9999 in bfloat16; 0.9999 on average and at least 0.997 in int8.
+        0.9999 in bfloat16; 0.9997 on average and at least 0.997 in int8.
       initial_state: what every sentence starts from. "zero"; "warm": one state computed from a
         fixed text; or arrays (h, c) of shape [n_lstm_layers, 2, P] and
         [n_lstm_layers, 2, cell_dim], the forward direction first.
