@@ -213,11 +213,8 @@ class _Learner:
         """Learn from some words, repeats among them; return the loss of words and relations."""
         network = self._network
         distinct, counts = np.unique(words, return_counts=True)
-        lengths = network.spellings.lengths[distinct]
-        order = np.argsort(lengths, kind="stable")
+        order, chunks = _encode(network, distinct)
         distinct, counts = distinct[order], counts[order]
-        characters = network.spellings.table[distinct].astype(np.int64)
-        chunks = network.encode(to_device(characters, network.device), lengths[order], parts=8)
         vectors = torch.cat([each.detach() for each, _ in chunks]).requires_grad_()
         maps = self._maps
         places = to_device(distinct, network.device)
@@ -246,20 +243,24 @@ class _Learner:
         return (words * weights).sum() + 4 * (weights @ error @ weights)
 
 
+def _encode(
+    network: Network, types: np.ndarray
+) -> tuple[np.ndarray, list[tuple[Tensor, dict[str, Tensor]]]]:
+    """Encode types, the shortest first; return their order and what Network.encode returns."""
+    lengths = network.spellings.lengths[types]
+    order = np.argsort(lengths, kind="stable")
+    characters = network.spellings.table[types[order]].astype(np.int64)
+    return order, network.encode(to_device(characters, network.device), lengths[order], parts=8)
+
+
 def _vectors(network: Network, n_words: int) -> Tensor:
     """Return [N, P]: the token layer's vectors of the most frequent words."""
     found = []
     for low in range(0, n_words, _READ):
-        high = min(low + _READ, n_words)
-        lengths = network.spellings.lengths[low:high]
-        order = np.argsort(lengths, kind="stable")
-        characters = network.spellings.table[low:high][order].astype(np.int64)
         with torch.no_grad():
-            parts = network.encode(to_device(characters, network.device), lengths[order], parts=8)
-        vectors = torch.cat([each.detach() for each, _ in parts])
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        found.append(vectors[to_device(back, network.device)])
+            order, chunks = _encode(network, np.arange(low, min(low + _READ, n_words)))
+        vectors = torch.cat([each.detach() for each, _ in chunks])
+        found.append(vectors[to_device(np.argsort(order), network.device)])
     return torch.cat(found)
 
 

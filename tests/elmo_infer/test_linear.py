@@ -33,7 +33,11 @@ NATIVE_BFLOAT16 = pytest.mark.skipif(
     [
         (torch.float64, PlainLinear, 1e-12),
         (torch.float32, PackedLinear, 1e-5),
-        pytest.param(torch.bfloat16, PackedLinear, 0.06, marks=NATIVE_BFLOAT16),
+        (
+            torch.bfloat16,
+            PackedLinear if processor_multiplies(torch.bfloat16) else RoundedLinear,
+            0.06,
+        ),
         (torch.int8, Int8Linear, 0.15),
     ],
 )
