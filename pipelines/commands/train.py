@@ -104,7 +104,6 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     import torch
 
     from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes, train_bilm
-    from elmo_infer.training.memory import keep_freed_memory
     from elmo_infer.training.word_lessons import WordLessons
 
     config, options = bilm_options(args)
@@ -115,7 +114,6 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         resume=args.resume,
         bytes_needed=2 * checkpoint_bytes(config, options.vocabulary) + text_bytes,
     )
-    keep_freed_memory()
     # Two directions run side by side, each on its share of the cores.
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     store = _token_store(args, out / "text", args.input, training=True)
