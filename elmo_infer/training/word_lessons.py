@@ -104,7 +104,7 @@ def teach_words(
     n_words = min(lessons.words, len(store.types))
     targets = word_targets(teacher, store.types[:n_words], report)
     targets -= targets.mean(0)
-    before = _vectors(network, n_words) if keep else None
+    before = token_vectors(network, n_words) if keep else None
     learner = _Learner(network, targets, before, lessons.seed)
     shares = np.sqrt(store.counts[:n_words].astype(np.float64)).cumsum()
     total = math.ceil(lessons.epochs * n_words / _BATCH)
@@ -117,7 +117,7 @@ def teach_words(
         rate = lessons.learning_rate * rise * fall
         clock.tell((step + 1) * _BATCH, learner.step(drawn, rate, lessons.max_gradient_norm))
     if before is not None:
-        read_as_before(network, before, _vectors(network, n_words), store.counts[:n_words])
+        read_as_before(network, before, token_vectors(network, n_words), store.counts[:n_words])
 
 
 class _Clock:
@@ -253,7 +253,7 @@ def _encode(
     return order, network.encode(to_device(characters, network.device), lengths[order], parts=8)
 
 
-def _vectors(network: Network, n_words: int) -> Tensor:
+def token_vectors(network: Network, n_words: int) -> Tensor:
     """Return [N, P]: the token layer's vectors of the most frequent words."""
     found = []
     for low in range(0, n_words, _READ):

@@ -20,6 +20,7 @@ from elmo_infer.training.word_lessons import (
     WordLessons,
     read_as_before,
     teach_words,
+    token_vectors,
     word_targets,
 )
 
@@ -104,6 +105,12 @@ def test_what_the_teacher_knows_of_a_word_can_be_read_off(
     reading, *teaching = told
     assert (reading.words, reading.loss) == (len(store.types), None)
     assert teaching[-1].loss < 0.2 < teaching[0].loss
+
+
+def test_vectors_stand_in_the_order_of_the_words(store: TokenStore) -> None:
+    network = network_of(store)
+    found = token_vectors(network, len(store.types))
+    torch.testing.assert_close(found, vectors_of(network), atol=1e-5, rtol=0)
 
 
 def test_lessons_leave_all_but_the_token_layer_alone(store: TokenStore) -> None:
