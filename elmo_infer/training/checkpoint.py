@@ -44,6 +44,7 @@ class PretrainOptions:
       precision: of the matrix products, "float32" or "bfloat16".
       device: where to train, "cpu", "cuda" or "cuda:N". A checkpoint can be resumed on another.
       weights_dtype: of the matrices in weights.hdf5, "float32" or "float16".
+      freeze_token_layer: train the LSTMs and the softmax alone.
     """
 
     minutes: float | None = None
@@ -61,6 +62,7 @@ class PretrainOptions:
     precision: str = "float32"
     device: str = "cpu"
     weights_dtype: str = "float32"
+    freeze_token_layer: bool = False
 
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
@@ -134,6 +136,7 @@ def new_state(
         spellings=Spellings.of(store.types, config.max_characters),
         dtype=getattr(torch, options.precision),
         draws=options.draws,
+        freeze_token_layer=options.freeze_token_layer,
     )
     return TrainingState(
         network=network,

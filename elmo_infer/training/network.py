@@ -140,6 +140,7 @@ class Network:
       spellings: of all types of the training text.
       dtype: of the matrix products.
       draws: softmax samples drawn a batch.
+      freeze_token_layer: a step leaves the token layer as it is, and returns no gradients of it.
     """
 
     config: BiLmConfig
@@ -148,6 +149,7 @@ class Network:
     spellings: Spellings
     dtype: torch.dtype = torch.float32
     draws: int = 4096
+    freeze_token_layer: bool = False
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2), repr=False)
 
     @property
@@ -215,12 +217,14 @@ class Network:
         """
         bounds = np.linspace(0, len(characters), parts + 1).astype(int)
         widest = max(span for span, _ in self.config.filters)
+        remember = torch.is_grad_enabled()  # each thread has a mode of its own
 
         def chunk(low: int, high: int) -> tuple[Tensor, Parameters]:
             leaves = self._leaves("char_embed", "CNN")
             width = int(spelled_lengths[low:high].max(initial=1)) + widest
             part = characters[low:high, : min(width, self.config.max_characters)]
-            return encode_types(leaves, self.config, part, self.dtype), leaves
+            with torch.set_grad_enabled(remember):
+                return encode_types(leaves, self.config, part, self.dtype), leaves
 
         return self._map(chunk, bounds[:-1], bounds[1:])
 
@@ -228,7 +232,8 @@ class Network:
         self, batch: Batch, auxiliary: Auxiliary | None = None, auxiliary_weight: float = 1.0
     ) -> StepResult:
         """Return losses and gradients of one batch; nothing is updated."""
-        chunks = self.encode(batch.characters, batch.spelled_lengths, parts=8)
+        with torch.set_grad_enabled(not self.freeze_token_layer):
+            chunks = self.encode(batch.characters, batch.spelled_lengths, parts=8)
         vectors = torch.cat([vectors.detach() for vectors, _ in chunks])
         rows = self.table[batch.candidates.rows]
         directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
@@ -245,8 +250,9 @@ class Network:
         gradients: Parameters = {}
         for direction, grads in zip(directions, found, strict=True):
             gradients |= dict(zip(direction.leaves, grads[2:], strict=True))
-        d_vectors = found[0][0] + found[1][0] + token_grad
-        gradients |= self.token_layer_gradients(chunks, d_vectors)
+        if not self.freeze_token_layer:
+            d_vectors = found[0][0] + found[1][0] + token_grad
+            gradients |= self.token_layer_gradients(chunks, d_vectors)
         return StepResult(
             loss=(
                 float(directions[0].loss.detach()) / batch.n_targets,

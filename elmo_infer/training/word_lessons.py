@@ -33,7 +33,11 @@ from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
 _BATCH = 512  # small: what counts here is how often the layer is changed
+# Of the count, to this power, is how often a word is drawn. The layer cannot hold all words: at 0.5
+# most lessons went to rare ones, and the senses of the others' neighbours were told apart worse.
+_SHARE = 0.75
 _READ = 512  # words that are read at once, by the teacher or the token layer
+_PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
 _WARMUP_STEPS = 50
 _REPORT_SECONDS = 10.0
 
@@ -105,8 +109,9 @@ def teach_words(
     targets = word_targets(teacher, store.types[:n_words], report)
     targets -= targets.mean(0)
     before = token_vectors(network, n_words) if keep else None
-    learner = _Learner(network, targets, before, lessons.seed)
-    shares = np.sqrt(store.counts[:n_words].astype(np.float64)).cumsum()
+    counts = store.counts[:n_words]
+    learner = _Learner(network, targets, before, counts, lessons.seed)
+    shares = (counts.astype(np.float64) ** _SHARE).cumsum()
     total = math.ceil(lessons.epochs * n_words / _BATCH)
     clock = _Clock(report, total * _BATCH)
     for step in range(total):
@@ -117,7 +122,7 @@ def teach_words(
         rate = lessons.learning_rate * rise * fall
         clock.tell((step + 1) * _BATCH, learner.step(drawn, rate, lessons.max_gradient_norm))
     if before is not None:
-        read_as_before(network, before, token_vectors(network, n_words), store.counts[:n_words])
+        read_as_before(network, before, token_vectors(network, n_words), counts)
 
 
 class _Clock:
@@ -185,7 +190,14 @@ def word_targets(
 class _Learner:
     """The token layer, the maps that read it, and their moments."""
 
-    def __init__(self, network: Network, targets: Tensor, before: Tensor | None, seed: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        targets: Tensor,
+        before: Tensor | None,
+        counts: np.ndarray,
+        seed: int,
+    ) -> None:
         self._network, self._targets, self._before = network, targets, before
         width, device = network.config.projection_dim, network.device
         generator = torch.Generator().manual_seed(seed)
@@ -195,6 +207,7 @@ class _Learner:
 
         self._maps = {"target": normal(targets.shape[1])}
         if before is not None:
+            self._maps["target"] = _best_reading(before, targets, counts)[:-1].clone()
             self._maps["before"] = torch.eye(width, device=device)
             self._maps["bias"] = torch.zeros(width, device=device)
             self._scale = float(1 / before.var(0).mean())
@@ -249,8 +262,8 @@ def _encode(
     """Encode types, the shortest first; return their order and what Network.encode returns."""
     lengths = network.spellings.lengths[types]
     order = np.argsort(lengths, kind="stable")
-    characters = network.spellings.table[types[order]].astype(np.int64)
-    return order, network.encode(to_device(characters, network.device), lengths[order], parts=8)
+    spelled = to_device(network.spellings.table[types[order]].astype(np.int64), network.device)
+    return order, network.encode(spelled, lengths[order], parts=_PARTS)
 
 
 def token_vectors(network: Network, n_words: int) -> Tensor:
@@ -276,9 +289,7 @@ def read_as_before(network: Network, before: Tensor, after: Tensor, counts: np.n
       after: [N, P] the new ones.
       counts: [N] how often each word stands in the text.
     """
-    weights = to_device(np.sqrt(counts.astype(np.float64)), before.device)[:, None]
-    read = torch.cat([after, after.new_ones(len(after), 1)], dim=1).double()
-    solution = torch.linalg.lstsq(read * weights, before.double() * weights).solution.float()
+    solution = _best_reading(after, before, counts)
     width = network.config.projection_dim
     for direction in range(2):
         name = cell_name(direction, 0)
@@ -286,3 +297,13 @@ def read_as_before(network: Network, before: Tensor, after: Tensor, counts: np.n
         old = kernel[:width].clone()
         kernel[:width] = solution[:-1] @ old
         bias += solution[-1] @ old
+
+
+def _best_reading(vectors: Tensor, wanted: Tensor, counts: np.ndarray) -> Tensor:
+    """Return [D + 1, M]: the linear map from [N, D] to [N, M], and its constant in the last row.
+
+    It has the least squared error over words as often as they are counted, [N].
+    """
+    weights = to_device(np.sqrt(counts.astype(np.float64)), vectors.device)[:, None]
+    columns = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1).double()
+    return torch.linalg.lstsq(columns * weights, wanted.double() * weights).solution.float()

@@ -76,6 +76,12 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         help="first teach the token layer what the teacher makes of the text's 150,000 most "
         "frequent words, each alone, X times over",
     )
+    add(
+        "--freeze-token-layer",
+        action="store_true",
+        help="train the LSTMs and the softmax alone; words keep the context-free vectors that they "
+        "have in --from or were given by --word-epochs",
+    )
 
 
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +150,7 @@ def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions
             precision=choose_precision(args.precision, device.type),
             device=str(device),
             weights_dtype=args.weights_dtype,
+            freeze_token_layer=args.freeze_token_layer,
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
@@ -193,6 +200,12 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
         raise UsageError("--word-epochs needs a teacher; give --teacher DIR")
     if args.word_epochs is not None and args.word_epochs <= 0:
         raise UsageError(f"--word-epochs is {args.word_epochs}; expected more than 0")
+    learned = args.resume or args.start_from is not None or args.word_epochs is not None
+    if args.freeze_token_layer and not learned:
+        raise UsageError(
+            "--freeze-token-layer would keep a token layer that has learned nothing; give --from "
+            "MODEL or --word-epochs X"
+        )
     if args.teacher_weight <= 0:
         raise UsageError(f"--teacher-weight is {args.teacher_weight}; expected more than 0")
     n_layers = config.n_lstm_layers + 1

@@ -118,6 +118,9 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     store = _token_store(args, out / "text", args.input, training=True)
     valid = _token_store(args, out / "valid", args.valid, training=False) if args.valid else None
+    if args.resume and args.word_epochs is not None:
+        print("single words were taught before the checkpoint; going on with sentences",
+              file=sys.stderr)  # fmt: skip
     state = train_bilm(
         store,
         out,

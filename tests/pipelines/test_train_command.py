@@ -124,6 +124,7 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--teacher-share", "2"), "--teacher-share is 2.0; expected above 0"),
         (("--steps", "1", "--teacher-weight", "0"), "--teacher-weight is 0.0; expected more"),
         (("--steps", "1", "--word-epochs", "3"), "--word-epochs needs a teacher; give --teacher"),
+        (("--steps", "1", "--freeze-token-layer"), "keep a token layer that has learned nothing"),
         (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
         (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
     ],

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from elmo_infer import load
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training.batches import epochs_of_batches
 from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.network import encode_types, run_direction
@@ -125,6 +126,38 @@ def test_fine_tuning_starts_from_the_given_weights(store: TokenStore, tmp_path: 
     )
     for name, value in second.network.parameters.items():
         torch.testing.assert_close(value, kept[name], atol=1e-6, rtol=0)
+
+
+def test_frozen_token_layer_keeps_its_bytes_while_the_rest_learns(
+    store: TokenStore, tmp_path: Path
+) -> None:
+    first = train_bilm(store, _made(tmp_path / "first"), CONFIG, options(steps=8))
+    tuned = train_bilm(
+        store,
+        _made(tmp_path / "tuned"),
+        CONFIG,
+        options(steps=8, freeze_token_layer=True),
+        start_from=tmp_path / "first",
+    )
+    before, after = first.network.parameters, tuned.network.parameters
+    kept = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert kept == {name for name in before if name.startswith(("char_embed", "CNN"))}
+
+
+def test_frozen_token_layer_changes_no_other_gradient(store: TokenStore) -> None:
+    network = new_state(store, CONFIG, options()).network
+    _, sentences, types = next(epochs_of_batches(store, 64, seed=1))
+    batch = network.prepare(types, sentences, np.random.default_rng(2))
+    whole = network.step(batch)
+    network.freeze_token_layer = True
+    frozen = network.step(batch)
+    assert frozen.loss == whole.loss
+    assert {name for name in whole.gradients if name not in frozen.gradients} == {
+        name for name in network.parameters if name.startswith(("char_embed", "CNN"))
+    }
+    for name, gradient in frozen.gradients.items():
+        assert torch.equal(gradient, whole.gradients[name]), name
+    assert torch.equal(frozen.table_gradient, whole.table_gradient)
 
 
 def test_weights_of_another_shape_are_not_fine_tuned(store: TokenStore, tmp_path: Path) -> None:
