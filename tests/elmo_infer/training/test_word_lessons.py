@@ -152,6 +152,28 @@ def test_a_trained_model_keeps_most_of_what_its_lstms_say(store: TokenStore) -> 
     assert changes[True] < 0.2 * changes[False]
 
 
+def test_words_are_drawn_by_three_quarters_power_of_their_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = build_token_store([[["often"] * 256 + ["rare"]]], tmp_path / "text")
+    drawn: list[np.ndarray] = []
+
+    class Listener:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def step(self, words: np.ndarray, *_: float) -> float:
+            drawn.append(words)
+            return 0.0
+
+    monkeypatch.setattr(word_lessons, "_Learner", Listener)
+    teach_words(network_of(store), store, HashTeacher(), WordLessons(epochs=200_000))  # type: ignore[arg-type]
+    words = np.concatenate(drawn)
+    assert store.types == ["often", "rare"]
+    # 256 ** 0.75 is 64; the standard error is 0.0002.
+    assert np.mean(words == 1) == pytest.approx(1 / 65, abs=0.001)
+
+
 def test_lessons_can_be_repeated(store: TokenStore) -> None:
     networks = [network_of(store), network_of(store)]
     for network in networks:
