@@ -1,13 +1,15 @@
 """Fixtures that every part of the tests shares: a tiny seeded ELMo, and where ../shared is."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -102,3 +104,46 @@ def make_elmo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def tiny_elmo_dir(make_elmo: Callable[..., Path]) -> Path:
     """A directory with a tiny two-layer model in the official layout; D = 16, L = 3."""
     return make_elmo()
+
+
+def write_random_teacher(
+    directory: Path, pieces: Sequence[str], *, dim: int = 16, heads: int = 4, layers: int = 2
+) -> Path:
+    """Write a random BERT encoder in the layout of sentence-transformers; 128 positions at most."""
+    directory.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (len(pieces), dim),
+        "embeddings.position_embeddings.weight": (128, dim),
+        "embeddings.token_type_embeddings.weight": (2, dim),
+        "embeddings.LayerNorm.weight": (dim,),
+        "embeddings.LayerNorm.bias": (dim,),
+    }
+    for layer in range(layers):
+        name = f"encoder.layer.{layer}"
+        for part in ("attention.self.query", "attention.self.key", "attention.self.value",
+                     "attention.output.dense"):  # fmt: skip
+            shapes |= {f"{name}.{part}.weight": (dim, dim), f"{name}.{part}.bias": (dim,)}
+        for part in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes |= {f"{name}.{part}.weight": (dim,), f"{name}.{part}.bias": (dim,)}
+        shapes |= {f"{name}.intermediate.dense.weight": (32, dim),
+                   f"{name}.intermediate.dense.bias": (32,),
+                   f"{name}.output.dense.weight": (dim, 32),
+                   f"{name}.output.dense.bias": (dim,)}  # fmt: skip
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    save_file(weights, str(directory / "model.safetensors"))
+    config = {"model_type": "bert", "num_attention_heads": heads, "num_hidden_layers": layers,
+              "hidden_size": dim}  # fmt: skip
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def make_teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that writes a random teacher; its arguments are those of write_random_teacher."""
+
+    def make(pieces: Sequence[str], **settings: int) -> Path:
+        return write_random_teacher(tmp_path_factory.mktemp("teacher") / "bert", pieces, **settings)
+
+    return make

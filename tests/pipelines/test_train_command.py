@@ -60,6 +60,29 @@ def test_model_is_fine_tuned_on_other_text(train: Callable[..., int], tmp_path: 
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
+def test_words_are_taught_first_and_their_layer_is_frozen_then(
+    train: Callable[..., int],
+    make_teacher: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
+    first = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--word-epochs", "90")
+    assert train(*first) == 0
+    assert "single words were taught before" not in capsys.readouterr().err
+    assert train(*first, "--resume") == 0
+    assert "single words were taught before the checkpoint" in capsys.readouterr().err
+
+    tuned = ("--from", str(tmp_path / "model"), "--steps", "2", "--freeze-token-layer")
+    assert train(*tuned, out="tuned") == 0
+    before, after = (
+        load(str(tmp_path / name), device="cpu").layers([["The", "cat"]])[0]
+        for name in ("model", "tuned")
+    )
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.abs(before[1] - after[1]).max() > 1e-4
+
+
 def test_bundled_model_is_fine_tuned_by_its_name(train: Callable[..., int], tmp_path: Path) -> None:
     assert train("--from", "en-small", "--steps", "1", "--learning-rate", "1e-9") == 0
     before, after = (

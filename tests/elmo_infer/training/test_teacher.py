@@ -1,13 +1,12 @@
 """The teacher against torch's own transformer, and what its lessons do."""
 
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from elmo_infer.training import pretrain
@@ -23,36 +22,9 @@ DIM, HEADS, LAYERS = 16, 4, 2
 
 
 @pytest.fixture
-def teacher_dir(tmp_path: Path) -> Path:
+def teacher_dir(make_teacher: Callable[..., Path]) -> Path:
     """A random BERT encoder of two layers in the layout of sentence-transformers."""
-    path = tmp_path / "teacher"
-    path.mkdir()
-    generator = torch.Generator().manual_seed(0)
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (len(PIECES), DIM),
-        "embeddings.position_embeddings.weight": (128, DIM),
-        "embeddings.token_type_embeddings.weight": (2, DIM),
-        "embeddings.LayerNorm.weight": (DIM,),
-        "embeddings.LayerNorm.bias": (DIM,),
-    }
-    for layer in range(LAYERS):
-        name = f"encoder.layer.{layer}"
-        for part in ("attention.self.query", "attention.self.key", "attention.self.value",
-                     "attention.output.dense"):  # fmt: skip
-            shapes |= {f"{name}.{part}.weight": (DIM, DIM), f"{name}.{part}.bias": (DIM,)}
-        for part in ("attention.output.LayerNorm", "output.LayerNorm"):
-            shapes |= {f"{name}.{part}.weight": (DIM,), f"{name}.{part}.bias": (DIM,)}
-        shapes |= {f"{name}.intermediate.dense.weight": (32, DIM),
-                   f"{name}.intermediate.dense.bias": (32,),
-                   f"{name}.output.dense.weight": (DIM, 32),
-                   f"{name}.output.dense.bias": (DIM,)}  # fmt: skip
-    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    save_file(weights, str(path / "model.safetensors"))
-    config = {"model_type": "bert", "num_attention_heads": HEADS, "num_hidden_layers": LAYERS,
-              "hidden_size": DIM}  # fmt: skip
-    (path / "config.json").write_text(json.dumps(config))
-    (path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    return path
+    return make_teacher(PIECES, dim=DIM, heads=HEADS, layers=LAYERS)
 
 
 def states_by_torch(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
