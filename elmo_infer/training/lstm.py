@@ -163,5 +163,7 @@ class _ProjectedLstm(torch.autograd.Function):
         ones = torch.ones(1, steps * batch, dtype=dtype, device=device)
         d_bias = (ones @ dz_flat).float().view(-1) * scale
         d_projection = (exposed.view(-1, cell).t() @ d_out.view(-1, width)).float()
-        d_inputs = (dz_flat @ kernel_x.t()).float().view(steps, batch, -1)
+        d_inputs = None  # nobody asks for it where the layer below is frozen
+        if ctx.needs_input_grad[0]:
+            d_inputs = (dz_flat @ kernel_x.t()).float().view(steps, batch, -1)
         return d_inputs, d_kernel, d_bias, d_projection, None, None, None

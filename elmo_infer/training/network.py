@@ -232,9 +232,10 @@ class Network:
         self, batch: Batch, auxiliary: Auxiliary | None = None, auxiliary_weight: float = 1.0
     ) -> StepResult:
         """Return losses and gradients of one batch; nothing is updated."""
-        with torch.set_grad_enabled(not self.freeze_token_layer):
+        learns = not self.freeze_token_layer
+        with torch.set_grad_enabled(learns):
             chunks = self.encode(batch.characters, batch.spelled_lengths, parts=8)
-        vectors = torch.cat([vectors.detach() for vectors, _ in chunks])
+        vectors = torch.cat([vectors.detach() for vectors, _ in chunks]).requires_grad_(learns)
         rows = self.table[batch.candidates.rows]
         directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
         extra: list[list[Tensor]] = [[], []]
@@ -248,10 +249,10 @@ class Network:
             lambda d: self._direction_gradients(directions[d], batch.n_targets, extra[d]), (0, 1)
         )
         gradients: Parameters = {}
-        for direction, grads in zip(directions, found, strict=True):
-            gradients |= dict(zip(direction.leaves, grads[2:], strict=True))
-        if not self.freeze_token_layer:
-            d_vectors = found[0][0] + found[1][0] + token_grad
+        for direction, (_, *grads) in zip(directions, found, strict=True):
+            gradients |= dict(zip(direction.leaves, grads[: len(direction.leaves)], strict=True))
+        if learns:
+            d_vectors = found[0][-1] + found[1][-1] + token_grad
             gradients |= self.token_layer_gradients(chunks, d_vectors)
         return StepResult(
             loss=(
@@ -260,7 +261,7 @@ class Network:
             ),
             auxiliary=auxiliary_loss,
             gradients=gradients,
-            table_gradient=found[0][1] + found[1][1],
+            table_gradient=found[0][0] + found[1][0],
         )
 
     def _leaves(self, *prefixes: str) -> Parameters:
@@ -274,7 +275,7 @@ class Network:
         self, direction: int, batch: Batch, vectors: Tensor, rows: Tensor
     ) -> "_Direction":
         leaves = self._leaves(f"RNN_{direction}/")
-        own_vectors = vectors.detach().requires_grad_()
+        own_vectors = vectors.detach().requires_grad_(vectors.requires_grad)
         own_rows = rows.detach().requires_grad_()
         tokens = F.embedding(batch.places, own_vectors)
         layers = run_direction(leaves, self.config, direction, tokens, self.dtype)
@@ -295,9 +296,11 @@ class Network:
         # Both directions count: the loss is their mean, so each weighs a half.
         half = torch.full((), 0.5 / n_targets, device=direction.loss.device)
         weights = [half, *extra]
-        return torch.autograd.grad(
-            outputs, [direction.vectors, direction.rows, *direction.leaves.values()], weights
-        )
+        # Of the softmax's rows, of the leaves, and last of the vectors where they learn.
+        wanted = [direction.rows, *direction.leaves.values()]
+        if direction.vectors.requires_grad:
+            wanted.append(direction.vectors)
+        return torch.autograd.grad(outputs, wanted, weights)
 
     @staticmethod
     def _auxiliary_gradients(
@@ -307,7 +310,7 @@ class Network:
         vectors: Tensor,
         directions: list["_Direction"],
     ) -> tuple[float, Tensor, list[list[Tensor]]]:
-        own = vectors.detach().requires_grad_()
+        own = vectors.detach().requires_grad_(vectors.requires_grad)
         tokens = F.embedding(batch.places, own)
         forward = [layer.detach().requires_grad_() for layer in directions[0].layers]
         backward = [layer.detach().requires_grad_() for layer in directions[1].layers]

@@ -200,16 +200,17 @@ class _Learner:
     ) -> None:
         self._network, self._targets, self._before = network, targets, before
         width, device = network.config.projection_dim, network.device
-        generator = torch.Generator().manual_seed(seed)
-
-        def normal(columns: int) -> Tensor:
-            return torch.randn(width, columns, generator=generator).mul_(width**-0.5).to(device)
-
-        self._maps = {"target": normal(targets.shape[1])}
-        if before is not None:
-            self._maps["target"] = _best_reading(before, targets, counts)[:-1].clone()
-            self._maps["before"] = torch.eye(width, device=device)
-            self._maps["bias"] = torch.zeros(width, device=device)
+        if before is None:
+            drawn = torch.randn(
+                width, targets.shape[1], generator=torch.Generator().manual_seed(seed)
+            )
+            self._maps = {"target": drawn.mul_(width**-0.5).to(device)}
+        else:
+            self._maps = {
+                "target": _best_reading(before, targets, counts)[:-1].clone(),
+                "before": torch.eye(width, device=device),
+                "bias": torch.zeros(width, device=device),
+            }
             self._scale = float(1 / before.var(0).mean())
         self._maps = {name: value.requires_grad_() for name, value in self._maps.items()}
         layer = {

@@ -119,8 +119,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     store = _token_store(args, out / "text", args.input, training=True)
     valid = _token_store(args, out / "valid", args.valid, training=False) if args.valid else None
     if args.resume and args.word_epochs is not None:
-        print("single words were taught before the checkpoint; going on with sentences",
-              file=sys.stderr)  # fmt: skip
+        print("going on with sentences: --word-epochs counts only at a start", file=sys.stderr)
     state = train_bilm(
         store,
         out,

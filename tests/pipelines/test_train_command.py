@@ -69,9 +69,11 @@ def test_words_are_taught_first_and_their_layer_is_frozen_then(
     teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
     first = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--word-epochs", "90")
     assert train(*first) == 0
-    assert "single words were taught before" not in capsys.readouterr().err
+    assert "going on with sentences" not in capsys.readouterr().err
     assert train(*first, "--resume") == 0
-    assert "single words were taught before the checkpoint" in capsys.readouterr().err
+    assert (
+        "going on with sentences: --word-epochs counts only at a start" in capsys.readouterr().err
+    )
 
     tuned = ("--from", str(tmp_path / "model"), "--steps", "2", "--freeze-token-layer")
     assert train(*tuned, out="tuned") == 0

@@ -15,7 +15,7 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.training.batches import epochs_of_batches
 from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
-from elmo_infer.training.network import encode_types, run_direction
+from elmo_infer.training.network import Auxiliary, encode_types, run_direction
 from elmo_infer.training.presets import preset
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
@@ -144,14 +144,19 @@ def test_frozen_token_layer_keeps_its_bytes_while_the_rest_learns(
     assert kept == {name for name in before if name.startswith(("char_embed", "CNN"))}
 
 
-def test_frozen_token_layer_changes_no_other_gradient(store: TokenStore) -> None:
+@pytest.mark.parametrize(
+    "auxiliary", [None, lambda _, layers: sum(each.square().mean() for each in layers)]
+)
+def test_frozen_token_layer_changes_no_other_gradient(
+    store: TokenStore, auxiliary: Auxiliary | None
+) -> None:
     network = new_state(store, CONFIG, options()).network
     _, sentences, types = next(epochs_of_batches(store, 64, seed=1))
     batch = network.prepare(types, sentences, np.random.default_rng(2))
-    whole = network.step(batch)
+    whole = network.step(batch, auxiliary)
     network.freeze_token_layer = True
-    frozen = network.step(batch)
-    assert frozen.loss == whole.loss
+    frozen = network.step(batch, auxiliary)
+    assert (frozen.loss, frozen.auxiliary) == (whole.loss, whole.auxiliary)
     assert {name for name in whole.gradients if name not in frozen.gradients} == {
         name for name in network.parameters if name.startswith(("char_embed", "CNN"))
     }
