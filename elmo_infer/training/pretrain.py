@@ -133,7 +133,8 @@ def pretrain(
         progress = Progress(
             step=state.step,
             tokens=state.tokens,
-            fraction=_fraction(state, options, total_steps),
+            # The last batch ends a little after the time given.
+            fraction=min(1.0, _fraction(state, options, total_steps)),
             seconds=state.seconds,
             tokens_per_second=(state.tokens - window.tokens_before) / max(now - window.began, 1e-9),
             loss=float(np.mean(window.losses)),

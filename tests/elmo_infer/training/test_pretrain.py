@@ -1,6 +1,7 @@
 """Training end to end on a tiny model: it learns, resumes exactly, exports what it trained."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.network import Auxiliary, encode_types, run_direction
 from elmo_infer.training.presets import preset
+from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 CONFIG = preset("tiny")
@@ -45,6 +47,21 @@ def test_loss_falls(store: TokenStore, tmp_path: Path) -> None:
     # Ten words at random: a model that learned their frequencies stands near 9, a new one at 10
     # or more; one that learned where the full stop stands is better still.
     assert float(rows[-1]["valid_perplexity_forward"]) < 9.0
+
+
+def test_progress_ends_at_the_whole_though_the_last_batch_ends_late(
+    store: TokenStore, tmp_path: Path
+) -> None:
+    told: list[Progress] = []
+    asked = options(steps=None, minutes=0.5)
+    ticks = itertools.count(0.0, 7.0)
+    pretrain(
+        store, new_state(store, CONFIG, asked), asked, _made(tmp_path / "out"),
+        report=told.append, clock=ticks.__next__,
+    )  # fmt: skip
+    assert told[-1].seconds > 30
+    assert told[-1].fraction == 1.0
+    assert told[-1].seconds_left == 0
 
 
 def test_resumed_run_ends_where_an_uninterrupted_one_does(
