@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from pipelines.commands.wording import counted
+
 accepts_beam_flags = True
 
 
@@ -106,7 +108,7 @@ def format_report(report: dict[str, Any]) -> str:
     done = "built" if report["built"] else "up to date"
     lines = [
         f"index {report['index_id']} {done}: {report['reason']}",
-        f"  {report['vectors']} vectors in {report['shards']} shards,"
+        f"  {counted(report['vectors'], 'vector')} in {counted(report['shards'], 'shard')},"
         f" {report['bytes'] / 1e6:.1f} MB, built in {report['seconds']:.1f} s,"
         f" peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB{since}",
     ]
