@@ -25,13 +25,19 @@ from elmo_infer.training.checkpoint import (
     write_checkpoint,
 )
 from elmo_infer.training.distillation import Distillation
+from elmo_infer.training.fading import FADING_WORDS, check_fading_cells, plant_fading_cells
 from elmo_infer.training.growth import grow
 from elmo_infer.training.parameters import Parameters, initial_parameters
 from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
-from elmo_infer.training.word_lessons import LessonProgress, WordLessons, teach_words
+from elmo_infer.training.word_lessons import (
+    LessonProgress,
+    WordLessons,
+    teach_words,
+    token_vectors,
+)
 
 _LOG = logging.getLogger(__name__)
 POOLING = "pooling.safetensors"
@@ -137,6 +143,7 @@ def train_bilm(
     teacher: Path | None = None,
     teacher_share: float = 0.5,
     lessons: WordLessons | None = None,
+    fading_cells: int = 0,
     layer_weights: Sequence[float] | None = None,
     recipe: str = "",
     report: Callable[[Progress], None] | None = None,
@@ -151,12 +158,14 @@ def train_bilm(
       options: how long and how to train.
       valid: text for the perplexity.
       resume: go on from the checkpoint in out.
-      start_from: a model in the official layout to fine-tune; one with fewer cells or filters
-        is grown.
+      start_from: a model in the official layout to fine-tune; one with fewer cells, filters or
+        outputs is grown.
       teacher: a sentence-transformers directory to distil from.
       teacher_share: of each batch's sentences that the teacher reads.
       lessons: single words that the teacher's knowledge of is taught before the sentences; a run
         that resumes has had them.
+      fading_cells: cells of each first layer that begin as fading sums of the words read, after the
+        lessons; a run that resumes has them.
       layer_weights: coefficients of the layers that the model will mix by default, the token
         layer's first; if None those of start_from, or their plain mean. The pooling query is
         learned for this mix.
@@ -165,7 +174,8 @@ def train_bilm(
       report_lessons: told of the lessons' progress.
 
     Raises:
-      ValueError: if there are lessons but no teacher, or not one layer weight a layer.
+      ValueError: if there are lessons but no teacher, not one layer weight a layer, or no room
+        for the fading cells.
     """
     if lessons is not None and teacher is None:
         raise ValueError("lessons on single words were asked for without a teacher; give one")
@@ -173,6 +183,9 @@ def train_bilm(
         state = read_checkpoint(out, store, config, options)
     else:
         given = None
+        if fading_cells:
+            own = None if start_from is None else config_of_model(start_from)
+            check_fading_cells(fading_cells, config, own)
         if start_from is not None:
             given = parameters_to_start_from(start_from, config, options.seed)
         state = new_state(store, config, options, given)
@@ -191,7 +204,6 @@ def train_bilm(
         if lessons is not None and not resume:
             keep = start_from is not None
             teach_words(state.network, store, opened, lessons, keep=keep, report=report_lessons)
-            write_checkpoint(state, store, options, out)
         distillation = Distillation(
             opened,
             store,
@@ -201,6 +213,18 @@ def train_bilm(
             seed=options.seed,
             device=state.network.device,
         )
+
+    if fading_cells and not resume:
+        n_words = min(FADING_WORDS, len(store.types))
+        plant_fading_cells(
+            state.network.parameters,
+            config,
+            token_vectors(state.network, n_words),
+            store.counts[:n_words],
+            fading_cells,
+        )
+    if lessons is not None and not resume:
+        write_checkpoint(state, store, options, out)
 
     def tell(progress: Progress) -> None:
         # Before the first checkpoint there is no model yet that the query could be of.

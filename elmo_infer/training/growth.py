@@ -1,9 +1,10 @@
 """A larger biLM that computes what a smaller one does, to train on from there.
 
-More filters and more cells are drawn as in a new model, but nothing that was there reads them:
-their rows in the projections, and in the highways towards what was there, start at zero. So the
-function is kept (Chen et al. 2016, Net2Net, section 2.2, with new units in place of copies), and
-training finds out what to use them for.
+More filters, cells and outputs are drawn as in a new model, but nothing that was there reads them:
+their rows in the projections, in the kernels and in the highways, towards what was there, start at
+zero. So the function is kept (Chen et al. 2016, Net2Net, section 2.2, with new units in place of
+copies), and training finds out what to use them for. Where a direction's outputs become more, those
+that were there come first.
 """
 
 import torch
@@ -14,7 +15,7 @@ from elmo_infer.training.parameters import Parameters, cell_name, initial_parame
 
 _SAME = (
     "activation", "n_highway", "character_dim", "max_characters", "word_dim",
-    "projection_dim", "n_lstm_layers", "cell_clip", "projection_clip", "use_skip_connections",
+    "n_lstm_layers", "cell_clip", "projection_clip", "use_skip_connections",
 )  # fmt: skip
 
 
@@ -22,14 +23,15 @@ def check_growth(small: BiLmConfig, large: BiLmConfig) -> None:
     """Make sure that a model can grow so.
 
     Raises:
-      ValueError: if anything but the counts of filters and cells differs, or one of them falls.
+      ValueError: if anything but the counts of filters, cells and outputs differs, or one of them
+        falls.
     """
     for name in _SAME:
         ours, wanted = getattr(small, name), getattr(large, name)
         if ours != wanted:
             raise ValueError(
                 f"the model to start from has {name}={ours}, the one asked for {wanted}; only "
-                "cells and filters can grow, so give the same"
+                "cells, filters and the projection can grow, so give the same"
             )
     if [span for span, _ in small.filters] != [span for span, _ in large.filters]:
         raise ValueError(
@@ -37,15 +39,18 @@ def check_growth(small: BiLmConfig, large: BiLmConfig) -> None:
             f"{_spelled(large)}; expected the same widths in the same order"
         )
     fewer = any(a > b for (_, a), (_, b) in zip(small.filters, large.filters, strict=True))
-    if fewer or small.cell_dim > large.cell_dim:
+    narrower = small.projection_dim > large.projection_dim
+    if fewer or narrower or small.cell_dim > large.cell_dim:
         raise ValueError(
-            f"the model to start from has {small.cell_dim} cells and filters {_spelled(small)}, "
-            f"the one asked for {large.cell_dim} and {_spelled(large)}; expected at least as many"
+            f"the model to start from has {small.cell_dim} cells, projection "
+            f"{small.projection_dim} and filters {_spelled(small)}, the one asked for "
+            f"{large.cell_dim}, {large.projection_dim} and {_spelled(large)}; expected at least "
+            "as many"
         )
 
 
 def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int) -> Parameters:
-    """Return the parameters of a larger biLM with the same outputs.
+    """Return the parameters of a larger biLM with the same outputs, and perhaps more of them.
 
     Args:
       parameters: of the small one, under official names.
@@ -59,11 +64,14 @@ def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int
     check_growth(small, large)
     places = _filter_places(small, large)
     columns = torch.cat([torch.arange(small.cell_dim) + gate * large.cell_dim for gate in range(4)])
+    width = small.projection_dim
+    inputs = torch.arange(width)
+    rows = torch.cat([inputs, inputs + large.projection_dim])  # what is read: inputs, own outputs
     grown = initial_parameters(large, seed)
     grown["char_embed"] = parameters["char_embed"]
-    grown["CNN_proj/b_proj"] = parameters["CNN_proj/b_proj"]
-    grown["CNN_proj/W_proj"] = torch.zeros_like(grown["CNN_proj/W_proj"])
-    grown["CNN_proj/W_proj"][places] = parameters["CNN_proj/W_proj"]
+    grown["CNN_proj/b_proj"][:width] = parameters["CNN_proj/b_proj"]
+    grown["CNN_proj/W_proj"][:, :width] = 0.0
+    grown["CNN_proj/W_proj"][places, :width] = parameters["CNN_proj/W_proj"]
     for index, (_, count) in enumerate(small.filters):
         for name in (f"CNN/W_cnn_{index}", f"CNN/b_cnn_{index}"):
             grown[name][..., :count] = parameters[name]
@@ -76,10 +84,11 @@ def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int
     for direction in range(2):
         for layer in range(small.n_lstm_layers):
             name = cell_name(direction, layer)
-            grown[f"{name}/W_0"][:, columns] = parameters[f"{name}/W_0"]
+            grown[f"{name}/W_0"][:, columns] = 0.0
+            grown[f"{name}/W_0"][rows[:, None], columns] = parameters[f"{name}/W_0"]
             grown[f"{name}/B"][columns] = parameters[f"{name}/B"]
-            grown[f"{name}/W_P_0"] = torch.zeros_like(grown[f"{name}/W_P_0"])
-            grown[f"{name}/W_P_0"][: small.cell_dim] = parameters[f"{name}/W_P_0"]
+            grown[f"{name}/W_P_0"][:, :width] = 0.0
+            grown[f"{name}/W_P_0"][: small.cell_dim, :width] = parameters[f"{name}/W_P_0"]
     return grown
 
 

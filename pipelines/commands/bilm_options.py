@@ -46,7 +46,7 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         dest="start_from",
         metavar="MODEL",
         help="fine-tune this model (a bundled name, or a directory in the official layout), in "
-        "its own size; a size with more cells or filters grows it first",
+        "its own size; a size with more cells, filters or a wider projection grows it first",
     )
     add(
         "--teacher",
@@ -81,6 +81,16 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train the LSTMs and the softmax alone; words keep the context-free vectors that they "
         "have in --from or were given by --word-epochs",
+    )
+
+    add(
+        "--fading-cells",
+        type=int,
+        default=0,
+        metavar="N",
+        help="so many cells of each first LSTM layer begin as sums of the rarer words read so far, "
+        "which fade with distance; they take N outputs to themselves, and with --from they are "
+        "among the new ones",
     )
 
 
@@ -169,6 +179,7 @@ def model_to_start_from(args: argparse.Namespace) -> Path | None:
 
 def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
     from elmo_infer.training.bilm import config_of_model
+    from elmo_infer.training.fading import check_fading_cells
     from elmo_infer.training.growth import check_growth
     from elmo_infer.training.presets import preset, resized
 
@@ -185,6 +196,8 @@ def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
     )
     if own is not None:
         check_growth(own, config)
+    if args.fading_cells > 0 and not args.resume:
+        check_fading_cells(args.fading_cells, config, own)
     return config
 
 
@@ -204,6 +217,13 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
     if args.freeze_token_layer and not learned:
         raise UsageError(
             "--freeze-token-layer would keep a token layer that has learned nothing; give --from "
+            "MODEL or --word-epochs X"
+        )
+    if args.fading_cells < 0:
+        raise UsageError(f"--fading-cells is {args.fading_cells}; expected 0 or more")
+    if args.fading_cells and not learned:
+        raise UsageError(
+            "--fading-cells sum the vectors of words, and these have learned nothing; give --from "
             "MODEL or --word-epochs X"
         )
     if args.teacher_weight <= 0:

@@ -118,8 +118,10 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     store = _token_store(args, out / "text", args.input, training=True)
     valid = _token_store(args, out / "valid", args.valid, training=False) if args.valid else None
-    if args.resume and args.word_epochs is not None:
-        print("going on with sentences: --word-epochs counts only at a start", file=sys.stderr)
+    if args.resume:
+        given = {"--word-epochs": args.word_epochs, "--fading-cells": args.fading_cells}
+        for name in (name for name, value in given.items() if value):
+            print(f"going on with sentences: {name} counts only at a start", file=sys.stderr)
     state = train_bilm(
         store,
         out,
@@ -137,6 +139,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
                 epochs=args.word_epochs, learning_rate=args.learning_rate, seed=args.seed
             )
         ),
+        fading_cells=args.fading_cells,
         layer_weights=args.layer_weights,
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
         report=_print_progress,

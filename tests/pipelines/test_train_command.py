@@ -85,6 +85,30 @@ def test_words_are_taught_first_and_their_layer_is_frozen_then(
     assert np.abs(before[1] - after[1]).max() > 1e-4
 
 
+def test_grown_model_gets_fading_cells(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--preset", "tiny", "--steps", "1") == 0
+    model = str(tmp_path / "model")
+    tuned = ("--from", model, "--cells", "72", "--projection", "20", "--fading-cells", "4")
+    assert train(*tuned, "--steps", "1", "--learning-rate", "1e-9", out="tuned") == 0
+    sentences = [["The", "cat"], ["A", "cat"]]
+    before = np.stack(load(model, device="cpu").layers(sentences))
+    after = np.stack(load(str(tmp_path / "tuned"), device="cpu").layers(sentences))
+    np.testing.assert_allclose(after[..., :16], before[..., :16], atol=1e-5)
+    cat = after[:, :, 1]
+    # The first layer's sum, and the second's, which passes it on, know what stood before.
+    assert np.abs(cat[0, 1:, 16:20] - cat[1, 1:, 16:20]).min() > 1e-4
+    np.testing.assert_allclose(cat[:, 1, 16:20], cat[:, 2, 16:20], atol=1e-5)
+
+    capsys.readouterr()
+    resumed = ("--preset", "tiny", *tuned[2:], "--steps", "1", "--resume")
+    assert train(*resumed, out="tuned") == 0
+    assert (
+        "going on with sentences: --fading-cells counts only at a start" in capsys.readouterr().err
+    )
+
+
 def test_bundled_model_is_fine_tuned_by_its_name(train: Callable[..., int], tmp_path: Path) -> None:
     assert train("--from", "en-small", "--steps", "1", "--learning-rate", "1e-9") == 0
     before, after = (
@@ -121,10 +145,10 @@ def test_model_does_not_shrink(
     assert train("--preset", "compact", "--steps", "1") == 0
     start = ("--from", str(tmp_path / "model"), "--steps", "1")
     assert train(*start, "--preset", "tiny", out="tuned") == 2
-    told = capsys.readouterr().err
-    assert "the model to start from has projection_dim=128, the one asked for 16" in told
-    assert train(*start, "--cells", "511", out="tuned") == 2
-    assert "expected at least as many" in capsys.readouterr().err
+    assert "expected the same widths in the same order" in capsys.readouterr().err
+    for smaller in (("--cells", "511"), ("--projection", "127")):
+        assert train(*start, *smaller, out="tuned") == 2
+        assert "expected at least as many" in capsys.readouterr().err
     assert not (tmp_path / "tuned").exists()
 
 
@@ -150,6 +174,9 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--teacher-weight", "0"), "--teacher-weight is 0.0; expected more"),
         (("--steps", "1", "--word-epochs", "3"), "--word-epochs needs a teacher; give --teacher"),
         (("--steps", "1", "--freeze-token-layer"), "keep a token layer that has learned nothing"),
+        (("--steps", "1", "--fading-cells", "-1"), "--fading-cells is -1; expected 0 or more"),
+        (("--steps", "1", "--fading-cells", "8"), "and these have learned nothing; give --from"),
+        (("--steps", "1", "--from", "en-small", "--fading-cells", "8"), "0 new cells and 0 new"),
         (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
         (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
     ],

@@ -14,6 +14,7 @@ from elmo_infer.training.spelled_batch import Spellings
 
 SMALL = replace(preset("tiny"), n_highway=2)
 LARGE = replace(SMALL, cell_dim=96, filters=((1, 8), (2, 20), (3, 40)))
+WIDE = replace(LARGE, projection_dim=24)
 WORDS = ["they", "sat", "on", "the", "bank", "of", "the", "extraordinarily", "muddy", "river"]
 
 
@@ -37,15 +38,19 @@ def trained() -> Parameters:
     }
 
 
-def test_grown_model_computes_the_same(trained: Parameters) -> None:
-    grown = grow(trained, SMALL, LARGE, seed=4)
-    for before, after in zip(outputs(trained, SMALL), outputs(grown, LARGE), strict=True):
-        torch.testing.assert_close(after, before, rtol=0, atol=2e-5)
+@pytest.mark.parametrize("large", [LARGE, WIDE])
+def test_grown_model_computes_the_same(trained: Parameters, large: BiLmConfig) -> None:
+    grown = grow(trained, SMALL, large, seed=4)
+    for before, after in zip(outputs(trained, SMALL), outputs(grown, large), strict=True):
+        width = SMALL.projection_dim
+        torch.testing.assert_close(after[..., :width], before, rtol=0, atol=2e-5)
+        assert after[..., width:].any(dim=-1).all() == (large is WIDE)
 
 
-def test_grown_model_has_the_shapes_of_a_new_one(trained: Parameters) -> None:
-    shapes = {name: value.shape for name, value in grow(trained, SMALL, LARGE, seed=4).items()}
-    assert shapes == {name: value.shape for name, value in initial_parameters(LARGE, 1).items()}
+@pytest.mark.parametrize("large", [LARGE, WIDE])
+def test_grown_model_has_the_shapes_of_a_new_one(trained: Parameters, large: BiLmConfig) -> None:
+    shapes = {name: value.shape for name, value in grow(trained, SMALL, large, seed=4).items()}
+    assert shapes == {name: value.shape for name, value in initial_parameters(large, 1).items()}
 
 
 def test_what_is_new_is_drawn_and_learns_at_once(trained: Parameters) -> None:
@@ -65,9 +70,9 @@ def test_what_is_new_is_drawn_and_learns_at_once(trained: Parameters) -> None:
 @pytest.mark.parametrize(
     ("large", "words"),
     [
-        (replace(SMALL, projection_dim=32), "projection_dim=16, the one asked for 32"),
+        (replace(SMALL, projection_dim=12), "64 cells, projection 16 and .* 64, 12 and"),
         (replace(SMALL, n_lstm_layers=3), "n_lstm_layers=2, the one asked for 3"),
-        (replace(SMALL, cell_dim=63), "has 64 cells and filters 1x8 2x16 3x32, the one asked for"),
+        (replace(SMALL, cell_dim=63), "and filters 1x8 2x16 3x32, the one asked for 63, 16 and"),
         (replace(SMALL, filters=((1, 8), (2, 16), (3, 31))), "expected at least as many"),
         (replace(SMALL, filters=((1, 8), (2, 16), (4, 32))), "expected the same widths"),
     ],
