@@ -179,31 +179,31 @@ def train_bilm(
     """
     if lessons is not None and teacher is None:
         raise ValueError("lessons on single words were asked for without a teacher; give one")
+    weights = _mix(config, layer_weights, start_from)
     if resume:
         state = read_checkpoint(out, store, config, options)
     else:
-        given = None
         if fading_cells:
             own = None if start_from is None else config_of_model(start_from)
             check_fading_cells(fading_cells, config, own)
+        given = None
         if start_from is not None:
             given = parameters_to_start_from(start_from, config, options.seed)
         state = new_state(store, config, options, given)
-    n_layers = config.n_lstm_layers + 1
-    if layer_weights is None and start_from is not None:
-        layer_weights = load(str(start_from), device="cpu").default_layer_weights
-    weights = tuple(layer_weights) if layer_weights else (1.0 / n_layers,) * n_layers
-    if len(weights) != n_layers:
-        raise ValueError(
-            f"{len(weights)} layer weights were given for {n_layers} layers; give one each, the "
-            "token layer's first"
-        )
-    distillation = None
-    if teacher is not None:
-        opened = Teacher.open(teacher, state.network.dtype, state.network.device)
-        if lessons is not None and not resume:
+    network = state.network
+    opened = None if teacher is None else Teacher.open(teacher, network.dtype, network.device)
+    if not resume:
+        if lessons is not None and opened is not None:
             keep = start_from is not None
-            teach_words(state.network, store, opened, lessons, keep=keep, report=report_lessons)
+            teach_words(network, store, opened, lessons, keep=keep, report=report_lessons)
+        if fading_cells:
+            vectors = token_vectors(network, min(FADING_WORDS, len(store.types)))
+            counts = store.counts[: len(vectors)]
+            plant_fading_cells(network.parameters, config, vectors, counts, fading_cells)
+        if lessons is not None:
+            write_checkpoint(state, store, options, out)
+    distillation = None
+    if opened is not None:
         distillation = Distillation(
             opened,
             store,
@@ -211,20 +211,8 @@ def train_bilm(
             layer_weights=weights,
             share=teacher_share,
             seed=options.seed,
-            device=state.network.device,
+            device=network.device,
         )
-
-    if fading_cells and not resume:
-        n_words = min(FADING_WORDS, len(store.types))
-        plant_fading_cells(
-            state.network.parameters,
-            config,
-            token_vectors(state.network, n_words),
-            store.counts[:n_words],
-            fading_cells,
-        )
-    if lessons is not None and not resume:
-        write_checkpoint(state, store, options, out)
 
     def tell(progress: Progress) -> None:
         # Before the first checkpoint there is no model yet that the query could be of.
@@ -246,6 +234,22 @@ def train_bilm(
     card = model_card(store, state, options, teacher is not None, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
+
+
+def _mix(
+    config: BiLmConfig, layer_weights: Sequence[float] | None, start_from: Path | None
+) -> tuple[float, ...]:
+    """Return the coefficients of the default mix: those given, the old model's, or equal ones."""
+    n_layers = config.n_lstm_layers + 1
+    if layer_weights is None and start_from is not None:
+        layer_weights = load(str(start_from), device="cpu").default_layer_weights
+    weights = tuple(layer_weights) if layer_weights else (1.0 / n_layers,) * n_layers
+    if len(weights) != n_layers:
+        raise ValueError(
+            f"{len(weights)} layer weights were given for {n_layers} layers; give one each, the "
+            "token layer's first"
+        )
+    return weights
 
 
 def learn_pooling(
