@@ -76,7 +76,7 @@ def plant_fading_cells(
       ValueError: if the model has fewer cells, or outputs.
     """
     check_fading_cells(n_cells, config, None)
-    x = vectors.double()
+    x = vectors.double().cpu()  # where least squares need no full rank
     shares = torch.from_numpy(counts / counts.sum()).to(x)
     gate_weights, gate_bias = _content_gate(x, shares)
     gate = torch.sigmoid(x @ gate_weights + gate_bias)
@@ -85,7 +85,8 @@ def plant_fading_cells(
     written = gate[:, None] * torch.tanh(_STEP * (x - mean) @ components)
     # Of a sum of independent words, each kept with f as many times as it is words old.
     variance = (shares[:, None] * written.square()).sum(0).mean() / (1 - keep**2)
-    scale = _SIZE / float(torch.sigmoid(torch.tensor(_OPEN)) * variance.sqrt())
+    spread = math.sqrt(float(variance)) / (1 + math.exp(-_OPEN))
+    scale = _SIZE / max(spread, 1e-3)  # words that are all alike have none
 
     width, cell = config.projection_dim, config.cell_dim
     new = torch.arange(cell - n_cells, cell)

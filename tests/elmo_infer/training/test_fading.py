@@ -77,6 +77,14 @@ def test_outputs_are_of_the_size_of_trained_ones(rng: np.random.Generator) -> No
     assert 1.2 < size < 1.8
 
 
+def test_few_words_that_are_all_alike_are_summed_too() -> None:
+    parameters = initial_parameters(LARGE, 3)
+    vectors = torch.ones(2, LARGE.projection_dim)
+    plant_fading_cells(parameters, LARGE, vectors, np.array([2, 1]), N_CELLS)
+    layers = run_direction(parameters, LARGE, 0, vectors[:, None], torch.float32)
+    assert torch.isfinite(torch.stack(layers)).all()
+
+
 def test_a_grown_model_says_what_it_said_and_the_sums_besides(rng: np.random.Generator) -> None:
     trained = initial_parameters(SMALL, 9)
     grown = grow(trained, SMALL, LARGE, seed=4)
