@@ -25,9 +25,9 @@ COUNTS = np.array([1_000_000 // (rank + 1) for rank in range(4000)])
 def word_vectors(width: int) -> Tensor:
     """Random but for one coordinate, which is the logit of the gate that is wanted."""
     vectors = torch.randn(len(COUNTS), width, generator=torch.Generator().manual_seed(5))
-    shares = COUNTS / COUNTS.sum()
-    vectors[:, 0] = torch.from_numpy(np.log(1e-3 / shares)).clamp(-4, 4)
-    vectors[:, 1:7] *= 3.0
+    wanted = 0.3e-3 / (1e-3 + COUNTS / COUNTS.sum())
+    vectors[:, 0] = torch.from_numpy(np.log(wanted / (1 - wanted)))
+    vectors[:, 1:7] *= 2.0
     vectors[:, 7:] *= 0.5  # little beside these
     return vectors
 
@@ -53,7 +53,7 @@ def test_outputs_are_sums_of_rarer_words_that_fade_with_distance(
     torch.testing.assert_close(second, first, rtol=0, atol=0)
 
     shares = torch.from_numpy(COUNTS / COUNTS.sum()).float()
-    rarity = torch.sigmoid(torch.log(1e-3 / shares).clamp(-4, 4))
+    rarity = 1e-3 / (1e-3 + shares)
     read = words.flip(0) if direction else words
     weights = (rarity * shares.clamp(max=1e-4))[:, None]
     mean = (vectors * weights).sum(0) / weights.sum()
@@ -65,7 +65,7 @@ def test_outputs_are_sums_of_rarer_words_that_fade_with_distance(
     # Which components they are is the cells' choice: all that counts is that they are of these.
     found = first[10:].flatten(0, 1)
     read_off = torch.linalg.lstsq(wanted, found).solution
-    assert F.cosine_similarity(wanted @ read_off, found).mean() > 0.99
+    assert F.cosine_similarity(wanted @ read_off, found).mean() > 0.95
     ours, theirs = F.normalize(found[::7]), F.normalize(wanted[::7])
     assert np.corrcoef((ours @ ours.t()).ravel(), (theirs @ theirs.t()).ravel())[0, 1] > 0.9
 
