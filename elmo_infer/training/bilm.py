@@ -179,7 +179,6 @@ def train_bilm(
     """
     if lessons is not None and teacher is None:
         raise ValueError("lessons on single words were asked for without a teacher; give one")
-    weights = _mix(config, layer_weights, start_from)
     if resume:
         state = read_checkpoint(out, store, config, options)
     else:
@@ -190,6 +189,7 @@ def train_bilm(
         if start_from is not None:
             given = parameters_to_start_from(start_from, config, options.seed)
         state = new_state(store, config, options, given)
+    weights = _mix(config, layer_weights, start_from)
     network = state.network
     opened = None if teacher is None else Teacher.open(teacher, network.dtype, network.device)
     if not resume:

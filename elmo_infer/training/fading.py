@@ -5,10 +5,10 @@ remember so far only after long training. But a cell whose gates hardly move is 
 
     c_t = f c_{t-1} + i(x_t) tanh(s u.(x_t - m))        h_t = r tanh(c_t)
 
-with f = exp(-1 / reach) for every word, u a principal component of the token vectors, and i(x) near
-0.3 a / (a + p(x)), which is small for frequent words (Arora et al. 2017, "A simple but tough-to-beat
-baseline for sentence embeddings", section 3). So from the first step on such cells keep a summary
-of the sentence, each in an output of its own, and training goes on from there.
+with f = exp(-1 / reach) for every word, u a principal component of the token vectors, and i(x)
+near 0.3 a / (a + p(x)), which is small for frequent words (Arora et al. 2017, "A simple but
+tough-to-beat baseline for sentence embeddings", section 3). So from the first step on such cells
+keep a summary of the sentence, each in an output of its own, and training goes on from there.
 """
 
 import math
@@ -27,8 +27,8 @@ _RARE = 1e-3  # a: the share of the text at which a word counts half
 _GATE = 0.3  # i of the rarest words: a dozen of them stay where tanh(c) is nearly linear
 # One word's share of the text counts at most so much, or a few words would decide everything.
 _SHARE_OF_GATE, _SHARE_OF_COMPONENTS = 1e-3, 1e-4
-# s: tanh bends little, and yet the weights are no smaller than those of trained cells. At 0.15, with
-# an open gate, a step of Adam changed them by a tenth, and training wore the sums away.
+# s: tanh bends little, and yet the weights are no smaller than those of trained cells. At 0.15,
+# with an open gate, a step of Adam changed them by a tenth, and training wore the sums away.
 _STEP = 0.5
 _OPEN = 3.0  # logit of the output gate
 _SIZE = 1.5  # root mean square of an output, like those of trained cells, and half their clip
