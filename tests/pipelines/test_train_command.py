@@ -68,12 +68,13 @@ def test_words_are_taught_first_and_their_layer_is_frozen_then(
 ) -> None:
     teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
     first = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--word-epochs", "90")
+    first += ("--fading-cells", "4")
     assert train(*first) == 0
     assert "going on with sentences" not in capsys.readouterr().err
     assert train(*first, "--resume") == 0
-    assert (
-        "going on with sentences: --word-epochs counts only at a start" in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    for name in ("--word-epochs", "--fading-cells"):
+        assert f"going on with sentences: {name} counts only at a start" in told
 
     tuned = ("--from", str(tmp_path / "model"), "--steps", "2", "--freeze-token-layer")
     assert train(*tuned, out="tuned") == 0

@@ -188,7 +188,7 @@ class OpenedTeacher(HashTeacher):
         return cls()
 
 
-def test_a_run_that_stops_after_its_lessons_does_not_take_them_again(
+def test_a_run_that_stops_after_its_lessons_takes_neither_them_nor_cells_again(
     store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bilm, "Teacher", OpenedTeacher)
@@ -199,7 +199,7 @@ def test_a_run_that_stops_after_its_lessons_does_not_take_them_again(
         out.mkdir(exist_ok=True)
         state = train_bilm(
             store, out, CONFIG, options, resume=resume, teacher=tmp_path,
-            lessons=WordLessons(epochs=20), report_lessons=told.append,
+            lessons=WordLessons(epochs=20), report_lessons=told.append, fading_cells=4,
         )  # fmt: skip
         return state.network.parameters
 
