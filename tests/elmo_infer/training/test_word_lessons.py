@@ -211,9 +211,11 @@ def test_a_run_that_stops_after_its_lessons_takes_neither_them_nor_cells_again(
     assert (tmp_path / "stopped" / CHECKPOINT).is_file()
     lessons = len(told)
     resumed = run(tmp_path / "stopped", resume=True)
+    finished = run(tmp_path / "stopped", resume=True)
     assert len(told) == lessons
     for name, value in whole.items():
         assert value.equal(resumed[name]), name
+        assert value.equal(finished[name]), name
 
 
 def test_lessons_need_a_teacher(store: TokenStore, tmp_path: Path) -> None:
