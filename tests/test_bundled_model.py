@@ -40,8 +40,8 @@ def test_nearest_occurrences_of_a_word_have_its_sense(
         others = [other for other in range(len(keys)) if keys[other][0] == word and other != index]
         nearest = sorted(others, key=lambda other: -float(vectors[other] @ vectors[index]))[:5]
         hits.append(np.mean([keys[other][1] == sense for other in nearest]))
-    # Chance is 11 of 23. The bundled model's figure is in its card; this is a floor under it.
-    assert np.mean(hits) > 0.55
+    # Chance is 11 of 23. The bundled model reaches 0.74; this is a floor under it.
+    assert np.mean(hits) > 0.7
 
 
 def test_static_layer_cannot_tell_them(

@@ -230,7 +230,8 @@ def train_bilm(
         auxiliary=distillation,
         report=tell,
     )
-    learn_pooling(store, out, weights, options.seed)
+    query = None if distillation is None else distillation.parameters["query"].detach().cpu()
+    learn_pooling(store, out, weights, options.seed, query)
     card = model_card(store, state, options, teacher is not None, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
@@ -253,9 +254,15 @@ def _mix(
 
 
 def learn_pooling(
-    store: TokenStore, directory: Path, layer_weights: Sequence[float], seed: int
+    store: TokenStore,
+    directory: Path,
+    layer_weights: Sequence[float],
+    seed: int,
+    start: torch.Tensor | None = None,
 ) -> None:
     """Learn a finished model's pooling query from neighbouring sentences, and write it.
+
+    It goes on from `start`, the query that a teacher's losses have learned, if there is one.
 
     pooling.safetensors gets `query` [D] and `layer_weights` [L], the mix it was learned for. A
     text without enough neighbouring sentences is logged, and gives a model that pools with its
@@ -268,7 +275,7 @@ def learn_pooling(
         return embedded.token_vectors, embedded.offsets
 
     try:
-        query = learn_query(store, encode, model.dim, seed=seed)
+        query = learn_query(store, encode, model.dim, start=start, seed=seed)
     except ValueError as error:
         _LOG.warning("the model has no pooling query, and will use the mean token: %s", error)
         return

@@ -48,9 +48,10 @@ def learn_query(
     encode: Encode,
     dim: int,
     *,
+    start: Tensor | None = None,
     steps: int = 200,
     batch: int = 128,
-    learning_rate: float = 0.05,
+    learning_rate: float = 0.03,
     seed: int = 0,
     report: Callable[[int, float], None] | None = None,
 ) -> Tensor:
@@ -60,9 +61,10 @@ def learn_query(
       store: text with documents of several sentences.
       encode: words to mixed token vectors.
       dim: width D.
+      start: [D] the query to go on from; if None all tokens weigh the same at first.
       steps: batches of pairs; fewer where the text has fewer.
       batch: pairs in a batch, each the others' contrast.
-      learning_rate: of Adam.
+      learning_rate: of Adam at the start; it falls to nothing, or the last batches would show.
       seed: of the pairs' order.
       report: told (step, loss) at every step.
 
@@ -72,7 +74,7 @@ def learn_query(
     Raises:
       ValueError: if the text has not one batch of neighbouring sentences.
     """
-    query = torch.zeros(dim, requires_grad=True)
+    query = (torch.zeros(dim) if start is None else start.clone()).requires_grad_()
     optimizer = torch.optim.Adam([query], lr=learning_rate)
     words = store.types
     done = 0
@@ -89,6 +91,7 @@ def learn_query(
         cosines = pooled[:batch] @ pooled[batch:].t() / TEMPERATURE
         right = torch.arange(batch)
         loss = (F.cross_entropy(cosines, right) + F.cross_entropy(cosines.t(), right)) / 2
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - done / steps)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
