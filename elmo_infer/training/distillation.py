@@ -36,9 +36,9 @@ CPU = torch.device("cpu")
 _WORDS = 2048
 _RELATED = 1024  # words whose cosines with each other are compared
 _SENTENCE = 0.75  # the sentence's part in what is taught of a word
-# Weights of these losses beside that of words. At 4 and 1 what could be read off the vectors grew
+# Weights of these losses beside 1. With 4 and 1 of words, what could be read off the vectors grew
 # while their own nearest neighbours, which a search sees, stayed as they were.
-_RELATIONS, _OCCURRENCES = 16.0, 4.0
+_RELATIONS, _OCCURRENCES, _SENTENCE_RELATIONS = 16.0, 4.0, 4.0
 _FREQUENT = 150  # types of this rank and above carry no senses
 _RING = 65_536
 _PAIRS = 8  # occurrences in the ring that each word is compared with
@@ -148,7 +148,9 @@ class Distillation:
         guess = pooled @ self.parameters["map_sentence"]
         loss = loss + (1 - F.cosine_similarity(guess, y_sentences)).mean()
         cosines = F.normalize(pooled, dim=1) @ F.normalize(pooled, dim=1).t()
-        return loss + 4 * (cosines - y_sentences @ y_sentences.t()).square().mean()
+        return (
+            loss + _SENTENCE_RELATIONS * (cosines - y_sentences @ y_sentences.t()).square().mean()
+        )
 
     def _teacher_states(self, sentences: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return [rows, T, dim] word states and [rows, dim] sentence vectors of a batch."""

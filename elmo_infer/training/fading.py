@@ -20,6 +20,7 @@ from torch import Tensor
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.lstm import FORGET_BIAS
 from elmo_infer.training.parameters import Parameters, cell_name
+from elmo_infer.training.word_lessons import best_reading
 
 FADING_WORDS = 50_000  # most frequent types, whose vectors say what is summed
 _REACH = 12.0  # words until a word counts 1/e: 6 told senses apart worse, 15 no better
@@ -78,10 +79,13 @@ def plant_fading_cells(
       ValueError: if the model has fewer cells, or outputs.
     """
     check_fading_cells(n_cells, config, None)
-    x = vectors.double().cpu()  # where least squares need no full rank
-    shares = torch.from_numpy(counts / counts.sum()).to(x)
-    gate_weights, gate_bias = _content_gate(x, shares)
-    gate = torch.sigmoid(x @ gate_weights + gate_bias)
+    x = vectors.cpu()  # where least squares need no full rank
+    shares = torch.from_numpy(counts / counts.sum())
+    wanted = torch.logit(_GATE * _RARE / (_RARE + shares))
+    most = shares.clamp(max=_SHARE_OF_GATE).numpy()
+    reading = best_reading(x, wanted[:, None], most)[:, 0]  # [P + 1], the bias last
+    x, reading = x.double(), reading.double()
+    gate = torch.sigmoid(x @ reading[:-1] + reading[-1])
     mean, components = _components(x, gate * shares.clamp(max=_SHARE_OF_COMPONENTS), n_cells)
     keep = math.exp(-1 / _REACH)
     written = gate[:, None] * torch.tanh(_STEP * (x - mean) @ components)
@@ -98,9 +102,9 @@ def plant_fading_cells(
         kernel, bias = parameters[f"{name}/W_0"], parameters[f"{name}/B"]
         for columns in (i, j, f, o):
             kernel[:, columns] = 0.0  # the recurrence is in the cell; nothing else is read back
-        kernel[:width, i] = gate_weights[:, None].expand(-1, n_cells).to(kernel)
+        kernel[:width, i] = reading[:-1, None].expand(-1, n_cells).to(kernel)
         kernel[:width, j] = (_STEP * components).to(kernel)
-        bias[i] = float(gate_bias)
+        bias[i] = float(reading[-1])
         bias[j] = (-_STEP * (mean @ components)).to(bias)
         bias[f] = math.log(keep / (1 - keep)) - FORGET_BIAS
         bias[o] = _OPEN
@@ -110,15 +114,6 @@ def plant_fading_cells(
         projection[new, torch.arange(width - n_cells, width)] = scale
         for layer in range(1, config.n_lstm_layers if config.use_skip_connections else 1):
             parameters[f"{cell_name(direction, layer)}/W_P_0"][:, width - n_cells :] = 0.0
-
-
-def _content_gate(vectors: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Return [P] weights and the bias of the gate, least squares in its logit."""
-    wanted = torch.logit(_GATE * _RARE / (_RARE + shares))
-    columns = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
-    weights = shares.clamp(max=_SHARE_OF_GATE).sqrt()[:, None]
-    solution = torch.linalg.lstsq(columns * weights, wanted[:, None] * weights).solution[:, 0]
-    return solution[:-1], solution[-1]
 
 
 def _components(vectors: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:

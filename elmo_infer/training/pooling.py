@@ -7,6 +7,7 @@ as an index does. The model itself stays as it is.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -77,8 +78,13 @@ def learn_query(
     query = (torch.zeros(dim) if start is None else start.clone()).requires_grad_()
     optimizer = torch.optim.Adam([query], lr=learning_rate)
     words = store.types
-    done = 0
-    for first, second in neighbour_pairs(store, batch, np.random.default_rng(seed)):
+    pairs = list(islice(neighbour_pairs(store, batch, np.random.default_rng(seed)), steps))
+    if not pairs:
+        raise ValueError(
+            f"the text has fewer than {batch} documents with two neighbouring sentences of five "
+            "tokens; a pooling query needs that many to tell apart"
+        )
+    for step, (first, second) in enumerate(pairs):
         sentences = [
             [words[token] for token in store.tokens[store.sentences[i] : store.sentences[i + 1]]]
             for i in np.concatenate([first, second])
@@ -91,20 +97,12 @@ def learn_query(
         cosines = pooled[:batch] @ pooled[batch:].t() / TEMPERATURE
         right = torch.arange(batch)
         loss = (F.cross_entropy(cosines, right) + F.cross_entropy(cosines.t(), right)) / 2
-        optimizer.param_groups[0]["lr"] = learning_rate * (1 - done / steps)
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(pairs))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        done += 1
         if report is not None:
-            report(done, float(loss.detach()))
-        if done == steps:
-            break
-    if done == 0:
-        raise ValueError(
-            f"the text has fewer than {batch} documents with two neighbouring sentences of five "
-            "tokens; a pooling query needs that many to tell apart"
-        )
+            report(step + 1, float(loss.detach()))
     return query.detach()
 
 

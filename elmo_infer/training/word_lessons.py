@@ -207,7 +207,7 @@ class _Learner:
             self._maps = {"target": drawn.mul_(width**-0.5).to(device)}
         else:
             self._maps = {
-                "target": _best_reading(before, targets, counts)[:-1].clone(),
+                "target": best_reading(before, targets, counts)[:-1].clone(),
                 "before": torch.eye(width, device=device),
                 "bias": torch.zeros(width, device=device),
             }
@@ -290,7 +290,7 @@ def read_as_before(network: Network, before: Tensor, after: Tensor, counts: np.n
       after: [N, P] the new ones.
       counts: [N] how often each word stands in the text.
     """
-    solution = _best_reading(after, before, counts)
+    solution = best_reading(after, before, counts)
     width = network.config.projection_dim
     for direction in range(2):
         name = cell_name(direction, 0)
@@ -300,10 +300,11 @@ def read_as_before(network: Network, before: Tensor, after: Tensor, counts: np.n
         bias += solution[-1] @ old
 
 
-def _best_reading(vectors: Tensor, wanted: Tensor, counts: np.ndarray) -> Tensor:
+def best_reading(vectors: Tensor, wanted: Tensor, counts: np.ndarray) -> Tensor:
     """Return [D + 1, M]: the linear map from [N, D] to [N, M], and its constant in the last row.
 
-    It has the least squared error over words as often as they are counted, [N].
+    It has the least squared error over words as often as they are counted, [N]: whole numbers, or
+    shares.
     """
     weights = to_device(np.sqrt(counts.astype(np.float64)), vectors.device)[:, None]
     columns = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1).double()

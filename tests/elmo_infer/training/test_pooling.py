@@ -74,6 +74,8 @@ def test_a_query_that_has_learned_is_gone_on_from_and_the_last_steps_are_small(
     # Adam moves each number by about the rate: 0.1 times 1, 3/4, 1/2 and 1/4.
     four = learn(4, start, [])
     assert (four - start).abs().max() <= 0.1 * 2.5 + 1e-3
+    # The text has ten batches: the rate falls over those it has, 0.1 times 5.5 in all.
+    assert (learn(200, start, []) - start).abs().max() <= 0.1 * 5.5 + 1e-3
 
 
 def test_pairs_are_neighbours_of_one_document(store: TokenStore) -> None:
