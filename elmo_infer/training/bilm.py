@@ -158,8 +158,8 @@ def train_bilm(
       options: how long and how to train.
       valid: text for the perplexity.
       resume: go on from the checkpoint in out.
-      start_from: a model in the official layout to fine-tune; one with fewer cells, filters or
-        outputs is grown.
+      start_from: a model in the official layout to fine-tune; one with fewer cells, filters,
+        highways or outputs is grown.
       teacher: a sentence-transformers directory to distil from.
       teacher_share: of each batch's sentences that the teacher reads.
       lessons: single words that the teacher's knowledge of is taught before the sentences; a run

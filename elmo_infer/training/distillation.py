@@ -3,8 +3,9 @@
 Four terms, on the sentences of a batch that the teacher reads:
 
     words        1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows
-                 of a word in its sentence can be read off linearly. y is the word's state plus
-                 some of the sentence's vector: by both, nearest centroids tell senses apart best
+                 of a word in its sentence can be read off linearly. y is the word's state in the
+                 teacher's middle layers plus some of the sentence's vector: by both, senses are
+                 told apart best (its last layer's states are much like the sentence's vector)
     relations    squared difference between cosines of pairs of words, student's against
                  teacher's (Park et al. 2019, relational distillation)
     occurrences  1 - correlation, over pairs of occurrences of the same word, of the student's
@@ -35,7 +36,7 @@ from elmo_infer.transfers import to_device
 CPU = torch.device("cpu")
 _WORDS = 2048
 _RELATED = 1024  # words whose cosines with each other are compared
-_SENTENCE = 0.75  # the sentence's part in what is taught of a word
+_SENTENCE = 1.2  # the sentence's part in what is taught of a word
 # Weights of these losses beside 1. With 4 and 1 of words, what could be read off the vectors grew
 # while their own nearest neighbours, which a search sees, stayed as they were.
 _RELATIONS, _OCCURRENCES, _SENTENCE_RELATIONS = 16.0, 4.0, 4.0
@@ -116,7 +117,8 @@ class Distillation:
         ]
         bounds = np.linspace(0, rows, _PARTS + 1).astype(int)
         pieces = [words[low:high] for low, high in itertools.pairwise(bounds)]
-        states = [self._pool.submit(self._teacher.states, piece) for piece in pieces if piece]
+        read, layers = self._teacher.states, self._teacher.middle_layers
+        states = [self._pool.submit(read, piece, layers) for piece in pieces if piece]
         self._ahead.append((sentences, states))
 
     def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
@@ -132,7 +134,8 @@ class Distillation:
         types = self._store.tokens[starts[:, None] + np.arange(length)].ravel().astype(np.int64)
         chosen = choose_words(types)
         places = to_device(chosen, self._device)
-        target = taught(y_words.reshape(rows * length, -1)[places], y_sentences[places // length])
+        y = y_words.reshape(rows * length, -1)[places]
+        target = taught(y, y_sentences[places // length], _SENTENCE)
         words = [layer.reshape(rows * length, dim)[places] for layer in [*stack, mix]]
         loss = torch.zeros((), device=self._device)
         for index, states in enumerate(words):
@@ -187,14 +190,15 @@ class Distillation:
         return loss
 
 
-def taught(words: Tensor, sentences: Tensor) -> Tensor:
+def taught(words: Tensor, sentences: Tensor, part: float) -> Tensor:
     """Return what is taught of words, [n, dim]: their direction and some of their sentence's.
 
     Args:
       words: [n, dim] the teacher's states.
       sentences: [n, dim] of length 1, the vector of each word's sentence.
+      part: the sentence's part, where the word's is 1.
     """
-    return F.normalize(words, dim=1) + _SENTENCE * sentences
+    return F.normalize(words, dim=1) + part * sentences
 
 
 def choose_words(types: np.ndarray) -> np.ndarray:

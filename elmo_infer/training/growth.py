@@ -2,9 +2,10 @@
 
 More filters, cells and outputs are drawn as in a new model, but nothing that was there reads them:
 their rows in the projections, in the kernels and in the highways, towards what was there, start at
-zero. So the function is kept (Chen et al. 2016, Net2Net, section 2.2, with new units in place of
-copies), and training finds out what to use them for. Where a direction's outputs become more, those
-that were there come first.
+zero. A new highway's transform starts as the identity, which rectified features pass through
+unchanged, whatever the gate. So the function is kept (Chen et al. 2016, Net2Net, sections 2.2 and
+2.3, with new units in place of copies), and training finds out what to use them for. Where a
+direction's outputs become more, those that were there come first.
 """
 
 import torch
@@ -14,7 +15,7 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.training.parameters import Parameters, cell_name, initial_parameters
 
 _SAME = (
-    "activation", "n_highway", "character_dim", "max_characters", "word_dim",
+    "activation", "character_dim", "max_characters", "word_dim",
     "n_lstm_layers", "cell_clip", "projection_clip", "use_skip_connections",
 )  # fmt: skip
 
@@ -23,16 +24,23 @@ def check_growth(small: BiLmConfig, large: BiLmConfig) -> None:
     """Make sure that a model can grow so.
 
     Raises:
-      ValueError: if anything but the counts of filters, cells and outputs differs, or one of them
-        falls.
+      ValueError: if anything but the counts of filters, highways, cells and outputs differs, or
+        one of them falls; or if highways are to be added to features that are not rectified.
     """
     for name in _SAME:
         ours, wanted = getattr(small, name), getattr(large, name)
         if ours != wanted:
             raise ValueError(
                 f"the model to start from has {name}={ours}, the one asked for {wanted}; only "
-                "cells, filters and the projection can grow, so give the same"
+                "cells, filters, highways and the projection can grow, so give the same"
             )
+    before, after = small.n_highway, large.n_highway
+    if after < before or (after > before and small.activation != "relu"):
+        raise ValueError(
+            f"the model to start from has {before} highway layers and activation "
+            f"{small.activation}, the one asked for {after} highway layers; expected as many, or "
+            "more where the activation is relu"
+        )
     if [span for span, _ in small.filters] != [span for span, _ in large.filters]:
         raise ValueError(
             f"the model to start from has filters {_spelled(small)}, those asked for are "
@@ -81,6 +89,10 @@ def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int
             grown[weight][:, places] = 0.0  # what was there does not read what is new
             grown[weight][places[:, None], places] = parameters[weight]
             grown[bias][places] = parameters[bias]
+    for index in range(small.n_highway, large.n_highway):
+        transform = grown[f"CNN_high_{index}/W_transform"]
+        transform[:, places] = 0.0
+        transform[places, places] = 1.0
     for direction in range(2):
         for layer in range(small.n_lstm_layers):
             name = cell_name(direction, layer)

@@ -7,6 +7,7 @@ that comes out is a biLM.
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,21 @@ class Teacher:
         """Where it computes: where its weights are."""
         return self.weights["embeddings.word_embeddings.weight"].device
 
+    @property
+    def middle_layers(self) -> tuple[int, ...]:
+        """The two layers in the middle, counted from 1; the only one of a teacher that has one."""
+        half = self.n_layers // 2
+        return (half, half + 1) if half else (1,)
+
     @torch.inference_mode()
-    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+    def states(
+        self, sentences: list[list[str]], layers: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the states of equally long sentences.
 
         Args:
           sentences: B lists of T words.
+          layers: those whose mean is a word's state, counted from 1; by default the last alone.
 
         Returns:
           Word states [B, T, dim] float32, the mean over each word's pieces (zero for words
@@ -177,8 +187,10 @@ class Teacher:
             ids[row, : len(own) + 2] = [self.pieces.start, *flat, self.pieces.end]
             places[row, 1 : len(own) + 1] = own
         real = to_device(ids != self.pieces.padding, self.device)
-        states = self._encode(to_device(ids, self.device), real).float()
-        mean = (states * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+        encoded = self._encode(to_device(ids, self.device), real)
+        mean = (encoded[-1].float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+        wanted = layers or (self.n_layers,)
+        states = torch.stack([encoded[layer - 1].float() for layer in wanted]).mean(0)
         index = to_device(places, self.device)[:, :, None]
         sums = states.new_zeros(len(pieces), len(sentences[0]) + 1, self.dim)
         counts = states.new_zeros(len(pieces), len(sentences[0]) + 1, 1)
@@ -186,8 +198,8 @@ class Teacher:
         counts.scatter_add_(1, index, states.new_ones(*places.shape, 1))
         return (sums / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
 
-    def _encode(self, ids: Tensor, real: Tensor) -> Tensor:
-        """Run the encoder: [B, S] ids and their mask to [B, S, dim] last states."""
+    def _encode(self, ids: Tensor, real: Tensor) -> list[Tensor]:
+        """Run the encoder: [B, S] ids and their mask to each layer's [B, S, dim] states."""
         rows, width = ids.shape
         w = self.weights
         x = F.embedding(ids, w["embeddings.word_embeddings.weight"])
@@ -197,6 +209,7 @@ class Teacher:
         # Additive, in the type of the products: a boolean mask would take a slower path.
         mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype, device=real.device)
         mask.masked_fill_(~real[:, None, None, :], -1e4)
+        encoded = []
         for layer in range(self.n_layers):
             name = f"encoder.layer.{layer}"
             q, k, v = (
@@ -212,7 +225,8 @@ class Teacher:
             inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
             outer = self._linear(inner, f"{name}.output.dense")
             x = self._norm(x + outer, f"{name}.output.LayerNorm")
-        return x
+            encoded.append(x)
+        return encoded
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])

@@ -9,8 +9,8 @@ each of the text's frequent words alone, once, and the token layer learns what i
     before     squared error, in units of its variance, of reading the vector that the word had
                before off linearly: where a model is fine-tuned, its LSTMs know these
 
-y is what distillation.taught makes of a word alone, around the mean over words: what all words
-have in common tells none of them apart.
+y is what distillation.taught makes of a word alone, of its state in the teacher's last layer,
+around the mean over words: what all words have in common tells none of them apart.
 """
 
 import math
@@ -33,9 +33,8 @@ from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
 _BATCH = 512  # small: what counts here is how often the layer is changed
-# Of the count, to this power, is how often a word is drawn. The layer cannot hold all words: at 0.5
-# most lessons went to rare ones, and the senses of the others' neighbours were told apart worse.
-_SHARE = 0.75
+_RARE = 1e-3  # a: the share of the text at which a word weighs half in a sum
+_SENTENCE = 0.75  # the part of the vector of a word as a sentence in what is taught of it
 _READ = 512  # words that are read at once, by the teacher or the token layer
 _PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
 _WARMUP_STEPS = 50
@@ -111,7 +110,7 @@ def teach_words(
     before = token_vectors(network, n_words) if keep else None
     counts = store.counts[:n_words]
     learner = _Learner(network, targets, before, counts, lessons.seed)
-    shares = (counts.astype(np.float64) ** _SHARE).cumsum()
+    shares = _drawing_shares(counts).cumsum()
     total = math.ceil(lessons.epochs * n_words / _BATCH)
     clock = _Clock(report, total * _BATCH)
     for step in range(total):
@@ -123,6 +122,17 @@ def teach_words(
         clock.tell((step + 1) * _BATCH, learner.step(drawn, rate, lessons.max_gradient_norm))
     if before is not None:
         read_as_before(network, before, token_vectors(network, n_words), counts)
+
+
+def _drawing_shares(counts: np.ndarray) -> np.ndarray:
+    """Return [N] how often each word is drawn: p a / (a + p), as it weighs in the text's sums.
+
+    Sums of a sentence's rarer words tell senses apart (see fading.py), and the layer cannot hold
+    all words: of lessons by powers of the count, 0.5 and 0.75, too many went to words that hardly
+    ever stand in a sum.
+    """
+    shares = counts / counts.sum()
+    return shares * _RARE / (_RARE + shares)
 
 
 class _Clock:
@@ -174,7 +184,7 @@ def word_targets(
 
     def read(part: list[int]) -> Tensor:
         states, sentences = teacher.states([[words[first[key]]] for key in part])
-        return taught(states[:, 0], sentences)
+        return taught(states[:, 0], sentences, _SENTENCE)
 
     # A device's work is queued by one thread.
     with ThreadPoolExecutor(2 if teacher.device.type == "cpu" else 1) as pool:

@@ -46,7 +46,7 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         dest="start_from",
         metavar="MODEL",
         help="fine-tune this model (a bundled name, or a directory in the official layout), in "
-        "its own size; a size with more cells, filters or a wider projection grows it first",
+        "its own size; with more cells, filters or highways or a wider projection it grows first",
     )
     add(
         "--teacher",

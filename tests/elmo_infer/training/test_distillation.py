@@ -1,5 +1,6 @@
 """The teacher's losses: which words are compared with which, and what a resumed run sees."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ class EchoTeacher:
     """A teacher whose state of a word is a one-hot of the word before it."""
 
     dim = 8
+    middle_layers = (3, 4)
 
-    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+    def states(self, sentences: list[list[str]], layers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        assert layers == self.middle_layers
         words = torch.zeros(len(sentences), len(sentences[0]), self.dim)
         for row, sentence in enumerate(sentences):
             for place, before in enumerate(["0", *sentence[:-1]]):
@@ -136,7 +139,8 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
 
 
 def test_a_word_is_taught_its_direction_and_some_of_its_sentence() -> None:
-    found = taught(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    words = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    found = taught(words, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.75)
     torch.testing.assert_close(found, torch.tensor([[0.6 + 0.75, 0.8], [0.0, 0.75]]))
 
 
@@ -144,8 +148,10 @@ class TopicTeacher:
     """A teacher to whom all words are alike, and every sentence is of one of seven topics."""
 
     dim = 8
+    middle_layers = (1,)
 
-    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+    def states(self, sentences: list[list[str]], layers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        assert layers == self.middle_layers
         words = torch.zeros(len(sentences), len(sentences[0]), self.dim)
         words[:, :, 0] = 1.0
         topics = torch.tensor([1 + int(sentence[0]) % 7 for sentence in sentences])
@@ -167,12 +173,13 @@ def test_words_that_know_their_own_sentence_cost_nothing(store: TokenStore) -> N
     firsts = store.tokens[store.sentences[sentences]]
     topics = torch.tensor([1 + int(store.types[first]) % 7 for first in firsts])
     gold = torch.nn.functional.one_hot(topics, 8).float()
-    known = 0.75 * gold
+    known = 1.2 * gold
     known[:, 0] = 1.0
     layer = known.expand(42, -1, -1)
 
-    # What is left is the sentences' part: the topic is 0.6 of a pooled vector of length 1.
-    cosines = torch.where(gold @ gold.t() > 0, 1.0, 0.64)
-    expected = (1 - 0.6) + 4 * (cosines - gold @ gold.t()).square().mean()
+    # What is left is the sentences' part: a pooled vector is 1 of what all have and 1.2 of topic.
+    length = (1 + 1.2**2) ** 0.5
+    cosines = torch.where(gold @ gold.t() > 0, 1.0, 1 / length**2)
+    expected = (1 - 1.2 / length) + 4 * (cosines - gold @ gold.t()).square().mean()
     found = loss(batch_of(sentences), [layer, layer])
     assert float(found.detach()) == pytest.approx(float(expected), abs=1e-4)

@@ -15,6 +15,7 @@ from elmo_infer.training.spelled_batch import Spellings
 SMALL = replace(preset("tiny"), n_highway=2)
 LARGE = replace(SMALL, cell_dim=96, filters=((1, 8), (2, 20), (3, 40)))
 WIDE = replace(LARGE, projection_dim=24)
+DEEP = replace(LARGE, n_highway=4)
 WORDS = ["they", "sat", "on", "the", "bank", "of", "the", "extraordinarily", "muddy", "river"]
 
 
@@ -38,7 +39,7 @@ def trained() -> Parameters:
     }
 
 
-@pytest.mark.parametrize("large", [LARGE, WIDE])
+@pytest.mark.parametrize("large", [LARGE, WIDE, DEEP])
 def test_grown_model_computes_the_same(trained: Parameters, large: BiLmConfig) -> None:
     grown = grow(trained, SMALL, large, seed=4)
     for before, after in zip(outputs(trained, SMALL), outputs(grown, large), strict=True):
@@ -47,10 +48,20 @@ def test_grown_model_computes_the_same(trained: Parameters, large: BiLmConfig) -
         assert after[..., width:].any(dim=-1).all() == (large is WIDE)
 
 
-@pytest.mark.parametrize("large", [LARGE, WIDE])
+@pytest.mark.parametrize("large", [LARGE, WIDE, DEEP])
 def test_grown_model_has_the_shapes_of_a_new_one(trained: Parameters, large: BiLmConfig) -> None:
     shapes = {name: value.shape for name, value in grow(trained, SMALL, large, seed=4).items()}
     assert shapes == {name: value.shape for name, value in initial_parameters(large, 1).items()}
+
+
+def test_a_new_highway_learns_at_once(trained: Parameters) -> None:
+    leaves = {
+        name: value.requires_grad_() for name, value in grow(trained, SMALL, DEEP, seed=4).items()
+    }
+    sum(one.square().sum() for one in outputs(leaves, DEEP)).backward()  # type: ignore[union-attr]
+    gradient = leaves["CNN_high_3/W_transform"].grad
+    assert gradient is not None
+    assert (gradient != 0).float().mean() > 0.5
 
 
 def test_what_is_new_is_drawn_and_learns_at_once(trained: Parameters) -> None:
@@ -75,8 +86,15 @@ def test_what_is_new_is_drawn_and_learns_at_once(trained: Parameters) -> None:
         (replace(SMALL, cell_dim=63), "and filters 1x8 2x16 3x32, the one asked for 63, 16 and"),
         (replace(SMALL, filters=((1, 8), (2, 16), (3, 31))), "expected at least as many"),
         (replace(SMALL, filters=((1, 8), (2, 16), (4, 32))), "expected the same widths"),
+        (replace(SMALL, n_highway=1), "has 2 highway layers and .* asked for 1 highway layers"),
     ],
 )
 def test_other_changes_are_refused(trained: Parameters, large: BiLmConfig, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         grow(trained, SMALL, large, seed=4)
+
+
+def test_features_that_are_not_rectified_get_no_new_highway(trained: Parameters) -> None:
+    small, large = (replace(config, activation="tanh") for config in (SMALL, DEEP))
+    with pytest.raises(ValueError, match=r"activation tanh.* or more where the activation is relu"):
+        grow(trained, small, large, seed=4)

@@ -27,14 +27,14 @@ def teacher_dir(make_teacher: Callable[..., Path]) -> Path:
     return make_teacher(PIECES, dim=DIM, heads=HEADS, layers=LAYERS)
 
 
-def states_by_torch(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """Run the same weights through nn.TransformerEncoderLayer."""
+def states_by_torch(weights: dict[str, Tensor], ids: Tensor, layers: int = LAYERS) -> Tensor:
+    """Run the first layers of the same weights through nn.TransformerEncoderLayer."""
     x = weights["embeddings.word_embeddings.weight"][ids]
     x = x + weights["embeddings.position_embeddings.weight"][: len(ids)]
     x = x + weights["embeddings.token_type_embeddings.weight"][0]
     norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
     x = nn.functional.layer_norm(x, (DIM,), *norm, 1e-12)[None]
-    for layer in range(LAYERS):
+    for layer in range(layers):
         module = nn.TransformerEncoderLayer(
             DIM, HEADS, 32, dropout=0.0, activation="gelu", layer_norm_eps=1e-12, batch_first=True
         )
@@ -87,6 +87,25 @@ def test_states_equal_torchs_transformer(teacher_dir: Path) -> None:
     torch.testing.assert_close(words[0, 2], expected[5], atol=1e-4, rtol=1e-4)
     mean = expected.mean(0)
     torch.testing.assert_close(sentences[0], mean / mean.norm(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_words_state_in_the_middle_is_the_mean_of_two_layers(teacher_dir: Path) -> None:
+    teacher = Teacher.open(teacher_dir)
+    assert teacher.middle_layers == (1, 2)
+    teacher.n_layers = 6
+    assert teacher.middle_layers == (3, 4)
+    teacher.n_layers = 1
+    assert teacher.middle_layers == (1,)
+    teacher.n_layers = LAYERS
+    words, sentences = teacher.states([["the", "unaffable", "cat"]], (1, 2))
+    ids = torch.tensor([2, 9, 4, 5, 6, 10, 3])
+    below = states_by_torch(teacher.weights, ids, layers=1)
+    last = states_by_torch(teacher.weights, ids)
+    expected = (below + last)[2:5].mean(0) / 2
+    torch.testing.assert_close(words[0, 1], expected, atol=1e-4, rtol=1e-4)
+    of_the_last, same = teacher.states([["the", "unaffable", "cat"]])
+    assert not torch.allclose(words, of_the_last, atol=1e-2)
+    assert torch.equal(sentences, same)
 
 
 def test_words_beyond_the_window_are_zero(teacher_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """What a training step asks of a device, seen without one; and what a checkpoint keeps of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ class MetaTeacher:
     """A teacher whose states are on the device."""
 
     dim = 8
+    middle_layers = (1,)
 
-    def states(self, sentences: list[list[str]]) -> tuple[Tensor, Tensor]:
+    def states(self, sentences: list[list[str]], layers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        assert layers == self.middle_layers
         shape = (len(sentences), len(sentences[0]), self.dim)
         return torch.ones(shape, device=META), torch.ones(shape[0], self.dim, device=META)
 
