@@ -131,8 +131,9 @@ def test_size_is_a_preset_with_other_numbers(train: Callable[..., int], tmp_path
 def test_model_is_grown_before_it_is_fine_tuned(train: Callable[..., int], tmp_path: Path) -> None:
     assert train("--preset", "tiny", "--steps", "2") == 0
     start = ("--from", str(tmp_path / "model"), "--learning-rate", "1e-9")
-    assert train(*start, "--cells", "80", "--steps", "1", out="grown") == 0
-    assert json.loads((tmp_path / "grown" / "options.json").read_text())["lstm"]["dim"] == 80
+    assert train(*start, "--cells", "80", "--highways", "2", "--steps", "1", out="grown") == 0
+    options = json.loads((tmp_path / "grown" / "options.json").read_text())
+    assert (options["lstm"]["dim"], options["char_cnn"]["n_highway"]) == (80, 2)
     before, after = (
         load(str(tmp_path / name), device="cpu").layers([["The", "cat"]])[0]
         for name in ("model", "grown")
