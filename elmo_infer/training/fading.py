@@ -20,11 +20,10 @@ from torch import Tensor
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.lstm import FORGET_BIAS
 from elmo_infer.training.parameters import Parameters, cell_name
-from elmo_infer.training.word_lessons import best_reading
+from elmo_infer.training.word_lessons import RARE, best_reading
 
 FADING_WORDS = 50_000  # most frequent types, whose vectors say what is summed
 _REACH = 12.0  # words until a word counts 1/e: 6 told senses apart worse, 15 no better
-_RARE = 1e-3  # a: the share of the text at which a word counts half
 _GATE = 0.3  # i of the rarest words: a dozen of them stay where tanh(c) is nearly linear
 # One word's share of the text counts at most so much, or a few words would decide everything.
 _SHARE_OF_GATE, _SHARE_OF_COMPONENTS = 1e-3, 1e-4
@@ -81,7 +80,7 @@ def plant_fading_cells(
     check_fading_cells(n_cells, config, None)
     x = vectors.cpu()  # where least squares need no full rank
     shares = torch.from_numpy(counts / counts.sum())
-    wanted = torch.logit(_GATE * _RARE / (_RARE + shares))
+    wanted = torch.logit(_GATE * RARE / (RARE + shares))
     most = shares.clamp(max=_SHARE_OF_GATE).numpy()
     reading = best_reading(x, wanted[:, None], most)[:, 0]  # [P + 1], the bias last
     x, reading = x.double(), reading.double()

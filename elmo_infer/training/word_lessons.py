@@ -33,7 +33,7 @@ from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
 _BATCH = 512  # small: what counts here is how often the layer is changed
-_RARE = 1e-3  # a: the share of the text at which a word weighs half in a sum
+RARE = 1e-3  # a: the share of the text at which a word weighs half in a sum
 _SENTENCE = 0.75  # the part of the vector of a word as a sentence in what is taught of it
 _READ = 512  # words that are read at once, by the teacher or the token layer
 _PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
@@ -132,7 +132,7 @@ def _drawing_shares(counts: np.ndarray) -> np.ndarray:
     ever stand in a sum.
     """
     shares = counts / counts.sum()
-    return shares * _RARE / (_RARE + shares)
+    return shares * RARE / (RARE + shares)
 
 
 class _Clock:
