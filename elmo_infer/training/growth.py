@@ -64,7 +64,7 @@ def grow(parameters: Parameters, small: BiLmConfig, large: BiLmConfig, seed: int
       parameters: of the small one, under official names.
       small: its shape.
       large: the shape wanted.
-      seed: of the new filters and cells.
+      seed: of what is new.
 
     Raises:
       ValueError: if a model cannot grow so; see check_growth.
