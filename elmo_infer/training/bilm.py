@@ -24,6 +24,7 @@ from elmo_infer.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from elmo_infer.training.discourse import sense_map
 from elmo_infer.training.distillation import Distillation
 from elmo_infer.training.fading import FADING_WORDS, check_fading_cells, plant_fading_cells
 from elmo_infer.training.growth import grow
@@ -204,9 +205,13 @@ def train_bilm(
             write_checkpoint(state, store, options, out)
     distillation = None
     if opened is not None:
+        senses = state.auxiliary_buffers.get("senses")
+        if senses is None:
+            senses = sense_map(opened, store, options.seed)
         distillation = Distillation(
             opened,
             store,
+            senses.to(network.device),
             dim=config.dim,
             layer_weights=weights,
             share=teacher_share,

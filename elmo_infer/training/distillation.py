@@ -3,9 +3,9 @@
 Four terms, on the sentences of a batch that the teacher reads:
 
     words        1 - cos(A_l x_l, y) for every layer l and for the mix: what the teacher knows
-                 of a word in its sentence can be read off linearly. y is the word's state in the
-                 teacher's middle layers plus some of the sentence's vector: by both, senses are
-                 told apart best (its last layer's states are much like the sentence's vector)
+                 of a word in its sentence can be read off linearly. y is what tells senses apart
+                 (see discourse.py) in the word's state in the teacher's middle layers, beside
+                 the sentence's vector (the last layer's states are much like that)
     relations    squared difference between cosines of pairs of words, student's against
                  teacher's (Park et al. 2019, relational distillation)
     occurrences  1 - correlation, over pairs of occurrences of the same word, of the student's
@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elmo_infer.training.discourse import FREQUENT, in_context
 from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
@@ -36,11 +37,9 @@ from elmo_infer.transfers import to_device
 CPU = torch.device("cpu")
 _WORDS = 2048
 _RELATED = 1024  # words whose cosines with each other are compared
-_SENTENCE = 1.2  # the sentence's part in what is taught of a word
 # Weights of these losses beside 1. With 4 and 1 of words, what could be read off the vectors grew
 # while their own nearest neighbours, which a search sees, stayed as they were.
 _RELATIONS, _OCCURRENCES, _SENTENCE_RELATIONS = 16.0, 4.0, 4.0
-_FREQUENT = 150  # types of this rank and above carry no senses
 _RING = 65_536
 _PAIRS = 8  # occurrences in the ring that each word is compared with
 _PARTS = 4  # the teacher reads a batch in parts, side by side
@@ -50,16 +49,18 @@ class Distillation:
     """The auxiliary loss of a training run with a teacher.
 
     Attributes:
-      parameters: what the loss learns: maps [D, teacher's dim] and the pooling query [D].
-      buffers: the ring of recent occurrences, with the place of the next: `types` [R] int64 (-1
-        where empty), `student` [R, D] and `teacher` [R, dim] float16 of length 1, `next` [1].
-        `types` and `next` are on the CPU, where pairs are chosen.
+      parameters: what the loss learns: maps to what is taught, [D, K] of words and [D, teacher's
+        dim] of sentences, and the pooling query [D].
+      buffers: `senses` [2 dim, K], and the ring of recent occurrences, with the place of the next:
+        `types` [R] int64 (-1 where empty), `student` [R, D] and `teacher` [R, K] float16 of
+        length 1, `next` [1]. `types` and `next` are on the CPU, where pairs are chosen.
     """
 
     def __init__(
         self,
         teacher: Teacher,
         store: TokenStore,
+        senses: Tensor,
         *,
         dim: int,
         layer_weights: Sequence[float],
@@ -72,6 +73,7 @@ class Distillation:
         Args:
           teacher: the transformer.
           store: text that the batches index.
+          senses: [2 dim, K] what is taught of a word in its sentence, see discourse.sense_map.
           dim: width D of the student's layers.
           layer_weights: [L] of the mix whose geometry is taught.
           share: of each batch's sentences that the teacher reads.
@@ -86,7 +88,7 @@ class Distillation:
         self._ahead: deque[tuple[np.ndarray, list[Future[tuple[Tensor, Tensor]]]]] = deque()
         generator = torch.Generator().manual_seed(seed)
         self.parameters = {
-            f"map_{index}": torch.randn(dim, teacher.dim, generator=generator) * dim**-0.5
+            f"map_{index}": torch.randn(dim, senses.shape[1], generator=generator) * dim**-0.5
             for index in range(len(layer_weights) + 1)
         }
         self.parameters["map_sentence"] = torch.randn(dim, teacher.dim, generator=generator)
@@ -96,9 +98,10 @@ class Distillation:
             name: value.to(device).requires_grad_() for name, value in self.parameters.items()
         }
         self.buffers = {
+            "senses": senses,
             "types": torch.full((_RING,), -1, dtype=torch.int64),
             "student": torch.zeros(_RING, dim, dtype=torch.float16, device=device),
-            "teacher": torch.zeros(_RING, teacher.dim, dtype=torch.float16, device=device),
+            "teacher": torch.zeros(_RING, senses.shape[1], dtype=torch.float16, device=device),
             "next": torch.zeros(1, dtype=torch.int64),
         }
 
@@ -135,7 +138,7 @@ class Distillation:
         chosen = choose_words(types)
         places = to_device(chosen, self._device)
         y = y_words.reshape(rows * length, -1)[places]
-        target = taught(y, y_sentences[places // length], _SENTENCE)
+        target = in_context(y, y_sentences[places // length]) @ self.buffers["senses"]
         words = [layer.reshape(rows * length, dim)[places] for layer in [*stack, mix]]
         loss = torch.zeros((), device=self._device)
         for index, states in enumerate(words):
@@ -170,7 +173,7 @@ class Distillation:
         Args:
           types: [n] int64.
           student: [n, D] of length 1.
-          teacher: [n, dim] of length 1.
+          teacher: [n, K] of length 1.
         """
         ring = self.buffers
         own, other = pair_occurrences(types, ring["types"].numpy(), _PAIRS)
@@ -190,24 +193,13 @@ class Distillation:
         return loss
 
 
-def taught(words: Tensor, sentences: Tensor, part: float) -> Tensor:
-    """Return what is taught of words, [n, dim]: their direction and some of their sentence's.
-
-    Args:
-      words: [n, dim] the teacher's states.
-      sentences: [n, dim] of length 1, the vector of each word's sentence.
-      part: the sentence's part, where the word's is 1.
-    """
-    return F.normalize(words, dim=1) + part * sentences
-
-
 def choose_words(types: np.ndarray) -> np.ndarray:
     """Return [n] places of at most _WORDS words beyond the most frequent types, evenly spaced.
 
     Args:
       types: [N] int64 ranks by frequency. If none is rare enough, all are candidates.
     """
-    places = np.flatnonzero(types >= _FREQUENT)
+    places = np.flatnonzero(types >= FREQUENT)
     if len(places) < 2:
         places = np.arange(len(types))
     step = -(-len(places) // _WORDS)

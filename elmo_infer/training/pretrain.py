@@ -216,10 +216,21 @@ def _one_ahead(batches: Iterator[NumberedBatch], auxiliary: Auxiliary) -> Iterat
 
 
 def _adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
-    """Give the auxiliary loss the values of a checkpoint, and make its arrays the state's."""
+    """Give the auxiliary loss the values of a checkpoint, and make its arrays the state's.
+
+    Raises:
+      ValueError: if the checkpoint's loss learned something of another shape.
+    """
     with torch.no_grad():
         for name, value in auxiliary.parameters.items():
             if name in state.auxiliary:
+                found = tuple(state.auxiliary[name].shape)
+                if found != tuple(value.shape):
+                    raise ValueError(
+                        f"the checkpoint's teacher loss has {name} of shape {found}, expected "
+                        f"{tuple(value.shape)}: it was written with another teacher, or by "
+                        "another version of this package; start anew with --from its directory"
+                    )
                 value.copy_(state.auxiliary[name])
             state.moments.setdefault(f"auxiliary/{name}", Moments.for_array(value.detach()))
     for name, value in state.auxiliary_buffers.items():

@@ -9,7 +9,7 @@ each of the text's frequent words alone, once, and the token layer learns what i
     before     squared error, in units of its variance, of reading the vector that the word had
                before off linearly: where a model is fine-tuned, its LSTMs know these
 
-y is what distillation.taught makes of a word alone, of its state in the teacher's last layer,
+y is a word's state in the teacher's last layer and some of the vector of the word as a sentence,
 around the mean over words: what all words have in common tells none of them apart.
 """
 
@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training.distillation import taught
 from elmo_infer.training.network import Network
 from elmo_infer.training.optimizer import Moments, adam_update, clip_gradients
 from elmo_infer.training.parameters import cell_name
@@ -184,7 +183,7 @@ def word_targets(
 
     def read(part: list[int]) -> Tensor:
         states, sentences = teacher.states([[words[first[key]]] for key in part])
-        return taught(states[:, 0], sentences, _SENTENCE)
+        return F.normalize(states[:, 0], dim=1) + _SENTENCE * sentences
 
     # A device's work is queued by one thread.
     with ThreadPoolExecutor(2 if teacher.device.type == "cpu" else 1) as pool:

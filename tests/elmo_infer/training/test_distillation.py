@@ -12,7 +12,6 @@ from elmo_infer.training.distillation import (
     Distillation,
     choose_words,
     pair_occurrences,
-    taught,
     within_group_correlation,
 )
 from elmo_infer.training.spelled_batch import Batch
@@ -51,6 +50,7 @@ def distillation(store: TokenStore) -> Distillation:
     return Distillation(
         EchoTeacher(),  # type: ignore[arg-type]
         store,
+        torch.eye(16),
         dim=4,
         layer_weights=(0.5, 0.5),
         share=1.0,
@@ -126,22 +126,16 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     loss = distillation(store)
     types = np.repeat(np.arange(200, 210), 20)
     generator = torch.Generator().manual_seed(3)
-    states = torch.nn.functional.normalize(torch.randn(200, 8, generator=generator), dim=1)
+    states = torch.nn.functional.normalize(torch.randn(200, 16, generator=generator), dim=1)
     other = torch.nn.functional.normalize(torch.randn(200, 4, generator=generator), dim=1)
     empty = loss._occurrences(types, other, states)
     unrelated = loss._occurrences(types, other, states)
     assert float(empty) == 0.0  # nothing in the ring to compare with
     assert 0.5 < float(unrelated) < 1.5
     same = distillation(store)
-    same.buffers["student"] = torch.zeros(len(same.buffers["types"]), 8, dtype=torch.float16)
+    same.buffers["student"] = torch.zeros(len(same.buffers["types"]), 16, dtype=torch.float16)
     same._occurrences(types, states, states)
     assert float(same._occurrences(types, states, states)) < 1e-3
-
-
-def test_a_word_is_taught_its_direction_and_some_of_its_sentence() -> None:
-    words = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    found = taught(words, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.75)
-    torch.testing.assert_close(found, torch.tensor([[0.6 + 0.75, 0.8], [0.0, 0.75]]))
 
 
 class TopicTeacher:
@@ -162,6 +156,7 @@ def test_words_that_know_their_own_sentence_cost_nothing(store: TokenStore) -> N
     loss = Distillation(
         TopicTeacher(),  # type: ignore[arg-type]
         store,
+        torch.cat([torch.eye(8), 1.5 * torch.eye(8)]),  # of a word, and of 0.8 of its sentence
         dim=8,
         layer_weights=(0.5, 0.5),
         share=1.0,

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 
 from elmo_infer import load
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training import bilm
 from elmo_infer.training.batches import epochs_of_batches
 from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
@@ -224,6 +226,27 @@ def test_checkpoint_of_another_configuration_is_refused(store: TokenStore, tmp_p
         train_bilm(store, out, other, options(), resume=True)
     with pytest.raises(ValueError, match="trained with seed=1, not 2"):
         train_bilm(store, out, CONFIG, options(seed=2), resume=True)
+
+
+def test_resumed_run_is_taught_what_it_was_taught_before(
+    store: TokenStore,
+    make_teacher: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = _made(tmp_path / "out")
+    teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
+    found = torch.randn(32, 5, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(bilm, "sense_map", lambda *_: found)
+    train_bilm(store, out, CONFIG, options(steps=2), teacher=teacher)
+    monkeypatch.setattr(bilm, "sense_map", lambda *_: pytest.fail("it is in the checkpoint"))
+
+    state = train_bilm(store, out, CONFIG, options(steps=4), teacher=teacher, resume=True)
+
+    assert torch.equal(state.auxiliary_buffers["senses"], found)
+    other = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"], dim=32)
+    with pytest.raises(ValueError, match=r"map_sentence of shape \(32, 16\), expected \(32, 32\)"):
+        train_bilm(store, out, CONFIG, options(steps=6), teacher=other, resume=True)
 
 
 def test_checkpoint_of_another_text_is_refused(store: TokenStore, tmp_path: Path) -> None:

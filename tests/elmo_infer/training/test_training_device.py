@@ -74,6 +74,7 @@ def test_a_step_stays_on_the_device(
         lesson = Distillation(
             MetaTeacher(),  # type: ignore[arg-type]
             store,
+            torch.ones(16, 12, device=META),
             dim=CONFIG.dim,
             layer_weights=(0.4, 0.3, 0.3),
             share=1.0,
