@@ -149,6 +149,7 @@ def train_bilm(
     recipe: str = "",
     report: Callable[[Progress], None] | None = None,
     report_lessons: Callable[[LessonProgress], None] | None = None,
+    report_documents: Callable[[int, int], None] | None = None,
 ) -> TrainingState:
     """Train a biLM and write it in the official layout, with its pooling query and card.
 
@@ -173,6 +174,8 @@ def train_bilm(
       recipe: the command, for the model card.
       report: told of progress.
       report_lessons: told of the lessons' progress.
+      report_documents: told how many sentences of how many the teacher has read, to find what
+        tells senses apart.
 
     Raises:
       ValueError: if there are lessons but no teacher, not one layer weight a layer, or no room
@@ -207,7 +210,7 @@ def train_bilm(
     if opened is not None:
         senses = state.auxiliary_buffers.get("senses")
         if senses is None:
-            senses = sense_map(opened, store, options.seed)
+            senses = sense_map(opened, store, options.seed, report_documents)
         distillation = Distillation(
             opened,
             store,

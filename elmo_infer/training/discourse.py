@@ -15,6 +15,8 @@ the part of a direction's variance that lies between documents.
 
 import itertools
 import logging
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -34,6 +36,7 @@ _DIRECTIONS = 256  # that are kept; more tell no more senses apart
 _DOCUMENTS = 400  # that the teacher reads; four times as many found nothing better
 _SENTENCES = (12, 30)  # a document has at least so many, and at most so many are read
 _READ_TOKENS = 2048
+_REPORT_SECONDS = 10.0
 _LEAST = 4  # degrees of freedom of each covariance, in multiples of the number of dimensions
 
 
@@ -47,13 +50,19 @@ def in_context(words: Tensor, sentences: Tensor) -> Tensor:
     return torch.cat([F.normalize(words, dim=1), _SENTENCE * sentences], dim=1)
 
 
-def sense_map(teacher: Teacher, store: TokenStore, seed: int) -> Tensor:
+def sense_map(
+    teacher: Teacher,
+    store: TokenStore,
+    seed: int,
+    report: Callable[[int, int], None] | None = None,
+) -> Tensor:
     """Let a teacher read some documents, and find what in its states tells senses apart.
 
     Args:
       teacher: a transformer.
       store: text in documents.
       seed: of the documents drawn.
+      report: told of sentences read, and of how many there are.
 
     Returns:
       [2 dim, K] float32 on the teacher's device, to be applied to `in_context`. Where the text's
@@ -61,7 +70,7 @@ def sense_map(teacher: Teacher, store: TokenStore, seed: int) -> Tensor:
     """
     dim = 2 * teacher.dim
     sentences, documents = _draw_sentences(store, seed)
-    vectors, words, places = _read(teacher, store, sentences)
+    vectors, words, places = _read(teacher, store, sentences, report)
     repeats = _repeats(words, documents[places])
     if min(repeats) < _LEAST * dim:
         _LOG.warning(
@@ -131,7 +140,10 @@ def _draw_sentences(store: TokenStore, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _read(
-    teacher: Teacher, store: TokenStore, sentences: np.ndarray
+    teacher: Teacher,
+    store: TokenStore,
+    sentences: np.ndarray,
+    report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Let the teacher read sentences.
 
@@ -164,7 +176,14 @@ def _read(
 
     # A device's work is queued by one thread.
     with ThreadPoolExecutor(2 if teacher.device.type == "cpu" else 1) as pool:
-        found = list(pool.map(read, parts))
+        found, done, told = [], 0, time.monotonic()
+        for part, values in zip(parts, pool.map(read, parts), strict=True):
+            found.append(values)
+            done += len(part)
+            now = time.monotonic()
+            if report is not None and (done == len(sentences) or now - told > _REPORT_SECONDS):
+                report(done, len(sentences))
+                told = now
     if not found:
         nothing = np.empty(0, np.int64)
         return np.empty((0, 2 * teacher.dim), np.float32), nothing, nothing

@@ -144,6 +144,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
         report=_print_progress,
         report_lessons=_print_lessons,
+        report_documents=_print_documents,
     )
     _draw_curve(out)
     print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
@@ -270,6 +271,10 @@ def _print_lessons(progress: "LessonProgress") -> None:
         f"{progress.words_per_second:,.0f} words/s{loss}  "
         f"left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
     )
+
+
+def _print_documents(sentences: int, total: int) -> None:
+    _say(f"the teacher reads documents: {sentences / total:.1%}, {sentences:,} sentences")
 
 
 def _print_progress(progress: "Progress") -> None:

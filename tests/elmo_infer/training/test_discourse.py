@@ -127,7 +127,9 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monk
 def test_short_documents_are_not_read_and_long_ones_not_to_their_end(tmp_path: Path) -> None:
     documents = [[[f"d{d}", f"w{s}"] for s in range(n)] for d, n in enumerate((11, 12, 40))]
     teacher = NoisyTeacher()
-    sense_map(teacher, build_token_store(documents, tmp_path / "text"), 1)  # type: ignore[arg-type]
+    store, told = build_token_store(documents, tmp_path / "text"), []
+    sense_map(teacher, store, 1, lambda *counts: told.append(counts))  # type: ignore[arg-type]
+    assert told[-1] == (42, 42)
     read = sorted(teacher.read, key=lambda sentence: (sentence[0], int(sentence[1][1:])))
     assert read == [["d1", f"w{s}"] for s in range(12)] + [["d2", f"w{s}"] for s in range(30)]
 
