@@ -134,6 +134,17 @@ def test_short_documents_are_not_read_and_long_ones_not_to_their_end(tmp_path: P
     assert read == [["d1", f"w{s}"] for s in range(12)] + [["d2", f"w{s}"] for s in range(30)]
 
 
+def test_documents_are_read_up_to_a_number_of_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discourse, "_TOKENS", 75)
+    documents = [[[f"d{d}", f"w{s}"] for s in range(12)] for d in range(5)]
+    teacher = NoisyTeacher()
+    sense_map(teacher, build_token_store(documents, tmp_path / "text"), 1)  # type: ignore[arg-type]
+    assert len(teacher.read) == 3 * 12
+    assert len({sentence[0] for sentence in teacher.read}) == 3
+
+
 @pytest.mark.parametrize("sentences", [1, 14], ids=["short documents", "few documents"])
 def test_text_that_repeats_too_few_words_is_taught_whole_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, sentences: int
