@@ -77,7 +77,8 @@ def sense_map(
         _LOG.warning(
             "what tells senses apart cannot be learned from this text's documents, so the "
             "teacher's states are taught whole: found %d repeated words within documents and %d "
-            "between them, expected %d of each",
+            "between them, expected %d of each; give more text in long documents, with empty "
+            "lines between them",
             *repeats,
             _LEAST * dim,
         )

@@ -154,7 +154,7 @@ def test_text_that_repeats_too_few_words_is_taught_whole_and_that_is_said(
         found = sense_map(NoisyTeacher(), store, seed=1)  # type: ignore[arg-type]
     assert torch.equal(found, torch.eye(64))
     assert "cannot be learned from this text's documents" in caplog.text
-    assert "expected 256 of each" in caplog.text
+    assert "expected 256 of each; give more text in long documents" in caplog.text
 
 
 def test_words_without_senses_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
