@@ -78,6 +78,15 @@ def test_a_query_that_has_learned_is_gone_on_from_and_the_last_steps_are_small(
     assert (learn(200, start, []) - start).abs().max() <= 0.1 * 5.5 + 1e-3
 
 
+def test_a_query_that_has_learned_is_gone_on_from_in_smaller_steps(store: TokenStore) -> None:
+    # Adam's first step moves each number by the rate.
+    start = torch.arange(DIM, dtype=torch.float32)
+    gone_on = learn_query(store, encode, DIM, start=start, batch=20, steps=1)
+    assert (gone_on - start).abs().max() == pytest.approx(0.003, rel=0.01)
+    fresh = learn_query(store, encode, DIM, batch=20, steps=1)
+    assert fresh.abs().max() == pytest.approx(0.03, rel=0.01)
+
+
 def test_pairs_are_neighbours_of_one_document(store: TokenStore) -> None:
     seen: list[int] = []
     for first, second in neighbour_pairs(store, 20, np.random.default_rng(0)):
