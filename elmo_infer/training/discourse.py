@@ -131,15 +131,15 @@ def _repeats(words: np.ndarray, documents: np.ndarray) -> tuple[int, int]:
 
 
 def _draw_sentences(store: TokenStore, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return [S] int64 sentences of some long documents, in order, and the document of each."""
+    """Return [S] int64 sentences of some long documents, and the document of each."""
     least, most = _SENTENCES
     starts = store.documents
     long = np.flatnonzero(np.diff(starts) >= least)
     drawn = np.random.default_rng((seed, 13)).permutation(long)[:_DOCUMENTS]
     ends = np.minimum(starts[drawn] + most, starts[drawn + 1])
     tokens = store.sentences[ends] - store.sentences[starts[drawn]]
-    drawn = np.sort(drawn[: np.searchsorted(tokens.cumsum(), _TOKENS, side="right")])
-    taken = [np.arange(starts[one], min(starts[one] + most, starts[one + 1])) for one in drawn]
+    drawn = drawn[: np.searchsorted(tokens.cumsum(), _TOKENS, side="right")]
+    taken = [np.arange(starts[one], end) for one, end in zip(drawn, ends, strict=False)]
     none = np.empty(0, dtype=np.int64)
     return np.concatenate([none, *taken]), np.repeat(drawn, [len(each) for each in taken])
 
