@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
+from elmo_infer.graphs import CudaGraphs
 from elmo_infer.loading import choose_device
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.network import N_SPECIAL, Network
@@ -137,6 +138,7 @@ def new_state(
         dtype=getattr(torch, options.precision),
         draws=options.draws,
         freeze_token_layer=options.freeze_token_layer,
+        capture=CudaGraphs(device) if device.type == "cuda" else None,
     )
     return TrainingState(
         network=network,

@@ -18,7 +18,6 @@ Words here are those beyond the most frequent types: punctuation and function wo
 senses to tell apart. Occurrences are paired with those of recent batches, kept in a ring.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elmo_infer.training.batches import gather_batch
 from elmo_infer.training.discourse import FREQUENT, in_context
 from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.teacher import Teacher
@@ -42,7 +42,7 @@ _RELATED = 1024  # words whose cosines with each other are compared
 _RELATIONS, _OCCURRENCES, _SENTENCE_RELATIONS = 16.0, 4.0, 4.0
 _RING = 65_536
 _PAIRS = 8  # occurrences in the ring that each word is compared with
-_PARTS = 4  # the teacher reads a batch in parts, side by side
+_PARTS = 4  # a CPU's teacher reads a batch in parts, side by side
 
 
 class Distillation:
@@ -82,8 +82,10 @@ class Distillation:
         """
         self._teacher, self._store, self._share = teacher, store, share
         self._layer_weights = tuple(layer_weights)
-        # A device's work is queued by one thread.
-        self._pool = ThreadPoolExecutor(2 if device.type == "cpu" else 1)
+        self._pieces = teacher.table_of(store.types)
+        # A device's work is queued by one thread, in one part.
+        on_cpu = device.type == "cpu"
+        self._pool, self._parts = ThreadPoolExecutor(2 if on_cpu else 1), _PARTS if on_cpu else 1
         self._device = device
         self._ahead: deque[tuple[np.ndarray, list[Future[tuple[Tensor, Tensor]]]]] = deque()
         generator = torch.Generator().manual_seed(seed)
@@ -113,15 +115,10 @@ class Distillation:
             which they are trained on.
         """
         rows = min(max(2, round(len(sentences) * self._share)), len(sentences))
-        starts, types = self._store.sentences, self._store.types
-        words = [
-            [types[token] for token in self._store.tokens[starts[one] : starts[one + 1]]]
-            for one in sentences[:rows]
-        ]
-        bounds = np.linspace(0, rows, _PARTS + 1).astype(int)
-        pieces = [words[low:high] for low, high in itertools.pairwise(bounds)]
-        read, layers = self._teacher.states, self._teacher.middle_layers
-        states = [self._pool.submit(read, piece, layers) for piece in pieces if piece]
+        words = gather_batch(self._store, sentences[:rows])
+        parts = np.array_split(words, min(self._parts, rows))
+        read, layers = self._teacher.states_of, self._teacher.middle_layers
+        states = [self._pool.submit(read, self._pieces, part, layers) for part in parts]
         self._ahead.append((sentences, states))
 
     def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:

@@ -1,8 +1,8 @@
 """The biLM's LSTM layer with its backward pass written by hand.
 
-PyTorch has no fast LSTM with projection and clipping on a CPU. This one makes the input
-projection of all time steps one matrix product, runs the recurrence on preallocated
-arrays, and takes the weight gradients of all time steps in one product again.
+PyTorch has no fast LSTM with projection and clipping. This one makes the input projection of all
+time steps one matrix product, runs the recurrence on preallocated arrays, and takes the weight
+gradients of all time steps in one product again.
 
 The equations are those of ELMO_FORMAT (Sak et al. 2014, with TensorFlow's gate order):
 
@@ -12,14 +12,79 @@ The equations are those of ELMO_FORMAT (Sak et al. 2014, with TensorFlow's gate 
 
 Every gate goes through one sigmoid call: tanh(j) = 2 sigmoid(2j) - 1, and a vectorised
 sigmoid costs a sixth of a tanh. The factor 2 is folded into the columns of j.
+
+On a GPU a time step is some forty small kernels, and launching them costs more than running them.
+So there a layer has a Workspace: its arrays stay in one place, and the recurrence over them,
+forward and backward, is captured as CUDA graphs, for each shape of batch that comes again.
 """
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 FORGET_BIAS = 1.0
+# Work captured per workspace; what is longest unused goes first. A run has two of each number of
+# words in a sentence, and two of the last batch of each.
+MAX_CAPTURED = 512
+
+Work = Callable[[], None]
+Capture = Callable[[Work], Work]
+
+
+class Workspace:
+    """Arrays of fixed place for one layer and direction, and what was captured over them.
+
+    They hold one pass: it must have gone backward before the next.
+
+    Attributes:
+      passes: how many have begun.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        """Begin with nothing.
+
+        Args:
+          capture: takes work on tensors of fixed place, which can be repeated without harm, and
+            returns what does it again; see elmo_infer.graphs.CudaGraphs.
+        """
+        self.passes = 0
+        self._capture = capture
+        self._memory: dict[str, Tensor] = {}
+        self._captured: dict[tuple[object, ...], Work | None] = {}
+
+    def place(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, on: Tensor) -> Tensor:
+        """Return the array of a name; it holds anything.
+
+        Args:
+          name: each has memory of its own, which grows by doubling.
+          shape: that is wanted now.
+          dtype: always the same for a name.
+          on: a tensor of the device.
+        """
+        size, memory = math.prod(shape), self._memory.get(name)
+        if memory is None or len(memory) < size:
+            size_now = 0 if memory is None else 2 * len(memory)
+            memory = torch.empty(max(size, size_now), dtype=dtype, device=on.device)
+            self._memory[name] = memory
+            self._captured.clear()  # its arrays are elsewhere now
+        return memory[:size].view(shape)
+
+    def run(self, key: tuple[object, ...], work: Work) -> None:
+        """Do work; what is done a second time is captured. Many shapes come only once."""
+        known = key in self._captured
+        captured = self._captured.pop(key, None)
+        if not known:
+            work()
+        else:
+            captured = captured or self._capture(work)
+            captured()
+        if len(self._captured) == MAX_CAPTURED:
+            del self._captured[next(iter(self._captured))]
+        self._captured[key] = captured  # the last one is the one used last
 
 
 def projected_lstm(
@@ -31,6 +96,7 @@ def projected_lstm(
     cell_clip: float,
     projection_clip: float,
     compute_dtype: torch.dtype = torch.float32,
+    workspace: Workspace | None = None,
 ) -> Tensor:
     """Run one LSTM layer over equally long sequences from the zero state.
 
@@ -42,12 +108,16 @@ def projected_lstm(
       cell_clip: bound of the cell state.
       projection_clip: bound of the output.
       compute_dtype: of the matrix products; everything else is float32.
+      workspace: of this layer alone, where its steps are to be captured.
 
     Returns:
       [T, B, P] float32 outputs, before any residual connection.
+
+    Raises:
+      RuntimeError: going backward, if the workspace has begun another pass since.
     """
     output: Tensor = _ProjectedLstm.apply(
-        inputs, kernel, bias, projection, cell_clip, projection_clip, compute_dtype
+        inputs, kernel, bias, projection, (cell_clip, projection_clip), compute_dtype, workspace
     )
     return output
 
@@ -59,6 +129,143 @@ def _gate_scale(cell: int, device: torch.device) -> Tensor:
     return scale
 
 
+# Makes an uninitialised array: (name, shape, dtype).
+_Place = Callable[[str, tuple[int, ...], torch.dtype], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Forward:
+    """Arrays of the way forward: T steps of B rows, D cells, P outputs, P_in inputs.
+
+    Attributes:
+      x: [T * B, P_in], kernel_x: [P_in, 4D], kernel_h: [P, 4D], projected: [D, P], operands in the
+        dtype of the products.
+      z_inputs: [T, B, 4D] in that dtype, what the inputs add to the gates.
+      gates: [T, B, 4D] float32, after the sigmoid.
+      cells: [T + 1, B, D] float32, that before the first step included.
+      half_tanh: [T, B, D] float32, sigmoid(2c).
+      hidden: [T + 1, B, P] in the products' dtype, the outputs as the next step reads them.
+      outputs: [T, B, P] float32.
+    """
+
+    x: Tensor
+    kernel_x: Tensor
+    kernel_h: Tensor
+    projected: Tensor
+    z_inputs: Tensor
+    gates: Tensor
+    cells: Tensor
+    half_tanh: Tensor
+    hidden: Tensor
+    outputs: Tensor
+
+    @classmethod
+    def placed(
+        cls, place: _Place, inputs: Tensor, projection: Tensor, low: torch.dtype
+    ) -> "_Forward":
+        """Place them for inputs [T, B, P_in] and a projection [D, P]."""
+        steps, batch, width_in = inputs.shape
+        cell, width = projection.shape
+        full = torch.float32
+        return cls(
+            x=place("x", (steps * batch, width_in), low),
+            kernel_x=place("kernel_x", (width_in, 4 * cell), low),
+            kernel_h=place("kernel_h", (width, 4 * cell), low),
+            projected=place("projected", (cell, width), low),
+            z_inputs=place("z_inputs", (steps, batch, 4 * cell), low),
+            gates=place("gates", (steps, batch, 4 * cell), full),
+            cells=place("cells", (steps + 1, batch, cell), full),
+            half_tanh=place("half_tanh", (steps, batch, cell), full),
+            hidden=place("hidden", (steps + 1, batch, width), low),
+            outputs=place("outputs", (steps, batch, width), full),
+        )
+
+    def run(self, cell_clip: float, projection_clip: float) -> None:
+        """Take all steps: z_inputs and weights in, everything else out."""
+        steps, cell = len(self.outputs), self.cells.shape[2]
+        z = torch.empty_like(self.z_inputs[0])
+        exposed = torch.empty_like(self.half_tanh[0])
+        out = torch.empty_like(self.hidden[0])
+        self.cells[0].zero_()
+        self.hidden[0].zero_()
+        for t in range(steps):
+            torch.addmm(self.z_inputs[t], self.hidden[t], self.kernel_h, out=z)
+            gate = self.gates[t].copy_(z).sigmoid_()
+            i, j, f, o = gate.split(cell, dim=1)
+            c, s = self.cells[t + 1], self.half_tanh[t]
+            torch.mul(f, self.cells[t], out=c)
+            c.addcmul_(i, j, value=2.0).sub_(i).clamp_(-cell_clip, cell_clip)
+            torch.mul(c, 2.0, out=s).sigmoid_()
+            torch.mul(o, s, out=exposed).mul_(2.0).sub_(o)
+            torch.mm(exposed.to(z.dtype), self.projected, out=out)
+            self.outputs[t].copy_(out).clamp_(-projection_clip, projection_clip)
+            self.hidden[t + 1].copy_(self.outputs[t])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Backward:
+    """Arrays of the way back.
+
+    Attributes:
+      grad_outputs: [T, B, P] float32.
+      dz: [T, B, 4D], d_out: [T, B, P], exposed: [T, B, D], in the dtype of the products.
+    """
+
+    grad_outputs: Tensor
+    dz: Tensor
+    d_out: Tensor
+    exposed: Tensor
+
+    @classmethod
+    def placed(cls, place: _Place, grad_outputs: Tensor, done: _Forward) -> "_Backward":
+        """Place them for a way forward that is done, and fill in the gradient of its outputs."""
+        steps, batch, width = done.outputs.shape
+        cell, low = done.cells.shape[2], done.x.dtype
+        return cls(
+            grad_outputs=place("grad_outputs", (steps, batch, width), torch.float32).copy_(
+                grad_outputs
+            ),
+            dz=place("dz", (steps, batch, 4 * cell), low),
+            d_out=place("d_out", (steps, batch, width), low),
+            exposed=place("exposed", (steps, batch, cell), low),
+        )
+
+    def run(self, done: _Forward, cell_clip: float, projection_clip: float) -> None:
+        """Go back through all steps: grad_outputs in, everything else out."""
+        steps, cell = len(done.outputs), done.cells.shape[2]
+        dh = torch.zeros_like(done.hidden[0])
+        dc = torch.zeros_like(done.half_tanh[0])
+        d_exposed = torch.empty_like(self.exposed[0])
+        step = torch.empty_like(done.gates[0])
+        kernel_h_t, projected_t = done.kernel_h.t(), done.projected.t()
+        di, dj, df, do = step.split(cell, dim=1)
+        for t in range(steps - 1, -1, -1):
+            gate = done.gates[t]
+            i, j, f, o = gate.split(cell, dim=1)
+            g = self.grad_outputs[t] + dh
+            # A clipped value does not move with what it was made of.
+            g.masked_fill_(done.outputs[t].abs() >= projection_clip, 0.0)
+            self.d_out[t].copy_(g)
+            torch.mm(self.d_out[t], projected_t, out=d_exposed)
+            tanh_c = done.half_tanh[t] * 2.0 - 1.0
+            de = d_exposed.float()
+            torch.mul(o, tanh_c, out=self.exposed[t])
+            torch.mul(de, tanh_c, out=do)
+            # d tanh(c) = 1 - tanh(c)^2
+            de.mul_(o)
+            dc.add_(de).sub_(de.mul_(tanh_c).mul_(tanh_c))
+            dc.masked_fill_(done.cells[t + 1].abs() >= cell_clip, 0.0)
+            # With s = sigmoid(2 z_j): tanh(z_j) = 2s - 1, and d tanh / d(2 z_j) = 2 s (1 - s).
+            torch.mul(j, 2.0, out=di).sub_(1.0).mul_(dc)
+            torch.mul(dc, i, out=dj).mul_(2.0)
+            torch.mul(dc, done.cells[t], out=df)
+            dc.mul_(f)
+            torch.mul(step, gate, out=step)
+            torch.addcmul(step, step, gate, value=-1.0, out=step)
+            self.dz[t].copy_(step)
+            torch.mm(self.dz[t], kernel_h_t, out=dh)
+
+
 class _ProjectedLstm(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -67,103 +274,69 @@ class _ProjectedLstm(torch.autograd.Function):
         kernel: Tensor,
         bias: Tensor,
         projection: Tensor,
-        cell_clip: float,
-        projection_clip: float,
-        dtype: torch.dtype,
+        clips: tuple[float, float],
+        low: torch.dtype,
+        workspace: Workspace | None,
     ) -> Tensor:
         steps, batch, width_in = inputs.shape
-        cell, width = projection.shape
-        device = inputs.device
-        scale = _gate_scale(cell, device)
+        cell = len(projection)
+        scale = _gate_scale(cell, inputs.device)
         scaled = kernel * scale
-        kernel_x = scaled[:width_in].to(dtype)
-        kernel_h = scaled[width_in:].to(dtype)
         shifted = bias.clone()
         shifted[2 * cell : 3 * cell] += FORGET_BIAS
-        projected = projection.to(dtype)
-        x = inputs.reshape(steps * batch, width_in).to(dtype)
-        z_inputs = torch.addmm((shifted * scale).to(dtype), x, kernel_x)
-        z_inputs = z_inputs.view(steps, batch, 4 * cell)
-
-        gates = torch.empty(steps, batch, 4 * cell, device=device)
-        cells = torch.zeros(steps + 1, batch, cell, device=device)
-        half_tanh = torch.empty(steps, batch, cell, device=device)  # sigmoid(2c)
-        hidden = torch.zeros(steps + 1, batch, width, dtype=dtype, device=device)
-        outputs = torch.empty(steps, batch, width, device=device)
-        z = torch.empty(batch, 4 * cell, dtype=dtype, device=device)
-        exposed = torch.empty(batch, cell, device=device)
-        out = torch.empty(batch, width, dtype=dtype, device=device)
-        for t in range(steps):
-            torch.addmm(z_inputs[t], hidden[t], kernel_h, out=z)
-            gate = gates[t].copy_(z).sigmoid_()
-            i, j, f, o = gate.split(cell, dim=1)
-            c, s = cells[t + 1], half_tanh[t]
-            torch.mul(f, cells[t], out=c)
-            c.addcmul_(i, j, value=2.0).sub_(i).clamp_(-cell_clip, cell_clip)
-            torch.mul(c, 2.0, out=s).sigmoid_()
-            torch.mul(o, s, out=exposed).mul_(2.0).sub_(o)
-            torch.mm(exposed.to(dtype), projected, out=out)
-            outputs[t].copy_(out).clamp_(-projection_clip, projection_clip)
-            hidden[t + 1].copy_(outputs[t])
-        ctx.save_for_backward(
-            x, kernel_x, kernel_h, projected, gates, cells, half_tanh, hidden, outputs
-        )
-        ctx.clips = (cell_clip, projection_clip)
-        return outputs
+        ctx.place = _place_of(workspace, inputs)
+        arrays = _Forward.placed(ctx.place, inputs, projection, low)
+        arrays.kernel_x.copy_(scaled[:width_in])
+        arrays.kernel_h.copy_(scaled[width_in:])
+        arrays.projected.copy_(projection)
+        arrays.x.copy_(inputs.reshape(steps * batch, width_in))
+        z_inputs = arrays.z_inputs.view(steps * batch, 4 * cell)
+        torch.addmm((shifted * scale).to(low), arrays.x, arrays.kernel_x, out=z_inputs)
+        ctx.arrays, ctx.clips, ctx.workspace = arrays, clips, workspace
+        if workspace is None:
+            arrays.run(*clips)
+            # Another tensor of the same numbers: what is returned refers to ctx.
+            return arrays.outputs.detach()
+        workspace.passes += 1
+        ctx.turn = workspace.passes
+        workspace.run(("forward", steps, batch, clips), lambda: arrays.run(*clips))
+        return arrays.outputs.clone()  # a caller's own: the next pass writes over the others
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad_outputs,) = grads
-        x, kernel_x, kernel_h, projected, gates, cells, half_tanh, hidden, outputs = (
-            ctx.saved_tensors
-        )
-        cell_clip, projection_clip = ctx.clips
-        steps, batch, width = outputs.shape
-        cell = cells.shape[2]
-        device, dtype = outputs.device, x.dtype
-        dz = torch.empty(steps, batch, 4 * cell, dtype=dtype, device=device)
-        d_out = torch.empty(steps, batch, width, dtype=dtype, device=device)
-        exposed = torch.empty(steps, batch, cell, dtype=dtype, device=device)
-        dh = torch.zeros(batch, width, dtype=dtype, device=device)
-        dc = torch.zeros(batch, cell, device=device)
-        d_exposed = torch.empty(batch, cell, dtype=dtype, device=device)
-        step = torch.empty(batch, 4 * cell, device=device)
-        kernel_h_t, projected_t = kernel_h.t(), projected.t()
-        di, dj, df, do = step.split(cell, dim=1)
-        for t in range(steps - 1, -1, -1):
-            gate = gates[t]
-            i, j, f, o = gate.split(cell, dim=1)
-            g = grad_outputs[t] + dh
-            # A clipped value does not move with what it was made of.
-            g.masked_fill_(outputs[t].abs() >= projection_clip, 0.0)
-            d_out[t].copy_(g)
-            torch.mm(d_out[t], projected_t, out=d_exposed)
-            tanh_c = half_tanh[t] * 2.0 - 1.0
-            de = d_exposed.float()
-            torch.mul(o, tanh_c, out=exposed[t])
-            torch.mul(de, tanh_c, out=do)
-            # d tanh(c) = 1 - tanh(c)^2
-            de.mul_(o)
-            dc.add_(de).sub_(de.mul_(tanh_c).mul_(tanh_c))
-            dc.masked_fill_(cells[t + 1].abs() >= cell_clip, 0.0)
-            # With s = sigmoid(2 z_j): tanh(z_j) = 2s - 1, and d tanh / d(2 z_j) = 2 s (1 - s).
-            torch.mul(j, 2.0, out=di).sub_(1.0).mul_(dc)
-            torch.mul(dc, i, out=dj).mul_(2.0)
-            torch.mul(dc, cells[t], out=df)
-            dc.mul_(f)
-            torch.mul(step, gate, out=step)
-            torch.addcmul(step, step, gate, value=-1.0, out=step)
-            dz[t].copy_(step)
-            torch.mm(dz[t], kernel_h_t, out=dh)
-        dz_flat = dz.view(steps * batch, 4 * cell)
-        previous = hidden[:-1].reshape(steps * batch, width)
-        scale = _gate_scale(cell, device)
-        d_kernel = torch.cat([x.t() @ dz_flat, previous.t() @ dz_flat]).float() * scale
+        done, clips, workspace = ctx.arrays, ctx.clips, ctx.workspace
+        ctx.arrays = None  # a pass is gone through once
+        steps, batch, width = done.outputs.shape
+        cell = done.cells.shape[2]
+        if workspace is None:
+            back = _Backward.placed(ctx.place, grad_outputs, done)
+            back.run(done, *clips)
+        else:
+            if ctx.turn != workspace.passes:
+                raise RuntimeError(
+                    f"pass {ctx.turn} through this layer goes backward after pass "
+                    f"{workspace.passes} has begun in the same workspace; go backward before the "
+                    "next, or give each pass a workspace of its own"
+                )
+            back = _Backward.placed(ctx.place, grad_outputs, done)
+            workspace.run(("backward", steps, batch, clips), lambda: back.run(done, *clips))
+        dz = back.dz.view(steps * batch, 4 * cell)
+        previous = done.hidden[:-1].reshape(steps * batch, width)
+        scale = _gate_scale(cell, dz.device)
+        d_kernel = torch.cat([done.x.t() @ dz, previous.t() @ dz]).float() * scale
         # Summed by a product: a column sum in half precision would lose small terms.
-        ones = torch.ones(1, steps * batch, dtype=dtype, device=device)
-        d_bias = (ones @ dz_flat).float().view(-1) * scale
-        d_projection = (exposed.view(-1, cell).t() @ d_out.view(-1, width)).float()
+        ones = torch.ones(1, steps * batch, dtype=dz.dtype, device=dz.device)
+        d_bias = (ones @ dz).float().view(-1) * scale
+        d_projection = (back.exposed.view(-1, cell).t() @ back.d_out.view(-1, width)).float()
         d_inputs = None  # nobody asks for it where the layer below is frozen
         if ctx.needs_input_grad[0]:
-            d_inputs = (dz_flat @ kernel_x.t()).float().view(steps, batch, -1)
+            d_inputs = (dz @ done.kernel_x.t()).float().view(steps, batch, -1)
         return d_inputs, d_kernel, d_bias, d_projection, None, None, None
+
+
+def _place_of(workspace: Workspace | None, on: Tensor) -> _Place:
+    """Return what makes arrays: in a workspace, or anew."""
+    if workspace is None:
+        return lambda _, shape, dtype: torch.empty(shape, dtype=dtype, device=on.device)
+    return lambda name, shape, dtype: workspace.place(name, shape, dtype, on)

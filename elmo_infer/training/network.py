@@ -11,7 +11,7 @@ so does the token layer, in halves. Gradients are summed in a fixed order: a run
 On a device one thread queues all work, and a few sums over words are in no fixed order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.character_cnn import convolve_to_peaks
-from elmo_infer.training.lstm import projected_lstm
+from elmo_infer.training.lstm import Capture, Workspace, projected_lstm
 from elmo_infer.training.parameters import Parameters, cell_name
 from elmo_infer.training.sampled_softmax import choose_candidates, sampled_softmax_loss
 from elmo_infer.training.spelled_batch import Batch, Spellings
@@ -33,6 +33,9 @@ DIRECTIONS = ("forward", "backward")
 # Ids of the softmax: the ends of a sentence and everything rare come first, then the types.
 SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
 N_SPECIAL = 3
+# Words of a batch are encoded in parts, the shorter ones with less padding: on a CPU side by side,
+# on a device as few as padding allows.
+_PARTS_ON_CPU, _PARTS_ON_DEVICE = 8, 3
 
 Result = TypeVar("Result")
 
@@ -79,6 +82,7 @@ def run_direction(
     direction: int,
     tokens: Tensor,
     dtype: torch.dtype,
+    workspaces: Sequence[Workspace] | None = None,
 ) -> list[Tensor]:
     """Return the outputs of one direction's layers, each [T, B, P], in reading order.
 
@@ -88,6 +92,7 @@ def run_direction(
       direction: 0 reads forward, 1 backward.
       tokens: [T, B, P] token vectors, marks included, in the order of the sentence.
       dtype: of the matrix products.
+      workspaces: one for each layer, where their steps are to be captured.
     """
     x = tokens.flip(0) if direction else tokens
     layers = []
@@ -101,6 +106,7 @@ def run_direction(
             cell_clip=config.cell_clip or torch.inf,
             projection_clip=config.projection_clip or torch.inf,
             compute_dtype=dtype,
+            workspace=None if workspaces is None else workspaces[layer],
         )
         x = y + x if layer and config.use_skip_connections else y
         layers.append(x)
@@ -112,14 +118,15 @@ class StepResult:
     """What one step found.
 
     Attributes:
-      loss: mean negative log likelihood per predicted word under the sample, per direction.
-      auxiliary: the auxiliary loss, or None.
+      loss: mean negative log likelihood per predicted word under the sample, a scalar for each
+        direction, on the device: reading it waits for the step.
+      auxiliary: the auxiliary loss, likewise, or None.
       gradients: of the parameters, under their names.
       table_gradient: [R, P + 1] of the softmax rows in the batch.
     """
 
-    loss: tuple[float, float]
-    auxiliary: float | None
+    loss: tuple[Tensor, Tensor]
+    auxiliary: Tensor | None
     gradients: Parameters
     table_gradient: Tensor
 
@@ -141,6 +148,7 @@ class Network:
       dtype: of the matrix products.
       draws: softmax samples drawn a batch.
       freeze_token_layer: a step leaves the token layer as it is, and returns no gradients of it.
+      capture: makes graphs of the LSTMs' steps, on a device; None launches every kernel by itself.
     """
 
     config: BiLmConfig
@@ -150,7 +158,15 @@ class Network:
     dtype: torch.dtype = torch.float32
     draws: int = 4096
     freeze_token_layer: bool = False
+    capture: Capture | None = None
+    _workspaces: tuple[list[Workspace] | None, ...] = field(init=False, repr=False)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2), repr=False)
+
+    def __post_init__(self) -> None:
+        capture, layers = self.capture, range(self.config.n_lstm_layers)
+        self._workspaces = tuple(
+            None if capture is None else [Workspace(capture) for _ in layers] for _ in DIRECTIONS
+        )
 
     @property
     def vocabulary(self) -> int:
@@ -234,7 +250,8 @@ class Network:
         """Return losses and gradients of one batch; nothing is updated."""
         learns = not self.freeze_token_layer
         with torch.set_grad_enabled(learns):
-            chunks = self.encode(batch.characters, batch.spelled_lengths, parts=8)
+            parts = _PARTS_ON_CPU if self.device.type == "cpu" else _PARTS_ON_DEVICE
+            chunks = self.encode(batch.characters, batch.spelled_lengths, parts)
         vectors = torch.cat([vectors.detach() for vectors, _ in chunks]).requires_grad_(learns)
         rows = self.table[batch.candidates.rows]
         directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))
@@ -256,8 +273,8 @@ class Network:
             gradients |= self.token_layer_gradients(chunks, d_vectors)
         return StepResult(
             loss=(
-                float(directions[0].loss.detach()) / batch.n_targets,
-                float(directions[1].loss.detach()) / batch.n_targets,
+                directions[0].loss.detach() / batch.n_targets,
+                directions[1].loss.detach() / batch.n_targets,
             ),
             auxiliary=auxiliary_loss,
             gradients=gradients,
@@ -278,7 +295,9 @@ class Network:
         own_vectors = vectors.detach().requires_grad_(vectors.requires_grad)
         own_rows = rows.detach().requires_grad_()
         tokens = F.embedding(batch.places, own_vectors)
-        layers = run_direction(leaves, self.config, direction, tokens, self.dtype)
+        layers = run_direction(
+            leaves, self.config, direction, tokens, self.dtype, self._workspaces[direction]
+        )
         # The last position has nothing left to predict.
         hidden = layers[-1][:-1].reshape(batch.n_targets, -1)
         loss = sampled_softmax_loss(
@@ -309,7 +328,7 @@ class Network:
         batch: Batch,
         vectors: Tensor,
         directions: list["_Direction"],
-    ) -> tuple[float, Tensor, list[list[Tensor]]]:
+    ) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
         own = vectors.detach().requires_grad_(vectors.requires_grad)
         tokens = F.embedding(batch.places, own)
         forward = [layer.detach().requires_grad_() for layer in directions[0].layers]
@@ -324,7 +343,7 @@ class Network:
             for leaves in (forward, backward)
         ]
         token_grad = torch.zeros_like(own) if own.grad is None else own.grad
-        return float(loss.detach()), token_grad, extra
+        return loss.detach(), token_grad, extra
 
     def token_layer_gradients(
         self, chunks: list[tuple[Tensor, Parameters]], d_vectors: Tensor

@@ -66,10 +66,9 @@ def adam_update_rows(
     value[rows] -= rate * corrected / scale
 
 
-def clip_gradients(gradients: list[Tensor], max_norm: float) -> float:
-    """Scale gradients in place to a joint norm of at most max_norm; return the norm found."""
-    norm = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
-    if norm > max_norm:
-        for gradient in gradients:
-            gradient.mul_(max_norm / norm)
-    return norm
+def clip_gradients(gradients: list[Tensor], max_norm: float) -> None:
+    """Scale gradients in place to a joint norm of at most max_norm; nothing waits for a device."""
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    scale = (max_norm / norm).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale)

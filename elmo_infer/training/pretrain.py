@@ -1,9 +1,11 @@
 """Pretraining of a biLM: the loop and its curve."""
 
 import csv
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -32,8 +34,6 @@ CURVE_FIELDS = (
 )  # fmt: skip
 
 _REPORT_SECONDS = 10.0
-
-NumberedBatch = tuple[int, np.ndarray, np.ndarray]  # epoch, sentence indices [B], type ids [B, T]
 
 
 class Auxiliary(Protocol):
@@ -124,6 +124,7 @@ def pretrain(
 
     def account(checkpoint: bool) -> None:
         """Write down what happened since the last account, and tell the caller."""
+        losses = window.mean_losses()
         now = clock()
         state.seconds = now - started
         if checkpoint:
@@ -137,16 +138,15 @@ def pretrain(
             fraction=min(1.0, _fraction(state, options, total_steps)),
             seconds=state.seconds,
             tokens_per_second=(state.tokens - window.tokens_before) / max(now - window.began, 1e-9),
-            loss=float(np.mean(window.losses)),
-            auxiliary=float(np.mean(window.auxiliary)) if window.auxiliary else None,
+            loss=sum(losses) / 2,
+            auxiliary=float(torch.stack(window.auxiliary).mean()) if window.auxiliary else None,
             valid_perplexity=state.perplexity if checkpoint else None,
         )
-        _append_curve(out, progress, rate, np.mean(window.losses, axis=0))
+        _append_curve(out, progress, rate, losses)
         if report is not None:
             report(progress)
 
-    batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
-    for _, sentences, types in batches if auxiliary is None else _one_ahead(batches, auxiliary):
+    for batch in _prepared_batches(store, state, options, auxiliary):
         state.seconds = clock() - started
         fraction = _fraction(state, options, total_steps)
         if fraction >= 1.0:
@@ -154,12 +154,10 @@ def pretrain(
         if window.told:
             window = _Window(began=clock(), tokens_before=state.tokens)
         rate = learning_rate(state.step, fraction, options)
-        rng = np.random.default_rng((options.seed, 7, state.step))
-        batch = state.network.prepare(types, sentences, rng)
         result = state.network.step(batch, auxiliary, options.auxiliary_weight)
         _update(state, batch, result, rate, options.max_gradient_norm)
         state.step += 1
-        state.tokens += types.size
+        state.tokens += batch.n_tokens
         window.losses.append(result.loss)
         if result.auxiliary is not None:
             window.auxiliary.append(result.auxiliary)
@@ -200,19 +198,34 @@ class _Window:
 
     began: float
     tokens_before: int
-    losses: list[tuple[float, float]] = field(default_factory=list)
-    auxiliary: list[float] = field(default_factory=list)
+    losses: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    auxiliary: list[Tensor] = field(default_factory=list)
     told: bool = False
 
+    def mean_losses(self) -> tuple[float, float]:
+        """Return the mean loss of each direction; waits for the last step."""
+        forward, backward = zip(*self.losses, strict=True)
+        return float(torch.stack(forward).mean()), float(torch.stack(backward).mean())
 
-def _one_ahead(batches: Iterator[NumberedBatch], auxiliary: Auxiliary) -> Iterator[NumberedBatch]:
-    """Yield batches without end, the next of which the auxiliary loss has already started on."""
-    current = next(batches)
-    auxiliary.start(current[1])
-    for following in batches:
-        auxiliary.start(following[1])
-        yield current
-        current = following
+
+def _prepared_batches(
+    store: TokenStore, state: TrainingState, options: PretrainOptions, auxiliary: Auxiliary | None
+) -> Iterator[Batch]:
+    """Yield batches without end, each made ready while the one before it is trained on."""
+    batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
+
+    def begin(step: int) -> Future[Batch]:
+        _, sentences, types = next(batches)
+        if auxiliary is not None:
+            auxiliary.start(sentences)
+        rng = np.random.default_rng((options.seed, 7, step))
+        return pool.submit(state.network.prepare, types, sentences, rng)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = begin(state.step)
+        for step in itertools.count(state.step + 1):
+            current, following = following, begin(step)
+            yield current.result()
 
 
 def _adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
@@ -262,7 +275,7 @@ def _fraction(state: TrainingState, options: PretrainOptions, total_steps: int |
     return state.seconds / (options.minutes * 60)
 
 
-def _append_curve(out: Path, progress: Progress, rate: float, losses: np.ndarray) -> None:
+def _append_curve(out: Path, progress: Progress, rate: float, losses: tuple[float, float]) -> None:
     path = out / CURVE
     new = not path.exists()
     perplexity = progress.valid_perplexity or ("", "")

@@ -34,6 +34,12 @@ class Batch:
     n_targets: int
     sentences: np.ndarray
 
+    @property
+    def n_tokens(self) -> int:
+        """Return the number of words in the sentences, marks not counted."""
+        marked, sentences = self.places.shape
+        return (marked - 2) * sentences
+
     def to(self, device: torch.device) -> "Batch":
         """Return the same with its tensors on a device; nothing waits for it."""
         forward, backward = (to_device(one.numpy(), device) for one in self.targets)

@@ -7,7 +7,8 @@ that comes out is a biLM.
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,58 @@ def read_teacher_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PieceTable:
+    """The pieces of many words, one word after the other.
+
+    Attributes:
+      pieces: [n] int32 ids.
+      starts: [N + 1] int64, where each word's pieces start.
+    """
+
+    pieces: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: WordPieces, words: Iterable[str]) -> "PieceTable":
+        """Tokenize words."""
+        pieces, starts = array("i"), array("q", [0])
+        for word in words:
+            pieces.extend(tokenizer(word))
+            starts.append(len(pieces))
+        return cls(pieces=np.array(pieces), starts=np.array(starts))
+
+    def arrange(self, words: np.ndarray, tokenizer: WordPieces) -> tuple[np.ndarray, np.ndarray]:
+        """Lay out sentences of words as the encoder reads them.
+
+        Args:
+          words: [B, T] int64 places in the table.
+          tokenizer: which pieces begin, end and fill up a sentence.
+
+        Returns:
+          [B, S] int64 pieces, the first MAX_PIECES of a sentence, and [B, S] int64 the word among
+          its T that each is of, T where it is of none.
+        """
+        rows, length = words.shape
+        first = self.starts[words].ravel()
+        counts = self.starts[words + 1].ravel() - first  # [B * T]
+        row_sizes = counts.reshape(rows, length).sum(1)
+        row = np.repeat(np.arange(rows), row_sizes)
+        place = np.arange(len(row))
+        piece = np.repeat(first - (np.cumsum(counts) - counts), counts) + place
+        column = place - np.repeat(np.cumsum(row_sizes) - row_sizes, row_sizes)
+        word = np.repeat(np.tile(np.arange(length), rows), counts)
+        kept = column < MAX_PIECES - 2
+        sizes = np.minimum(row_sizes, MAX_PIECES - 2)
+        ids = np.full((rows, int(sizes.max()) + 2), tokenizer.padding, dtype=np.int64)
+        owners = np.full(ids.shape, length, dtype=np.int64)
+        ids[:, 0] = tokenizer.start
+        ids[np.arange(rows), sizes + 1] = tokenizer.end
+        ids[row[kept], column[kept] + 1] = self.pieces[piece[kept]]
+        owners[row[kept], column[kept] + 1] = word[kept]
+        return ids, owners
+
+
 @dataclass(kw_only=True)
 class Teacher:
     """A BERT encoder with its weights, in bfloat16 or float32.
@@ -159,7 +212,6 @@ class Teacher:
         half = self.n_layers // 2
         return (half, half + 1) if half else (1,)
 
-    @torch.inference_mode()
     def states(
         self, sentences: list[list[str]], layers: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -174,26 +226,36 @@ class Teacher:
           beyond MAX_PIECES), and sentence vectors [B, dim] float32 of length 1, the mean over
           all pieces as the model was trained.
         """
-        pieces = [[self.pieces(word) for word in sentence] for sentence in sentences]
-        owner = [
-            np.repeat(np.arange(len(words)), [len(word) for word in words])[: MAX_PIECES - 2]
-            for words in pieces
-        ]
-        width = max(len(row) for row in owner) + 2
-        ids = np.full((len(pieces), width), self.pieces.padding, dtype=np.int64)
-        places = np.full((len(pieces), width), len(sentences[0]), dtype=np.int64)
-        for row, (words, own) in enumerate(zip(pieces, owner, strict=True)):
-            flat = [piece for word in words for piece in word][: len(own)]
-            ids[row, : len(own) + 2] = [self.pieces.start, *flat, self.pieces.end]
-            places[row, 1 : len(own) + 1] = own
+        table = self.table_of(word for words in sentences for word in words)
+        return self.states_of(
+            table, np.arange(len(table.starts) - 1).reshape(len(sentences), -1), layers
+        )
+
+    def table_of(self, words: Iterable[str]) -> PieceTable:
+        """Tokenize words that sentences will be made of."""
+        return PieceTable.of(self.pieces, words)
+
+    @torch.inference_mode()
+    def states_of(
+        self, table: PieceTable, words: np.ndarray, layers: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states of equally long sentences of words from a table; see `states`.
+
+        Args:
+          table: of this teacher's pieces.
+          words: [B, T] int64 places in the table.
+          layers: those whose mean is a word's state.
+        """
+        rows, length = words.shape
+        ids, places = table.arrange(words, self.pieces)
         real = to_device(ids != self.pieces.padding, self.device)
         encoded = self._encode(to_device(ids, self.device), real)
         mean = (encoded[-1].float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
         wanted = layers or (self.n_layers,)
         states = torch.stack([encoded[layer - 1].float() for layer in wanted]).mean(0)
         index = to_device(places, self.device)[:, :, None]
-        sums = states.new_zeros(len(pieces), len(sentences[0]) + 1, self.dim)
-        counts = states.new_zeros(len(pieces), len(sentences[0]) + 1, 1)
+        sums = states.new_zeros(rows, length + 1, self.dim)
+        counts = states.new_zeros(rows, length + 1, 1)
         sums.scatter_add_(1, index.expand(-1, -1, self.dim), states)
         counts.scatter_add_(1, index, states.new_ones(*places.shape, 1))
         return (sums / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)

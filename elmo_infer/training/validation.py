@@ -1,8 +1,10 @@
 """How well a biLM in training predicts text it has not seen."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from elmo_infer.training.batches import plan_equal_length_batches
+from elmo_infer.training.batches import gather_batch, plan_equal_length_batches
 from elmo_infer.training.network import N_SPECIAL, SENTENCE_END, SENTENCE_START, Network
 from elmo_infer.training.spelled_batch import Spellings
 from elmo_infer.training.token_store import TokenStore
@@ -24,27 +26,20 @@ def validation_perplexity(
     place = {word: index for index, word in enumerate(types[: network.vocabulary - N_SPECIAL])}
     beyond = len(types)
     to_training = np.array([place.get(word, beyond) for word in store.types])
-    spellings, network.spellings = (
-        network.spellings,
-        Spellings.of(store.types, network.config.max_characters),
-    )
+    # Another view of the same weights: the next batch is being prepared on the network itself.
+    reader = replace(network, spellings=Spellings.of(store.types, network.config.max_characters))
     totals, words = np.zeros(2), 0
-    try:
-        rng = np.random.default_rng(0)
-        for sentences in plan_equal_length_batches(store.lengths, 4096, rng):
-            starts = store.sentences[sentences]
-            length = int(store.sentences[sentences[0] + 1] - starts[0])
-            own = store.tokens[starts[:, None] + np.arange(length)].astype(np.int64)
-            batch = network.prepare(own, sentences, rng)
-            ids = network.word_ids(to_training[own]).T
-            end = np.full((1, len(sentences)), SENTENCE_END)
-            start = np.full((1, len(sentences)), SENTENCE_START)
-            targets = (np.concatenate([ids, end]), np.concatenate([ids[::-1], start]))
-            totals += network.likelihood(batch, (targets[0].ravel(), targets[1].ravel()))
-            words += batch.n_targets
-            if words >= max_tokens:
-                break
-    finally:
-        network.spellings = spellings
+    rng = np.random.default_rng(0)
+    for sentences in plan_equal_length_batches(store.lengths, 4096, rng):
+        own = gather_batch(store, sentences)
+        batch = reader.prepare(own, sentences, rng)
+        ids = reader.word_ids(to_training[own]).T
+        end = np.full((1, len(sentences)), SENTENCE_END)
+        start = np.full((1, len(sentences)), SENTENCE_START)
+        targets = (np.concatenate([ids, end]), np.concatenate([ids[::-1], start]))
+        totals += reader.likelihood(batch, (targets[0].ravel(), targets[1].ravel()))
+        words += batch.n_targets
+        if words >= max_tokens:
+            break
     forward, backward = np.exp(totals / max(1, words))
     return float(forward), float(backward)

@@ -18,7 +18,7 @@ from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 
-class EchoTeacher:
+class EchoTeacher(SpokenTable):
     """A teacher whose state of a word is a one-hot of the word before it."""
 
     dim = 8
@@ -138,7 +138,7 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     assert float(same._occurrences(types, states, states)) < 1e-3
 
 
-class TopicTeacher:
+class TopicTeacher(SpokenTable):
     """A teacher to whom all words are alike, and every sentence is of one of seven topics."""
 
     dim = 8

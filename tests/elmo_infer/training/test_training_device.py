@@ -27,7 +27,7 @@ CONFIG = preset("tiny")
 OPTIONS = PretrainOptions(steps=2, tokens_per_batch=64, draws=32, vocabulary=12)
 
 
-class MetaTeacher:
+class MetaTeacher(SpokenTable):
     """A teacher whose states are on the device."""
 
     dim = 8

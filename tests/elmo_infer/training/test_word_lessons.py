@@ -29,7 +29,7 @@ CONFIG = preset("tiny")
 DIM = 8
 
 
-class HashTeacher:
+class HashTeacher(SpokenTable):
     """A teacher with a random state for each word, whatever its capitals."""
 
     dim = DIM
