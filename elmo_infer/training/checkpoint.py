@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.graphs import CudaGraphs
 from elmo_infer.loading import choose_device
 from elmo_infer.training.export import write_official_layout
+from elmo_infer.training.lstm import Workspace
 from elmo_infer.training.network import N_SPECIAL, Network
 from elmo_infer.training.optimizer import Moments
 from elmo_infer.training.parameters import initial_parameters
@@ -138,13 +140,31 @@ def new_state(
         dtype=getattr(torch, options.precision),
         draws=options.draws,
         freeze_token_layer=options.freeze_token_layer,
-        capture=CudaGraphs(device) if device.type == "cuda" else None,
+        new_workspace=_workspaces_on(device) if device.type == "cuda" else None,
     )
     return TrainingState(
         network=network,
         moments={name: Moments.for_array(value) for name, value in parameters.items()},
         table_moments=Moments.for_array(table, by_row=True),
     )
+
+
+def _workspaces_on(device: torch.device) -> Callable[[], Workspace]:
+    """Return what makes the workspaces of a GPU: fused steps, captured as graphs.
+
+    Raises:
+      ImportError: if Triton is not installed.
+    """
+    try:
+        from elmo_infer.training.lstm_kernels import TritonSteps
+    except ImportError as error:
+        raise ImportError(
+            f"training on {device} needs Triton, which PyTorch for CUDA brings along on Linux; "
+            f"found: {error}. Install triton in the version that your torch asks for, or train "
+            "with --device cpu"
+        ) from error
+    capture, steps = CudaGraphs(device), TritonSteps()
+    return lambda: Workspace(capture, steps)
 
 
 def _log_shares(store: TokenStore, rows: int) -> np.ndarray:

@@ -21,7 +21,7 @@ forward and backward, is captured as CUDA graphs, for each shape of batch that c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,110 @@ Work = Callable[[], None]
 Capture = Callable[[Work], Work]
 
 
+class Steps(Protocol):
+    """What one time step does besides its matrix products; arrays as in _Forward and _Backward."""
+
+    def advance(
+        self,
+        z: Tensor,
+        before: Tensor,
+        gates: Tensor,
+        cells: Tensor,
+        half_tanh: Tensor,
+        exposed: Tensor,
+        clip: float,
+    ) -> None:
+        """Take z [B, 4D] and the cells before [B, D] to gates, cells, half_tanh and exposed."""
+
+    def emit(self, out: Tensor, outputs: Tensor, hidden: Tensor, clip: float) -> None:
+        """Clip out [B, P] into outputs, and into hidden as the next step reads them."""
+
+    def take(
+        self, grad_outputs: Tensor, dh: Tensor, outputs: Tensor, d_out: Tensor, clip: float
+    ) -> None:
+        """Sum the gradients of outputs [B, P] into d_out, zero where they were clipped."""
+
+    def retreat(
+        self,
+        d_exposed: Tensor,
+        gates: Tensor,
+        half_tanh: Tensor,
+        cells: Tensor,
+        before: Tensor,
+        dc: Tensor,
+        dz: Tensor,
+        exposed: Tensor,
+        clip: float,
+    ) -> None:
+        """Take d_exposed and dc [B, D] to dz [B, 4D], and dc to the step before; recall exposed."""
+
+
+class TorchSteps:
+    """The steps in PyTorch's operations."""
+
+    def advance(
+        self,
+        z: Tensor,
+        before: Tensor,
+        gates: Tensor,
+        cells: Tensor,
+        half_tanh: Tensor,
+        exposed: Tensor,
+        clip: float,
+    ) -> None:
+        """See Steps."""
+        i, j, f, o = gates.copy_(z).sigmoid_().split(cells.shape[1], dim=1)
+        torch.mul(f, before, out=cells)
+        cells.addcmul_(i, j, value=2.0).sub_(i).clamp_(-clip, clip)
+        torch.mul(cells, 2.0, out=half_tanh).sigmoid_()
+        exposed.copy_((o * half_tanh).mul_(2.0).sub_(o))
+
+    def emit(self, out: Tensor, outputs: Tensor, hidden: Tensor, clip: float) -> None:
+        """See Steps."""
+        hidden.copy_(outputs.copy_(out).clamp_(-clip, clip))
+
+    def take(
+        self, grad_outputs: Tensor, dh: Tensor, outputs: Tensor, d_out: Tensor, clip: float
+    ) -> None:
+        """See Steps."""
+        # A clipped value does not move with what it was made of.
+        d_out.copy_((grad_outputs + dh).masked_fill_(outputs.abs() >= clip, 0.0))
+
+    def retreat(
+        self,
+        d_exposed: Tensor,
+        gates: Tensor,
+        half_tanh: Tensor,
+        cells: Tensor,
+        before: Tensor,
+        dc: Tensor,
+        dz: Tensor,
+        exposed: Tensor,
+        clip: float,
+    ) -> None:
+        """See Steps."""
+        step = torch.empty_like(gates)
+        i, j, f, o = gates.split(cells.shape[1], dim=1)
+        di, dj, df, do = step.split(cells.shape[1], dim=1)
+        tanh_c = half_tanh * 2.0 - 1.0
+        torch.mul(o, tanh_c, out=exposed)
+        torch.mul(d_exposed, tanh_c, out=do)
+        # d tanh(c) = 1 - tanh(c)^2
+        de = d_exposed * o
+        dc.add_(de).sub_(de.mul_(tanh_c).mul_(tanh_c))
+        dc.masked_fill_(cells.abs() >= clip, 0.0)
+        # With s = sigmoid(2 z_j): tanh(z_j) = 2s - 1, and d tanh / d(2 z_j) = 2 s (1 - s).
+        torch.mul(j, 2.0, out=di).sub_(1.0).mul_(dc)
+        torch.mul(dc, i, out=dj).mul_(2.0)
+        torch.mul(dc, before, out=df)
+        dc.mul_(f)
+        step.mul_(gates)
+        dz.copy_(step.addcmul_(step, gates, value=-1.0))
+
+
+TORCH_STEPS = TorchSteps()
+
+
 class Workspace:
     """Arrays of fixed place for one layer and direction, and what was captured over them.
 
@@ -42,16 +146,19 @@ class Workspace:
 
     Attributes:
       passes: how many have begun.
+      kernels: take each step.
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, kernels: Steps = TORCH_STEPS) -> None:
         """Begin with nothing.
 
         Args:
+          kernels: take each step.
           capture: takes work on tensors of fixed place, which can be repeated without harm, and
             returns what does it again; see elmo_infer.graphs.CudaGraphs.
         """
         self.passes = 0
+        self.kernels = kernels
         self._capture = capture
         self._memory: dict[str, Tensor] = {}
         self._captured: dict[tuple[object, ...], Work | None] = {}
@@ -180,26 +287,20 @@ class _Forward:
             outputs=place("outputs", (steps, batch, width), full),
         )
 
-    def run(self, cell_clip: float, projection_clip: float) -> None:
+    def run(self, kernels: "Steps", cell_clip: float, projection_clip: float) -> None:
         """Take all steps: z_inputs and weights in, everything else out."""
-        steps, cell = len(self.outputs), self.cells.shape[2]
+        steps = len(self.outputs)
         z = torch.empty_like(self.z_inputs[0])
-        exposed = torch.empty_like(self.half_tanh[0])
+        exposed = torch.empty_like(self.half_tanh[0], dtype=z.dtype)
         out = torch.empty_like(self.hidden[0])
         self.cells[0].zero_()
         self.hidden[0].zero_()
         for t in range(steps):
             torch.addmm(self.z_inputs[t], self.hidden[t], self.kernel_h, out=z)
-            gate = self.gates[t].copy_(z).sigmoid_()
-            i, j, f, o = gate.split(cell, dim=1)
-            c, s = self.cells[t + 1], self.half_tanh[t]
-            torch.mul(f, self.cells[t], out=c)
-            c.addcmul_(i, j, value=2.0).sub_(i).clamp_(-cell_clip, cell_clip)
-            torch.mul(c, 2.0, out=s).sigmoid_()
-            torch.mul(o, s, out=exposed).mul_(2.0).sub_(o)
-            torch.mm(exposed.to(z.dtype), self.projected, out=out)
-            self.outputs[t].copy_(out).clamp_(-projection_clip, projection_clip)
-            self.hidden[t + 1].copy_(self.outputs[t])
+            before, after = self.cells[t], self.cells[t + 1]
+            kernels.advance(z, before, self.gates[t], after, self.half_tanh[t], exposed, cell_clip)
+            torch.mm(exposed, self.projected, out=out)
+            kernels.emit(out, self.outputs[t], self.hidden[t + 1], projection_clip)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -230,39 +331,21 @@ class _Backward:
             exposed=place("exposed", (steps, batch, cell), low),
         )
 
-    def run(self, done: _Forward, cell_clip: float, projection_clip: float) -> None:
+    def run(
+        self, done: _Forward, kernels: "Steps", cell_clip: float, projection_clip: float
+    ) -> None:
         """Go back through all steps: grad_outputs in, everything else out."""
-        steps, cell = len(done.outputs), done.cells.shape[2]
         dh = torch.zeros_like(done.hidden[0])
         dc = torch.zeros_like(done.half_tanh[0])
         d_exposed = torch.empty_like(self.exposed[0])
-        step = torch.empty_like(done.gates[0])
         kernel_h_t, projected_t = done.kernel_h.t(), done.projected.t()
-        di, dj, df, do = step.split(cell, dim=1)
-        for t in range(steps - 1, -1, -1):
-            gate = done.gates[t]
-            i, j, f, o = gate.split(cell, dim=1)
-            g = self.grad_outputs[t] + dh
-            # A clipped value does not move with what it was made of.
-            g.masked_fill_(done.outputs[t].abs() >= projection_clip, 0.0)
-            self.d_out[t].copy_(g)
+        for t in range(len(done.outputs) - 1, -1, -1):
+            kernels.take(self.grad_outputs[t], dh, done.outputs[t], self.d_out[t], projection_clip)
             torch.mm(self.d_out[t], projected_t, out=d_exposed)
-            tanh_c = done.half_tanh[t] * 2.0 - 1.0
-            de = d_exposed.float()
-            torch.mul(o, tanh_c, out=self.exposed[t])
-            torch.mul(de, tanh_c, out=do)
-            # d tanh(c) = 1 - tanh(c)^2
-            de.mul_(o)
-            dc.add_(de).sub_(de.mul_(tanh_c).mul_(tanh_c))
-            dc.masked_fill_(done.cells[t + 1].abs() >= cell_clip, 0.0)
-            # With s = sigmoid(2 z_j): tanh(z_j) = 2s - 1, and d tanh / d(2 z_j) = 2 s (1 - s).
-            torch.mul(j, 2.0, out=di).sub_(1.0).mul_(dc)
-            torch.mul(dc, i, out=dj).mul_(2.0)
-            torch.mul(dc, done.cells[t], out=df)
-            dc.mul_(f)
-            torch.mul(step, gate, out=step)
-            torch.addcmul(step, step, gate, value=-1.0, out=step)
-            self.dz[t].copy_(step)
+            kernels.retreat(
+                d_exposed, done.gates[t], done.half_tanh[t], done.cells[t + 1], done.cells[t],
+                dc, self.dz[t], self.exposed[t], cell_clip,
+            )  # fmt: skip
             torch.mm(self.dz[t], kernel_h_t, out=dh)
 
 
@@ -294,12 +377,13 @@ class _ProjectedLstm(torch.autograd.Function):
         torch.addmm((shifted * scale).to(low), arrays.x, arrays.kernel_x, out=z_inputs)
         ctx.arrays, ctx.clips, ctx.workspace = arrays, clips, workspace
         if workspace is None:
-            arrays.run(*clips)
+            arrays.run(TORCH_STEPS, *clips)
             # Another tensor of the same numbers: what is returned refers to ctx.
             return arrays.outputs.detach()
         workspace.passes += 1
         ctx.turn = workspace.passes
-        workspace.run(("forward", steps, batch, clips), lambda: arrays.run(*clips))
+        kernels = workspace.kernels
+        workspace.run(("forward", steps, batch, clips), lambda: arrays.run(kernels, *clips))
         return arrays.outputs.clone()  # a caller's own: the next pass writes over the others
 
     @staticmethod
@@ -311,7 +395,7 @@ class _ProjectedLstm(torch.autograd.Function):
         cell = done.cells.shape[2]
         if workspace is None:
             back = _Backward.placed(ctx.place, grad_outputs, done)
-            back.run(done, *clips)
+            back.run(done, TORCH_STEPS, *clips)
         else:
             if ctx.turn != workspace.passes:
                 raise RuntimeError(
@@ -320,7 +404,10 @@ class _ProjectedLstm(torch.autograd.Function):
                     "next, or give each pass a workspace of its own"
                 )
             back = _Backward.placed(ctx.place, grad_outputs, done)
-            workspace.run(("backward", steps, batch, clips), lambda: back.run(done, *clips))
+            kernels = workspace.kernels
+            workspace.run(
+                ("backward", steps, batch, clips), lambda: back.run(done, kernels, *clips)
+            )
         dz = back.dz.view(steps * batch, 4 * cell)
         previous = done.hidden[:-1].reshape(steps * batch, width)
         scale = _gate_scale(cell, dz.device)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
 from elmo_infer.training.character_cnn import convolve_to_peaks
-from elmo_infer.training.lstm import Capture, Workspace, projected_lstm
+from elmo_infer.training.lstm import Workspace, projected_lstm
 from elmo_infer.training.parameters import Parameters, cell_name
 from elmo_infer.training.sampled_softmax import choose_candidates, sampled_softmax_loss
 from elmo_infer.training.spelled_batch import Batch, Spellings
@@ -33,9 +33,9 @@ DIRECTIONS = ("forward", "backward")
 # Ids of the softmax: the ends of a sentence and everything rare come first, then the types.
 SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
 N_SPECIAL = 3
-# Words of a batch are encoded in parts, the shorter ones with less padding: on a CPU side by side,
-# on a device as few as padding allows.
-_PARTS_ON_CPU, _PARTS_ON_DEVICE = 8, 3
+# A CPU encodes the words of a batch in parts: side by side, and the shorter ones with less padding.
+# A device has room for padding; what takes time there is to launch a part's work.
+_PARTS_ON_CPU = 8
 
 Result = TypeVar("Result")
 
@@ -148,7 +148,7 @@ class Network:
       dtype: of the matrix products.
       draws: softmax samples drawn a batch.
       freeze_token_layer: a step leaves the token layer as it is, and returns no gradients of it.
-      capture: makes graphs of the LSTMs' steps, on a device; None launches every kernel by itself.
+      new_workspace: makes what an LSTM layer computes in on a device; None on a CPU.
     """
 
     config: BiLmConfig
@@ -158,14 +158,14 @@ class Network:
     dtype: torch.dtype = torch.float32
     draws: int = 4096
     freeze_token_layer: bool = False
-    capture: Capture | None = None
+    new_workspace: Callable[[], Workspace] | None = None
     _workspaces: tuple[list[Workspace] | None, ...] = field(init=False, repr=False)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2), repr=False)
 
     def __post_init__(self) -> None:
-        capture, layers = self.capture, range(self.config.n_lstm_layers)
+        new, layers = self.new_workspace, range(self.config.n_lstm_layers)
         self._workspaces = tuple(
-            None if capture is None else [Workspace(capture) for _ in layers] for _ in DIRECTIONS
+            None if new is None else [new() for _ in layers] for _ in DIRECTIONS
         )
 
     @property
@@ -229,8 +229,10 @@ class Network:
         Args:
           characters: [U, W] int64 spellings; those of like length together cost least.
           spelled_lengths: [U] int64 characters of each, markers included.
-          parts: how many chunks.
+          parts: how many chunks on a CPU; a device takes all at once.
         """
+        if self.device.type != "cpu":
+            parts = 1
         bounds = np.linspace(0, len(characters), parts + 1).astype(int)
         widest = max(span for span, _ in self.config.filters)
         remember = torch.is_grad_enabled()  # each thread has a mode of its own
@@ -250,8 +252,7 @@ class Network:
         """Return losses and gradients of one batch; nothing is updated."""
         learns = not self.freeze_token_layer
         with torch.set_grad_enabled(learns):
-            parts = _PARTS_ON_CPU if self.device.type == "cpu" else _PARTS_ON_DEVICE
-            chunks = self.encode(batch.characters, batch.spelled_lengths, parts)
+            chunks = self.encode(batch.characters, batch.spelled_lengths, _PARTS_ON_CPU)
         vectors = torch.cat([vectors.detach() for vectors, _ in chunks]).requires_grad_(learns)
         rows = self.table[batch.candidates.rows]
         directions = self._map(lambda d: self._direction_loss(d, batch, vectors, rows), (0, 1))

@@ -140,9 +140,9 @@ class _Clock:
     def __init__(self, report: Callable[[LessonProgress], None] | None, total_words: int) -> None:
         self._report, self._total = report, total_words
         self._began, self._words = time.monotonic(), 0
-        self._losses: list[float] = []
+        self._losses: list[Tensor] = []
 
-    def tell(self, words: int, loss: float | None = None) -> None:
+    def tell(self, words: int, loss: Tensor | None = None) -> None:
         """Count the words done so far, and the loss of the last ones."""
         if loss is not None:
             self._losses.append(loss)
@@ -154,7 +154,7 @@ class _Clock:
                 words=words,
                 total_words=self._total,
                 words_per_second=(words - self._words) / max(seconds, 1e-9),
-                loss=float(np.mean(self._losses)) if self._losses else None,
+                loss=float(torch.stack(self._losses).mean()) if self._losses else None,
             )
         )
         self._began, self._words, self._losses = time.monotonic(), words, []
@@ -232,8 +232,11 @@ class _Learner:
             name: Moments.for_array(each.detach()) for name, each in self._maps.items()
         }
 
-    def step(self, words: np.ndarray, rate: float, max_norm: float) -> float:
-        """Learn from some words, repeats among them; return the loss of words and relations."""
+    def step(self, words: np.ndarray, rate: float, max_norm: float) -> Tensor:
+        """Learn from some words, repeats among them; return the loss of words and relations.
+
+        It is on the device: reading it waits for the step.
+        """
         network = self._network
         distinct, counts = np.unique(words, return_counts=True)
         order, chunks = _encode(network, distinct)
@@ -256,7 +259,7 @@ class _Learner:
                 adam_update(network.parameters[name], gradient, self._moments[name], rate)
             for (name, value), gradient in zip(maps.items(), d_maps, strict=True):
                 adam_update(value, gradient, self._map_moments[name], rate)
-        return float(loss.detach())
+        return loss.detach()
 
     @staticmethod
     def _loss(vectors: Tensor, maps: dict[str, Tensor], target: Tensor, weights: Tensor) -> Tensor:

@@ -308,7 +308,7 @@ def train_steps(
     """Take steps without end; yield the mean loss of both directions after each."""
     state = new_state(store, preset(size), options)
     if not graphs:
-        state.network = replace(state.network, capture=None)
+        state.network = replace(state.network, new_workspace=None)
     lengths, budget = store.lengths, options.tokens_per_batch
     common = int(np.bincount(lengths[lengths > 9]).argmax())
     rows = np.flatnonzero(lengths == common)
