@@ -75,18 +75,48 @@ class _Peaks(torch.autograd.Function):
         kernels, winners = rest[: len(rest) // 2], rest[len(rest) // 2 :]
         d_embedding = torch.zeros_like(embedding)
         d_kernels = []
+        # A CPU's caches hold one offset of a filter; a device would wait for each to be launched.
+        back = gradients_by_offset if embedding.device.type == "cpu" else gradients_at_once
         parts = grad.split([kernel.shape[3] for kernel in kernels], dim=1)
         for kernel, winner, d_peaks in zip(kernels, winners, parts, strict=True):
-            place = winner.long()  # [U, n]
-            d_peaks = d_peaks.contiguous()
-            d_kernel = torch.empty_like(kernel)
-            for offset in range(kernel.shape[1]):
-                by_character = d_peaks.new_zeros(len(embedding), kernel.shape[3])
-                by_character.scatter_add_(0, characters.gather(1, place + offset), d_peaks)
-                torch.mm(embedding.t(), by_character, out=d_kernel[0, offset])
-                d_embedding.addmm_(by_character, kernel[0, offset].t())
-            d_kernels.append(d_kernel)
+            d_kernel, more = back(embedding, characters, kernel[0], winner.long(), d_peaks)
+            d_kernels.append(d_kernel[None])
+            d_embedding += more
         return d_embedding, None, None, None, *d_kernels
+
+
+def gradients_by_offset(
+    embedding: Tensor, characters: Tensor, kernel: Tensor, winners: Tensor, d_peaks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of a kernel [w, E, n] and, through it, of the embedding [V, E].
+
+    Args:
+      embedding: [V, E].
+      characters: [U, W] int64.
+      kernel: [w, E, n].
+      winners: [U, n] int64, the window of each maximum.
+      d_peaks: [U, n], the gradient of the maxima.
+    """
+    d_kernel, d_embedding = torch.empty_like(kernel), torch.zeros_like(embedding)
+    d_peaks = d_peaks.contiguous()
+    for offset in range(len(kernel)):
+        by_character = d_peaks.new_zeros(len(embedding), kernel.shape[2])
+        by_character.scatter_add_(0, characters.gather(1, winners + offset), d_peaks)
+        torch.mm(embedding.t(), by_character, out=d_kernel[offset])
+        d_embedding.addmm_(by_character, kernel[offset].t())
+    return d_kernel, d_embedding
+
+
+def gradients_at_once(
+    embedding: Tensor, characters: Tensor, kernel: Tensor, winners: Tensor, d_peaks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what `gradients_by_offset` does, in a few operations on w times as much memory."""
+    span, _, count = kernel.shape
+    offsets = torch.arange(span, device=winners.device)[:, None, None]
+    places = characters.expand(span, -1, -1).gather(2, winners + offsets)  # [w, U, n]
+    by_character = d_peaks.new_zeros(span, len(embedding), count)
+    by_character.scatter_add_(1, places, d_peaks.expand(span, -1, -1))
+    return embedding.t() @ by_character, torch.bmm(by_character, kernel.transpose(1, 2)).sum(0)
 
 
 def _first_equal(scores: Tensor, best: Tensor) -> Tensor:
