@@ -43,6 +43,8 @@ EXTRAS["test"] = [
     "pytest>=8.3,<10",
     "ruff>=0.11,<1",
     "s3fs>=2025.3",
+    # Its interpreter runs the kernels of a GPU's training without one.
+    "triton>=3.6,<4; sys_platform == 'linux' and platform_machine == 'x86_64'",
 ]
 
 setup(

@@ -172,13 +172,14 @@ class Workspace:
           dtype: always the same for a name.
           on: a tensor of the device.
         """
-        size, memory = math.prod(shape), self._memory.get(name)
+        size = wanted = math.prod(shape)
+        memory = self._memory.get(name)
         if memory is None or len(memory) < size:
-            size_now = 0 if memory is None else 2 * len(memory)
-            memory = torch.empty(max(size, size_now), dtype=dtype, device=on.device)
-            self._memory[name] = memory
-            self._captured.clear()  # its arrays are elsewhere now
-        return memory[:size].view(shape)
+            if memory is not None:
+                self._captured.clear()  # its arrays are elsewhere now
+                size = max(size, 2 * len(memory))
+            self._memory[name] = memory = torch.empty(size, dtype=dtype, device=on.device)
+        return memory[:wanted].view(shape)
 
     def run(self, key: tuple[object, ...], work: Work) -> None:
         """Do work; what is done a second time is captured. Many shapes come only once."""
@@ -318,14 +319,12 @@ class _Backward:
     exposed: Tensor
 
     @classmethod
-    def placed(cls, place: _Place, grad_outputs: Tensor, done: _Forward) -> "_Backward":
-        """Place them for a way forward that is done, and fill in the gradient of its outputs."""
-        steps, batch, width = done.outputs.shape
-        cell, low = done.cells.shape[2], done.x.dtype
+    def placed(cls, place: _Place, forward: _Forward) -> "_Backward":
+        """Place them for the way back from there."""
+        steps, batch, width = forward.outputs.shape
+        cell, low = forward.cells.shape[2], forward.x.dtype
         return cls(
-            grad_outputs=place("grad_outputs", (steps, batch, width), torch.float32).copy_(
-                grad_outputs
-            ),
+            grad_outputs=place("grad_outputs", (steps, batch, width), torch.float32),
             dz=place("dz", (steps, batch, 4 * cell), low),
             d_out=place("d_out", (steps, batch, width), low),
             exposed=place("exposed", (steps, batch, cell), low),
@@ -367,21 +366,22 @@ class _ProjectedLstm(torch.autograd.Function):
         scaled = kernel * scale
         shifted = bias.clone()
         shifted[2 * cell : 3 * cell] += FORGET_BIAS
-        ctx.place = _place_of(workspace, inputs)
-        arrays = _Forward.placed(ctx.place, inputs, projection, low)
+        place = _place_of(workspace, inputs)
+        arrays = _Forward.placed(place, inputs, projection, low)
         arrays.kernel_x.copy_(scaled[:width_in])
         arrays.kernel_h.copy_(scaled[width_in:])
         arrays.projected.copy_(projection)
         arrays.x.copy_(inputs.reshape(steps * batch, width_in))
         z_inputs = arrays.z_inputs.view(steps * batch, 4 * cell)
         torch.addmm((shifted * scale).to(low), arrays.x, arrays.kernel_x, out=z_inputs)
-        ctx.arrays, ctx.clips, ctx.workspace = arrays, clips, workspace
+        ctx.arrays, ctx.clips, ctx.place, ctx.workspace = arrays, clips, place, workspace
         if workspace is None:
             arrays.run(TORCH_STEPS, *clips)
             # Another tensor of the same numbers: what is returned refers to ctx.
             return arrays.outputs.detach()
         workspace.passes += 1
         ctx.turn = workspace.passes
+        _Backward.placed(place, arrays)  # whatever grows grows before anything is captured
         kernels = workspace.kernels
         workspace.run(("forward", steps, batch, clips), lambda: arrays.run(kernels, *clips))
         return arrays.outputs.clone()  # a caller's own: the next pass writes over the others
@@ -391,19 +391,19 @@ class _ProjectedLstm(torch.autograd.Function):
         (grad_outputs,) = grads
         done, clips, workspace = ctx.arrays, ctx.clips, ctx.workspace
         ctx.arrays = None  # a pass is gone through once
+        if workspace is not None and ctx.turn != workspace.passes:
+            raise RuntimeError(
+                f"pass {ctx.turn} through this layer goes backward after pass {workspace.passes} "
+                "has begun in the same workspace; go backward before the next, or give each pass "
+                "a workspace of its own"
+            )
         steps, batch, width = done.outputs.shape
         cell = done.cells.shape[2]
+        back = _Backward.placed(ctx.place, done)
+        back.grad_outputs.copy_(grad_outputs)
         if workspace is None:
-            back = _Backward.placed(ctx.place, grad_outputs, done)
             back.run(done, TORCH_STEPS, *clips)
         else:
-            if ctx.turn != workspace.passes:
-                raise RuntimeError(
-                    f"pass {ctx.turn} through this layer goes backward after pass "
-                    f"{workspace.passes} has begun in the same workspace; go backward before the "
-                    "next, or give each pass a workspace of its own"
-                )
-            back = _Backward.placed(ctx.place, grad_outputs, done)
             kernels = workspace.kernels
             workspace.run(
                 ("backward", steps, batch, clips), lambda: back.run(done, kernels, *clips)

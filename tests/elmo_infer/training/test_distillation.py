@@ -1,6 +1,6 @@
 """The teacher's losses: which words are compared with which, and what a resumed run sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 
-class EchoTeacher(SpokenTable):
+class EchoTeacher:
     """A teacher whose state of a word is a one-hot of the word before it."""
 
     dim = 8
@@ -31,6 +31,14 @@ class EchoTeacher(SpokenTable):
             for place, before in enumerate(["0", *sentence[:-1]]):
                 words[row, place, int(before) % self.dim] = 1.0
         return words, torch.nn.functional.normalize(words.mean(1), dim=1)
+
+    def table_of(self, words: Iterable[str]) -> list[str]:
+        return list(words)
+
+    def states_of(
+        self, table: list[str], words: np.ndarray, layers: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        return self.states([[table[word] for word in row] for row in words], layers)
 
 
 @pytest.fixture
@@ -138,7 +146,7 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     assert float(same._occurrences(types, states, states)) < 1e-3
 
 
-class TopicTeacher(SpokenTable):
+class TopicTeacher:
     """A teacher to whom all words are alike, and every sentence is of one of seven topics."""
 
     dim = 8
@@ -150,6 +158,14 @@ class TopicTeacher(SpokenTable):
         words[:, :, 0] = 1.0
         topics = torch.tensor([1 + int(sentence[0]) % 7 for sentence in sentences])
         return words, torch.nn.functional.one_hot(topics, self.dim).float()
+
+    def table_of(self, words: Iterable[str]) -> list[str]:
+        return list(words)
+
+    def states_of(
+        self, table: list[str], words: np.ndarray, layers: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        return self.states([[table[word] for word in row] for row in words], layers)
 
 
 def test_words_that_know_their_own_sentence_cost_nothing(store: TokenStore) -> None:

@@ -1,10 +1,17 @@
 """The hand-written LSTM against one that autograd differentiates, written from the equations."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from elmo_infer.training.lstm import projected_lstm
+from elmo_infer.training import lstm
+from elmo_infer.training.lstm import Workspace, projected_lstm
 
 
 def plain_lstm(
@@ -52,3 +59,117 @@ def test_half_precision_products_stay_near_float32(arrays: list[Tensor]) -> None
     half = projected_lstm(*arrays, cell_clip=3.0, projection_clip=3.0, compute_dtype=torch.bfloat16)
     # bfloat16 keeps 8 bits: 0.4 % a product, and seven steps of it.
     torch.testing.assert_close(half, exact, atol=0.05, rtol=0.05)
+
+
+class Recorder:
+    """Captures nothing: what was captured is done again, as often as a real capture would do it."""
+
+    def __init__(self) -> None:
+        self.captured = 0
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.captured += 1
+        work()
+        work()
+        return work
+
+
+def pass_through(
+    arrays: list[Tensor], x: Tensor, weight: Tensor, low: torch.dtype, workspace: Workspace | None
+) -> list[Tensor]:
+    """One pass forward and backward; returns the outputs and all gradients."""
+    leaves = [each.detach().clone().requires_grad_() for each in (x, *arrays[1:])]
+    y = projected_lstm(
+        *leaves, cell_clip=0.7, projection_clip=0.6, compute_dtype=low, workspace=workspace
+    )
+    return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)]
+
+
+@pytest.mark.parametrize("low", [torch.float32, torch.bfloat16])
+def test_a_workspace_changes_no_number(arrays: list[Tensor], low: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(5)
+    recorder = Recorder()
+    workspace = Workspace(recorder)
+    # Shapes that come back, one that does not, and larger ones that move the arrays.
+    for steps, rows in [(3, 2), (3, 2), (7, 3), (3, 2), (7, 3), (2, 40), (3, 2), (2, 40), (3, 2)]:
+        x = torch.randn(steps, rows, 4, generator=generator)
+        weight = torch.randn(steps, rows, 5, generator=generator)
+        for memory in workspace._memory.values():
+            memory.fill_(torch.nan)  # nothing is left over from the pass before
+        found = pass_through(arrays, x, weight, low, workspace)
+        expected = pass_through(arrays, x, weight, low, None)
+        assert all(one.equal(other) for one, other in zip(found, expected, strict=True))
+    # (3, 2), forward and backward, before and after they moved, and (2, 40) when it came again.
+    assert recorder.captured == 8
+
+
+def test_a_workspace_captures_what_comes_again_and_forgets_what_does_not(
+    arrays: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lstm, "MAX_CAPTURED", 4)
+    recorder = Recorder()
+    workspace = Workspace(recorder)
+    captured = []
+    # The largest first: nothing moves. Each shape has two pieces of work, so two shapes are kept.
+    for steps in (9, 9, 8, 8, 9, 7, 8, 9):
+        ones = torch.ones(steps, 3, 5)
+        pass_through(arrays, torch.ones(steps, 3, 4), ones, torch.float32, workspace)
+        captured.append(recorder.captured)
+    # 7 put out 8, which had not been used as lately as 9; then 8 put out 9.
+    assert captured == [0, 2, 2, 4, 4, 4, 4, 4]
+    assert len(workspace._captured) == 4
+
+
+def test_a_workspace_goes_backward_before_the_next_pass(arrays: list[Tensor]) -> None:
+    workspace = Workspace(Recorder())
+
+    def run() -> Tensor:
+        return projected_lstm(*arrays, cell_clip=3.0, projection_clip=3.0, workspace=workspace)
+
+    first, _ = run(), run()
+    with pytest.raises(RuntimeError, match=r"pass 1 .* goes backward after pass 2 has begun"):
+        torch.autograd.grad(first.sum(), arrays)
+
+
+def test_outputs_outlive_the_next_pass(arrays: list[Tensor]) -> None:
+    workspace = Workspace(Recorder())
+    clips = {"cell_clip": 3.0, "projection_clip": 3.0}
+    first = projected_lstm(*arrays, **clips, workspace=workspace)
+    kept = first.detach().clone()
+    projected_lstm(-arrays[0], *arrays[1:], **clips, workspace=workspace)
+    assert first.equal(kept)
+
+
+_FUSED = """
+import sys
+import torch
+from elmo_infer.training.lstm import Workspace, projected_lstm
+from elmo_infer.training.lstm_kernels import TritonSteps
+
+generator = torch.Generator().manual_seed(6)
+arrays = [torch.randn(shape, generator=generator) for shape in [(9, 24), (24,), (6, 5)]]
+workspace = Workspace(lambda work: work, TritonSteps())
+for steps, rows in [(7, 3), (2, 300), (7, 3)]:  # less and more than one program's numbers
+    x = torch.randn(steps, rows, 4, generator=generator)
+    weight = torch.randn(steps, rows, 5, generator=generator)
+    passes = []
+    for place in (workspace, None):
+        leaves = [each.clone().requires_grad_() for each in (x, *arrays)]
+        y = projected_lstm(*leaves, cell_clip=0.7, projection_clip=0.6, workspace=place)
+        passes.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
+    assert float((passes[0][0].abs() == 0.6).float().mean()) > 0.01  # clips are hit
+    for fused, plain in zip(*passes):
+        torch.testing.assert_close(fused, plain, atol=2e-4, rtol=1e-4)
+print("same")
+"""
+
+
+def test_the_fused_steps_are_the_same() -> None:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("needs Triton, whose interpreter runs its kernels without a GPU")
+    # In a process of its own: Triton reads this where its language is imported.
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _FUSED], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr

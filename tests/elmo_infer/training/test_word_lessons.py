@@ -1,7 +1,7 @@
 """Single words: what the teacher is asked, what the token layer learns, what the LSTMs keep."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ CONFIG = preset("tiny")
 DIM = 8
 
 
-class HashTeacher(SpokenTable):
+class HashTeacher:
     """A teacher with a random state for each word, whatever its capitals."""
 
     dim = DIM
@@ -50,6 +50,14 @@ class HashTeacher(SpokenTable):
         self.read += [word for sentence in sentences for word in sentence]
         words = torch.stack([torch.stack([direction(w) for w in s]) for s in sentences])
         return words, F.normalize(words.sum(1), dim=1)
+
+    def table_of(self, words: Iterable[str]) -> list[str]:
+        return list(words)
+
+    def states_of(
+        self, table: list[str], words: np.ndarray, layers: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        return self.states([[table[word] for word in row] for row in words], layers)
 
 
 def direction(word: str) -> Tensor:
