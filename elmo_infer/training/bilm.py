@@ -34,10 +34,13 @@ from elmo_infer.training.pretrain import Progress, pretrain
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.word_lessons import (
+    WORDS,
     LessonProgress,
     WordLessons,
+    WordReview,
     teach_words,
     token_vectors,
+    word_targets,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -144,6 +147,7 @@ def train_bilm(
     teacher: Path | None = None,
     teacher_share: float = 0.5,
     lessons: WordLessons | None = None,
+    review_words: int = 0,
     fading_cells: int = 0,
     layer_weights: Sequence[float] | None = None,
     recipe: str = "",
@@ -166,6 +170,7 @@ def train_bilm(
       teacher_share: of each batch's sentences that the teacher reads.
       lessons: single words that the teacher's knowledge of is taught before the sentences; a run
         that resumes has had them.
+      review_words: single words that are taught on, so many after every second batch.
       fading_cells: cells of each first layer that begin as fading sums of the words read, after the
         lessons; a run that resumes has them.
       layer_weights: coefficients of the layers that the model will mix by default, the token
@@ -178,11 +183,16 @@ def train_bilm(
         tells senses apart.
 
     Raises:
-      ValueError: if there are lessons but no teacher, not one layer weight a layer, or no room
-        for the fading cells.
+      ValueError: if there are lessons but no teacher, a review of a frozen token layer, not one
+        layer weight a layer, or no room for the fading cells.
     """
-    if lessons is not None and teacher is None:
+    if (lessons is not None or review_words) and teacher is None:
         raise ValueError("lessons on single words were asked for without a teacher; give one")
+    if review_words and options.freeze_token_layer:
+        raise ValueError(
+            "a review of single words was asked for, and a frozen token layer, which would not "
+            "learn from it; give one of the two"
+        )
     if resume:
         state = read_checkpoint(out, store, config, options)
     else:
@@ -196,10 +206,16 @@ def train_bilm(
     weights = _mix(config, layer_weights, start_from)
     network = state.network
     opened = None if teacher is None else Teacher.open(teacher, network.dtype, network.device)
+    targets = None
+    if opened is not None and (review_words or (lessons is not None and not resume)):
+        words = store.types[: WORDS if lessons is None else lessons.words]
+        targets = word_targets(opened, words, report_lessons)
     if not resume:
         if lessons is not None and opened is not None:
             keep = start_from is not None
-            teach_words(network, store, opened, lessons, keep=keep, report=report_lessons)
+            teach_words(
+                network, store, opened, lessons, keep=keep, targets=targets, report=report_lessons
+            )
         if fading_cells:
             vectors = token_vectors(network, min(FADING_WORDS, len(store.types)))
             counts = store.counts[: len(vectors)]
@@ -222,6 +238,10 @@ def train_bilm(
             device=network.device,
         )
 
+    review = None
+    if review_words and targets is not None:
+        review = WordReview(network, store, targets, review_words, options.seed)
+
     def tell(progress: Progress) -> None:
         # Before the first checkpoint there is no model yet that the query could be of.
         if distillation is not None and (out / "options.json").is_file():
@@ -236,6 +256,7 @@ def train_bilm(
         out,
         valid=valid,
         auxiliary=distillation,
+        review=review,
         report=tell,
     )
     query = None if distillation is None else distillation.parameters["query"].detach().cpu()

@@ -95,6 +95,7 @@ class TrainingState:
       table_moments: Adam's, of the softmax rows.
       auxiliary: what the auxiliary loss has learned.
       auxiliary_buffers: what else it remembers.
+      review_buffers: what the review of single words remembers.
       step: batches done.
       tokens: tokens seen, repeats included.
       seconds: trained so far.
@@ -106,6 +107,7 @@ class TrainingState:
     table_moments: Moments
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     auxiliary_buffers: dict[str, Tensor] = field(default_factory=dict)
+    review_buffers: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -189,6 +191,7 @@ def write_checkpoint(
             "table_moments": vars(state.table_moments),
             "auxiliary": {name: value.detach() for name, value in state.auxiliary.items()},
             "auxiliary_buffers": state.auxiliary_buffers,
+            "review_buffers": state.review_buffers,
             "step": state.step,
             "tokens": state.tokens,
             "seconds": state.seconds,
@@ -246,5 +249,6 @@ def read_checkpoint(
     state.table_moments = Moments(**saved["table_moments"]).to(device)
     state.auxiliary = saved["auxiliary"]
     state.auxiliary_buffers = saved.get("auxiliary_buffers", {})
+    state.review_buffers = saved.get("review_buffers", {})
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
     return state

@@ -26,6 +26,7 @@ from elmo_infer.training.optimizer import (
 from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.validation import validation_perplexity
+from elmo_infer.training.word_lessons import WordReview
 
 CURVE = "curve.csv"
 CURVE_FIELDS = (
@@ -95,6 +96,7 @@ def pretrain(
     *,
     valid: TokenStore | None = None,
     auxiliary: Auxiliary | None = None,
+    review: WordReview | None = None,
     report: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingState:
@@ -108,6 +110,7 @@ def pretrain(
       valid: text for validation perplexity, encoded with its own types.
       auxiliary: a further loss on all layers, or None; what it learns and remembers takes up the
         values of a checkpoint.
+      review: of single words, between the batches, or None; it too goes on as a checkpoint says.
       report: told of progress every few seconds and at each checkpoint.
       clock: of seconds.
 
@@ -117,6 +120,10 @@ def pretrain(
     total_steps = _total_steps(store, options)
     if auxiliary is not None:
         _adopt_auxiliary(state, auxiliary)
+    if review is not None:
+        for name, value in state.review_buffers.items():
+            review.buffers[name].copy_(value)
+        state.review_buffers = review.buffers
     started = clock() - state.seconds
     window = _Window(began=clock(), tokens_before=state.tokens)
     last_checkpoint, checkpointed = clock(), state.step
@@ -156,6 +163,8 @@ def pretrain(
         rate = learning_rate(state.step, fraction, options)
         result = state.network.step(batch, auxiliary, options.auxiliary_weight)
         _update(state, batch, result, rate, options.max_gradient_norm)
+        if review is not None:
+            review.after(state.step, rate, options.max_gradient_norm)
         state.step += 1
         state.tokens += batch.n_tokens
         window.losses.append(result.loss)

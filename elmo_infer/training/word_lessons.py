@@ -31,12 +31,14 @@ from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
+WORDS = 150_000  # most frequent types, which are taught
 _BATCH = 512  # small: what counts here is how often the layer is changed
 RARE = 1e-3  # a: the share of the text at which a word weighs half in a sum
 _SENTENCE = 0.75  # the part of the vector of a word as a sentence in what is taught of it
 _READ = 512  # words that are read at once, by the teacher or the token layer
 _PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
 _WARMUP_STEPS = 50
+_REVIEW_EVERY, _REVIEW_RATE = 2, 0.5
 _REPORT_SECONDS = 10.0
 
 
@@ -53,7 +55,7 @@ class WordLessons:
     """
 
     epochs: float
-    words: int = 150_000
+    words: int = WORDS
     learning_rate: float = 2e-3
     max_gradient_norm: float = 1.0
     seed: int = 1
@@ -89,6 +91,7 @@ def teach_words(
     lessons: WordLessons,
     *,
     keep: bool = False,
+    targets: Tensor | None = None,
     report: Callable[[LessonProgress], None] | None = None,
 ) -> None:
     """Train a biLM's token layer on single words; nothing else of the network is trained.
@@ -101,11 +104,12 @@ def teach_words(
       lessons: how much and how.
       keep: the network has been trained: hold on to its vectors, and let its LSTMs read them off
         the new ones.
+      targets: what `word_targets` returns for these words, if the teacher has read them.
       report: told of progress.
     """
     n_words = min(lessons.words, len(store.types))
-    targets = word_targets(teacher, store.types[:n_words], report)
-    targets -= targets.mean(0)
+    if targets is None:
+        targets = word_targets(teacher, store.types[:n_words], report)
     before = token_vectors(network, n_words) if keep else None
     counts = store.counts[:n_words]
     learner = _Learner(network, targets, before, counts, lessons.seed)
@@ -113,8 +117,7 @@ def teach_words(
     total = math.ceil(lessons.epochs * n_words / _BATCH)
     clock = _Clock(report, total * _BATCH)
     for step in range(total):
-        rng = np.random.default_rng((lessons.seed, 11, step))
-        drawn = np.searchsorted(shares[:-1], rng.random(_BATCH) * shares[-1], side="right")
+        drawn = _draw(shares, _BATCH, np.random.default_rng((lessons.seed, 11, step)))
         rise = min(1.0, (step + 1) / _WARMUP_STEPS)
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total))
         rate = lessons.learning_rate * rise * fall
@@ -132,6 +135,59 @@ def _drawing_shares(counts: np.ndarray) -> np.ndarray:
     """
     shares = counts / counts.sum()
     return shares * RARE / (RARE + shares)
+
+
+def _draw(shares: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return [count] words, given the running sums of their shares."""
+    return np.searchsorted(shares[:-1], rng.random(count) * shares[-1], side="right")
+
+
+class WordReview:
+    """Single words taught on while sentences are, lest the token layer forget the rarer ones.
+
+    It trains the token layer with Adam's moments of its own, after every second batch of sentences
+    and at half their learning rate, so that sentences have more to say than words alone.
+
+    Attributes:
+      buffers: what it remembers from one batch to the next, changed in place: the map that reads
+        what is taught, and the moments.
+    """
+
+    def __init__(
+        self, network: Network, store: TokenStore, targets: Tensor, batch: int, seed: int
+    ) -> None:
+        """Prepare it for a token layer that has had lessons, or not.
+
+        Args:
+          network: its token layer is changed in place.
+          store: text whose words are taught.
+          targets: [N, dim] what `word_targets` returns for its most frequent words.
+          batch: words at a time.
+          seed: of the words drawn.
+        """
+        counts = store.counts[: len(targets)]
+        self._batch, self._seed = batch, seed
+        self._shares = _drawing_shares(counts).cumsum()
+        self._learner = _Learner(network, targets, None, counts, seed)
+        reading = best_reading(token_vectors(network, len(targets)), targets, counts)
+        with torch.no_grad():
+            self._learner.maps["target"].copy_(reading[:-1])
+        self.buffers = {name: value.detach() for name, value in self._learner.maps.items()}
+        moments = self._learner.moments | self._learner.map_moments
+        for name, one in moments.items():
+            self.buffers |= {f"{name}/{kind}": value for kind, value in vars(one).items()}
+
+    def after(self, step: int, rate: float, max_norm: float) -> None:
+        """Go over some words after a batch of sentences, if it is their turn.
+
+        Args:
+          step: batches of sentences before this one.
+          rate: its learning rate.
+          max_norm: gradients are scaled down to it.
+        """
+        if step % _REVIEW_EVERY == 0:
+            drawn = _draw(self._shares, self._batch, np.random.default_rng((self._seed, 13, step)))
+            self._learner.step(drawn, _REVIEW_RATE * rate, max_norm)
 
 
 class _Clock:
@@ -165,7 +221,7 @@ def word_targets(
     words: list[str],
     report: Callable[[LessonProgress], None] | None = None,
 ) -> Tensor:
-    """Return [N, dim] float32: what is taught of each of N words alone.
+    """Return [N, dim] float32: what is taught of each of N words alone, around the words' mean.
 
     Words of the same pieces are read once; the longest come last, so that little is padded.
 
@@ -193,7 +249,8 @@ def word_targets(
             clock.tell(min(len(found) * _READ, len(order)))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return torch.cat(found)[to_device(rank[places], teacher.device)]
+    targets = torch.cat(found)[to_device(rank[places], teacher.device)]
+    return targets - targets.mean(0)
 
 
 class _Learner:
@@ -213,23 +270,23 @@ class _Learner:
             drawn = torch.randn(
                 width, targets.shape[1], generator=torch.Generator().manual_seed(seed)
             )
-            self._maps = {"target": drawn.mul_(width**-0.5).to(device)}
+            self.maps = {"target": drawn.mul_(width**-0.5).to(device)}
         else:
-            self._maps = {
+            self.maps = {
                 "target": best_reading(before, targets, counts)[:-1].clone(),
                 "before": torch.eye(width, device=device),
                 "bias": torch.zeros(width, device=device),
             }
             self._scale = float(1 / before.var(0).mean())
-        self._maps = {name: value.requires_grad_() for name, value in self._maps.items()}
+        self.maps = {name: value.requires_grad_() for name, value in self.maps.items()}
         layer = {
             name: value
             for name, value in network.parameters.items()
             if name.startswith(("char_embed", "CNN"))
         }
-        self._moments = {name: Moments.for_array(value) for name, value in layer.items()}
-        self._map_moments = {
-            name: Moments.for_array(each.detach()) for name, each in self._maps.items()
+        self.moments = {name: Moments.for_array(value) for name, value in layer.items()}
+        self.map_moments = {
+            name: Moments.for_array(each.detach()) for name, each in self.maps.items()
         }
 
     def step(self, words: np.ndarray, rate: float, max_norm: float) -> Tensor:
@@ -242,7 +299,7 @@ class _Learner:
         order, chunks = _encode(network, distinct)
         distinct, counts = distinct[order], counts[order]
         vectors = torch.cat([each.detach() for each, _ in chunks]).requires_grad_()
-        maps = self._maps
+        maps = self.maps
         places = to_device(distinct, network.device)
         weights = to_device((counts / counts.sum()).astype(np.float32), network.device)
         loss = self._loss(vectors, maps, self._targets[places], weights)
@@ -256,9 +313,9 @@ class _Learner:
         clip_gradients([*gradients.values(), *d_maps], max_norm)
         with torch.no_grad():
             for name, gradient in gradients.items():
-                adam_update(network.parameters[name], gradient, self._moments[name], rate)
+                adam_update(network.parameters[name], gradient, self.moments[name], rate)
             for (name, value), gradient in zip(maps.items(), d_maps, strict=True):
-                adam_update(value, gradient, self._map_moments[name], rate)
+                adam_update(value, gradient, self.map_moments[name], rate)
         return loss.detach()
 
     @staticmethod

@@ -77,6 +77,14 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         "frequent words, each alone, X times over",
     )
     add(
+        "--review-words",
+        type=int,
+        default=0,
+        metavar="N",
+        help="teach N such words more after every second batch of sentences, so that the token "
+        "layer does not forget the rarer ones",
+    )
+    add(
         "--freeze-token-layer",
         action="store_true",
         help="train the LSTMs and the softmax alone; words keep the context-free vectors that they "
@@ -213,6 +221,15 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
         raise UsageError("--word-epochs needs a teacher; give --teacher DIR")
     if args.word_epochs is not None and args.word_epochs <= 0:
         raise UsageError(f"--word-epochs is {args.word_epochs}; expected more than 0")
+    if args.review_words < 0:
+        raise UsageError(f"--review-words is {args.review_words}; expected 0 or more")
+    if args.review_words and args.teacher is None:
+        raise UsageError("--review-words needs a teacher; give --teacher DIR")
+    if args.review_words and args.freeze_token_layer:
+        raise UsageError(
+            "--review-words teaches the token layer, and --freeze-token-layer leaves it as it is; "
+            "give one of the two"
+        )
     learned = args.resume or args.start_from is not None or args.word_epochs is not None
     if args.freeze_token_layer and not learned:
         raise UsageError(

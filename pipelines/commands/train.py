@@ -139,6 +139,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
                 epochs=args.word_epochs, learning_rate=args.learning_rate, seed=args.seed
             )
         ),
+        review_words=args.review_words,
         fading_cells=args.fading_cells,
         layer_weights=args.layer_weights,
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),

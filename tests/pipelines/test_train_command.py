@@ -68,13 +68,16 @@ def test_words_are_taught_first_and_their_layer_is_frozen_then(
 ) -> None:
     teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
     first = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--word-epochs", "90")
-    first += ("--fading-cells", "4")
+    first += ("--fading-cells", "4", "--review-words", "8")
     assert train(*first) == 0
     assert "going on with sentences" not in capsys.readouterr().err
     assert train(*first, "--resume") == 0
     told = capsys.readouterr().err
     for name in ("--word-epochs", "--fading-cells"):
         assert f"going on with sentences: {name} counts only at a start" in told
+
+    assert train(*first, "--freeze-token-layer", out="both") == 2
+    assert "--freeze-token-layer leaves it as it is; give one" in capsys.readouterr().err
 
     tuned = ("--from", str(tmp_path / "model"), "--steps", "2", "--freeze-token-layer")
     assert train(*tuned, out="tuned") == 0
@@ -175,6 +178,8 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--teacher-share", "2"), "--teacher-share is 2.0; expected above 0"),
         (("--steps", "1", "--teacher-weight", "0"), "--teacher-weight is 0.0; expected more"),
         (("--steps", "1", "--word-epochs", "3"), "--word-epochs needs a teacher; give --teacher"),
+        (("--steps", "1", "--review-words", "3"), "--review-words needs a teacher; give --teacher"),
+        (("--steps", "1", "--review-words", "-3"), "--review-words is -3; expected 0 or more"),
         (("--steps", "1", "--freeze-token-layer"), "keep a token layer that has learned nothing"),
         (("--steps", "1", "--fading-cells", "-1"), "--fading-cells is -1; expected 0 or more"),
         (("--steps", "1", "--fading-cells", "8"), "and these have learned nothing; give --from"),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training import bilm, word_lessons
+from elmo_infer.training import bilm, pretrain, word_lessons
 from elmo_infer.training.bilm import train_bilm
 from elmo_infer.training.checkpoint import CHECKPOINT, PretrainOptions, new_state
 from elmo_infer.training.network import Network, run_direction
@@ -19,6 +19,7 @@ from elmo_infer.training.token_store import TokenStore, build_token_store
 from elmo_infer.training.word_lessons import (
     LessonProgress,
     WordLessons,
+    WordReview,
     read_as_before,
     teach_words,
     token_vectors,
@@ -97,8 +98,8 @@ def test_each_spelling_is_read_once_and_targets_keep_the_order_of_the_words() ->
     words = ["Banks", "a", "banks", "river", "A"]
     targets = word_targets(teacher, words)  # type: ignore[arg-type]
     assert sorted(word.lower() for word in teacher.read) == ["a", "banks", "river"]
-    expected = torch.stack([1.75 * F.normalize(direction(word), dim=0) for word in words])
-    torch.testing.assert_close(targets, expected)
+    read = torch.stack([1.75 * F.normalize(direction(word), dim=0) for word in words])
+    torch.testing.assert_close(targets, read - read.mean(0))
 
 
 def test_what_the_teacher_knows_of_a_word_can_be_read_off(
@@ -230,6 +231,72 @@ def test_a_run_that_stops_after_its_lessons_takes_neither_them_nor_cells_again(
     for name, value in whole.items():
         assert value.equal(resumed[name]), name
         assert value.equal(finished[name]), name
+
+
+def test_a_review_teaches_the_token_layer_after_every_second_batch(store: TokenStore) -> None:
+    network = network_of(store)
+    targets = word_targets(HashTeacher(), store.types)  # type: ignore[arg-type]
+    review = WordReview(network, store, targets, batch=64, seed=1)
+    start = readable(vectors_of(network), targets)
+    before = {name: value.clone() for name, value in network.parameters.items()}
+    remembered = {name: value.clone() for name, value in review.buffers.items()}
+    review.after(1, 5e-3, 1.0)
+    assert all(value.equal(before[name]) for name, value in network.parameters.items())
+    for step in range(0, 400, 2):
+        review.after(step, 5e-3, 1.0)
+    assert readable(vectors_of(network), targets) > start + 0.05
+    changed = {name for name, one in network.parameters.items() if not one.equal(before[name])}
+    assert changed == {name for name in before if name.startswith(("char_embed", "CNN"))}
+    # What it remembers are its own arrays, not what they once were.
+    assert not any(value.equal(remembered[name]) for name, value in review.buffers.items())
+
+
+def test_a_review_moves_half_as_far_as_the_sentences(store: TokenStore) -> None:
+    network = network_of(store)
+    targets = word_targets(HashTeacher(), store.types)  # type: ignore[arg-type]
+    bias = network.parameters["CNN_proj/b_proj"]
+    before = bias.clone()
+    WordReview(network, store, targets, batch=64, seed=1).after(0, 1e-3, 1.0)
+    # Adam's first step is as long as the rate, whatever the gradient.
+    torch.testing.assert_close(
+        (bias - before).abs(), torch.full_like(bias, 5e-4), rtol=0.01, atol=0
+    )
+
+
+def test_a_resumed_run_goes_on_with_its_review(
+    store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bilm, "Teacher", OpenedTeacher)
+
+    def run(out: Path, steps: int, *, resume: bool = False, words: int = 32) -> dict[str, Tensor]:
+        out.mkdir(exist_ok=True)
+        options = PretrainOptions(
+            steps=steps, tokens_per_batch=60, draws=16, warmup_steps=2, learning_rate=1e-3
+        )
+        with monkeypatch.context() as patch:  # a shorter run's rate would fall sooner
+            patch.setattr(pretrain, "learning_rate", lambda *_: 1e-3)
+            state = train_bilm(
+                store, out, CONFIG, options, resume=resume, teacher=tmp_path, review_words=words
+            )
+        return state.network.parameters
+
+    whole = run(tmp_path / "whole", 6)
+    run(tmp_path / "parts", 3)
+    resumed = run(tmp_path / "parts", 6, resume=True)
+    without = run(tmp_path / "without", 6, words=0)
+    for name, value in whole.items():
+        assert value.equal(resumed[name]), name
+    assert not whole["CNN_proj/W_proj"].equal(without["CNN_proj/W_proj"])
+
+
+def test_a_review_needs_a_teacher_and_a_token_layer_that_learns(
+    store: TokenStore, tmp_path: Path
+) -> None:
+    frozen = PretrainOptions(steps=1, freeze_token_layer=True)
+    with pytest.raises(ValueError, match="without a teacher; give one"):
+        train_bilm(store, tmp_path, CONFIG, PretrainOptions(steps=1), review_words=8)
+    with pytest.raises(ValueError, match="and a frozen token layer"):
+        train_bilm(store, tmp_path, CONFIG, frozen, review_words=8, teacher=tmp_path)
 
 
 def test_lessons_need_a_teacher(store: TokenStore, tmp_path: Path) -> None:
