@@ -5,7 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training.character_cnn import convolve_to_peaks
+from elmo_infer.training.character_cnn import (
+    convolve_to_peaks,
+    gradients_at_once,
+    gradients_by_offset,
+)
 
 PADDING = 11
 WIDTHS = ((1, 4), (2, 3), (4, 5))
@@ -107,3 +111,14 @@ def test_number_that_is_none_stays_in_range(words: Tensor, weights: list[Tensor]
     peaks = fast_peaks(broken, words, weights[1:])
     peaks.sum().backward()
     assert peaks.isnan().all()
+
+
+def test_gradients_at_once_are_those_by_offset(words: Tensor, weights: list[Tensor]) -> None:
+    generator = torch.Generator().manual_seed(9)
+    for kernel in weights[1:]:
+        shape = (len(words), kernel.shape[3])
+        winners = torch.randint(0, 7, shape, generator=generator)
+        d_peaks = torch.randn(shape, generator=generator, dtype=torch.float64)
+        arrays = (weights[0].detach(), words, kernel[0].detach(), winners, d_peaks)
+        found, expected = gradients_at_once(*arrays), gradients_by_offset(*arrays)
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)

@@ -109,15 +109,16 @@ def test_a_workspace_captures_what_comes_again_and_forgets_what_does_not(
     monkeypatch.setattr(lstm, "MAX_CAPTURED", 4)
     recorder = Recorder()
     workspace = Workspace(recorder)
-    captured = []
+    captured, kept = [], []
     # The largest first: nothing moves. Each shape has two pieces of work, so two shapes are kept.
     for steps in (9, 9, 8, 8, 9, 7, 8, 9):
         ones = torch.ones(steps, 3, 5)
         pass_through(arrays, torch.ones(steps, 3, 4), ones, torch.float32, workspace)
         captured.append(recorder.captured)
-    # 7 put out 8, which had not been used as lately as 9; then 8 put out 9.
+        kept.append({steps for _, steps, *_ in workspace._captured})
+    # 7 put out 8, which had not been used as lately as 9.
     assert captured == [0, 2, 2, 4, 4, 4, 4, 4]
-    assert len(workspace._captured) == 4
+    assert kept[4:] == [{8, 9}, {9, 7}, {7, 8}, {8, 9}]
 
 
 def test_a_workspace_goes_backward_before_the_next_pass(arrays: list[Tensor]) -> None:
@@ -158,6 +159,7 @@ for steps, rows in [(7, 3), (2, 300), (7, 3)]:  # less and more than one program
         y = projected_lstm(*leaves, cell_clip=0.7, projection_clip=0.6, workspace=place)
         passes.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
     assert float((passes[0][0].abs() == 0.6).float().mean()) > 0.01  # clips are hit
+    assert float((workspace._memory["cells"].abs() == 0.7).float().mean()) > 0.01
     for fused, plain in zip(*passes):
         torch.testing.assert_close(fused, plain, atol=2e-4, rtol=1e-4)
 print("same")

@@ -89,6 +89,18 @@ def test_states_equal_torchs_transformer(teacher_dir: Path) -> None:
     torch.testing.assert_close(sentences[0], mean / mean.norm(), atol=1e-4, rtol=1e-4)
 
 
+def test_sentences_of_fewer_pieces_are_padded_behind_their_end(teacher_dir: Path) -> None:
+    teacher = Teacher.open(teacher_dir)
+    table = teacher.table_of(["the", "unaffable", "cat"])
+    ids, owners = table.arrange(np.array([[2, 0], [0, 1], [0, 0]]), teacher.pieces)
+    assert ids.tolist() == [[2, 10, 9, 3, 0, 0], [2, 9, 4, 5, 6, 3], [2, 9, 9, 3, 0, 0]]
+    assert owners.tolist() == [[2, 0, 1, 2, 2, 2], [2, 0, 1, 1, 1, 2], [2, 0, 1, 2, 2, 2]]
+    words, sentences = teacher.states_of(table, np.array([[2, 0], [0, 1]]))
+    alone, itself = teacher.states([["cat", "the"]])
+    torch.testing.assert_close(words[:1], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sentences[:1], itself, atol=1e-5, rtol=1e-5)
+
+
 def test_a_words_state_in_the_middle_is_the_mean_of_two_layers(teacher_dir: Path) -> None:
     teacher = Teacher.open(teacher_dir)
     assert teacher.middle_layers == (1, 2)
