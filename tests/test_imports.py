@@ -15,7 +15,7 @@ ALLOWED = {
     "schemas": {"pyarrow", "schemas"},
     "elmo_infer": {"elmo_infer", "fsspec", "h5py", "numpy", "safetensors", "torch"},
 }
-TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn"}
+TRAINING_MAY_ALSO = {"gensim", "matplotlib", "sklearn", "triton"}
 WITHOUT_BEAM = (
     "corpus", "index/approximate", "index/centering", "index/exact", "index/factory",
     "index/format", "index/measure", "index/options", "index/reader", "index/sizing", "maintenance",

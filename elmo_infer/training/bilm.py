@@ -31,6 +31,12 @@ from elmo_infer.training.growth import grow
 from elmo_infer.training.parameters import Parameters, initial_parameters
 from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import Progress, pretrain
+from elmo_infer.training.ranked_query import (
+    SENTENCES,
+    choose_sentences,
+    learn_ranking,
+    read_sentences,
+)
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.word_lessons import (
@@ -154,6 +160,7 @@ def train_bilm(
     report: Callable[[Progress], None] | None = None,
     report_lessons: Callable[[LessonProgress], None] | None = None,
     report_documents: Callable[[int, int], None] | None = None,
+    report_sentences: Callable[[int, int], None] | None = None,
 ) -> TrainingState:
     """Train a biLM and write it in the official layout, with its pooling query and card.
 
@@ -181,6 +188,7 @@ def train_bilm(
       report_lessons: told of the lessons' progress.
       report_documents: told how many sentences of how many the teacher has read, to find what
         tells senses apart.
+      report_sentences: told the same of those that the pooling query is learned from, at the end.
 
     Raises:
       ValueError: if there are lessons but no teacher, a review of a frozen token layer, not one
@@ -260,7 +268,9 @@ def train_bilm(
         report=tell,
     )
     query = None if distillation is None else distillation.parameters["query"].detach().cpu()
-    learn_pooling(store, out, weights, options.seed, query)
+    learn_pooling(
+        store, out, weights, options.seed, teacher=opened, start=query, report=report_sentences
+    )
     card = model_card(store, state, options, teacher is not None, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
@@ -287,26 +297,52 @@ def learn_pooling(
     directory: Path,
     layer_weights: Sequence[float],
     seed: int,
+    *,
+    teacher: Teacher | None = None,
     start: torch.Tensor | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Learn a finished model's pooling query from neighbouring sentences, and write it.
+    """Learn a finished model's pooling query, and write it.
 
-    It goes on from `start`, the query that a teacher's losses have learned, if there is one.
+    A teacher says which of the sentences near to one are nearest, and the query goes on from
+    `start`, the one that the losses of training have learned. Without a teacher neighbouring
+    sentences are told from others.
 
     pooling.safetensors gets `query` [D] and `layer_weights` [L], the mix it was learned for. A
-    text without enough neighbouring sentences is logged, and gives a model that pools with its
-    mean token.
+    text without enough sentences is logged, and leaves the query of training, or a model that
+    pools with its mean token.
+
+    Args:
+      store: training text.
+      directory: of the model, in the official layout.
+      layer_weights: [L] of the mix.
+      seed: of the sentences.
+      teacher: a transformer, or None.
+      start: [D] the query to go on from.
+      report: told how many sentences of how many the teacher has read.
     """
     model = load(str(directory), device="cpu")
+    words = store.types
 
     def encode(sentences: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         embedded = model.embed(sentences, layer_weights=layer_weights, pooling="mean")
         return embedded.token_vectors, embedded.offsets
 
     try:
-        query = learn_query(store, encode, model.dim, start=start, seed=seed)
+        if teacher is None or start is None:
+            query = learn_query(store, encode, model.dim, start=start, seed=seed)
+        else:
+            chosen = choose_sentences(store, SENTENCES, np.random.default_rng((seed, 17)))
+            taught = read_sentences(teacher, store, chosen, report)
+            starts, ends = store.sentences[chosen], store.sentences[chosen + 1]
+            read = [
+                [words[token] for token in store.tokens[first:last]]
+                for first, last in zip(starts, ends, strict=True)
+            ]
+            query = learn_ranking(*encode(read), taught, start, seed=seed)
     except ValueError as error:
-        _LOG.warning("the model has no pooling query, and will use the mean token: %s", error)
+        kept = "the mean token" if start is None else "the query of training as it is"
+        _LOG.warning("no pooling query was learned, the model uses %s: %s", kept, error)
         return
     _save_pooling(directory, query, layer_weights)
 

@@ -146,6 +146,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         report=_print_progress,
         report_lessons=_print_lessons,
         report_documents=_print_documents,
+        report_sentences=_print_sentences,
     )
     _draw_curve(out)
     print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
@@ -276,6 +277,10 @@ def _print_lessons(progress: "LessonProgress") -> None:
 
 def _print_documents(sentences: int, total: int) -> None:
     _say(f"the teacher reads documents: {sentences / total:.1%}, {sentences:,} sentences")
+
+
+def _print_sentences(read: int, total: int) -> None:
+    _say(f"the teacher reads sentences for the pooling query: {read / total:.1%} of {total:,}")
 
 
 def _print_progress(progress: "Progress") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from elmo_infer.training import pretrain
@@ -141,28 +142,39 @@ def test_lessons_are_learned_and_the_query_is_kept(teacher_dir: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     losses: list[float] = []
-    train_bilm(
+    read: list[tuple[int, int]] = []
+    state = train_bilm(
         store,
         out,
         preset("tiny"),
         PretrainOptions(steps=60, tokens_per_batch=40, warmup_steps=5, checkpoint_minutes=1e-9),
         teacher=teacher_dir,
         report=lambda progress: losses.append(progress.auxiliary or 0.0),
+        report_sentences=lambda *numbers: read.append(numbers),
     )
     # The first batch has no earlier occurrences that it could be compared with.
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[1:6])
-    assert (out / "pooling.safetensors").is_file()
+    assert read[-1] == (60, 60)
+    # It went on from the query of the losses, by what the teacher says of near sentences.
+    query = load_file(out / "pooling.safetensors")["query"]
+    learned = state.auxiliary["query"].detach()
+    assert float(learned.abs().max()) > 0
+    assert not query.equal(learned)
+    assert float((query - learned).abs().max()) < 0.03 * 1500
 
 
 def test_reports_do_not_need_a_checkpoint_nor_stand_for_the_last_one(
-    teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(pretrain, "_REPORT_SECONDS", 0.0)
     store = build_token_store([[["the", "cat", "."]] * 30], tmp_path / "text")
     out = tmp_path / "out"
     out.mkdir()
     steps: list[int] = []
-    train_bilm(
+    state = train_bilm(
         store,
         out,
         preset("tiny"),
@@ -170,6 +182,9 @@ def test_reports_do_not_need_a_checkpoint_nor_stand_for_the_last_one(
         teacher=teacher_dir,
         report=lambda progress: steps.append(progress.step),
     )
+    # Its sentences are too short for a query of their own.
+    assert "the model uses the query of training as it is: the text has 0 sentences" in caplog.text
+    assert load_file(out / "pooling.safetensors")["query"].equal(state.auxiliary["query"].detach())
     assert steps == [1, 2, 3, 3]  # the last is the checkpoint's
     assert torch.load(out / CHECKPOINT, weights_only=True)["step"] == 3
 

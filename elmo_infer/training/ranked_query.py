@@ -1,0 +1,153 @@
+"""Learn the pooling query from a teacher: which of the sentences near to one are nearest.
+
+A teacher's losses on batches of the text teach a query mostly what tells any two sentences apart,
+and any two have little in common. What a search ranks are sentences that are near already. So for
+each of some sentences those nearest by the teacher's vectors are looked up, and the query of
+attention pooling (softmax(q . k / sqrt(D)) over a sentence's token vectors) is trained for
+
+    1 - correlation of cosines, the model's against the teacher's, between a sentence and those
+        near to it, each around the mean of its own sentence
+
+The model itself stays as it is.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from elmo_infer.training.batches import gather_batch
+from elmo_infer.training.distillation import within_group_correlation
+from elmo_infer.training.teacher import Teacher
+from elmo_infer.training.token_store import TokenStore
+
+SENTENCES = 12_000
+_SHORTEST, _LONGEST = 5, 20  # words; in long sentences all of attention's weights are small
+_NEAR = 20  # a sentence's nearest, of which each step takes some
+_COMPARED = 16
+_BATCH = 64
+_STEPS, _RATE = 1500, 0.03
+_READ = 128  # sentences that the teacher reads at once
+_REPORT_SECONDS = 5.0
+
+
+def choose_sentences(store: TokenStore, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return [S] int64 indices of sentences of middling length, the shortest first.
+
+    Raises:
+      ValueError: if the text has too few of them.
+    """
+    lengths = store.lengths
+    found = np.flatnonzero((lengths >= _SHORTEST) & (lengths <= _LONGEST))
+    if len(found) <= _NEAR:
+        raise ValueError(
+            f"the text has {len(found)} sentences of {_SHORTEST} to {_LONGEST} words; expected "
+            f"more than {_NEAR}, to compare each with those near to it"
+        )
+    chosen = rng.choice(found, min(count, len(found)), replace=False)
+    return chosen[np.lexsort((chosen, lengths[chosen]))]
+
+
+def read_sentences(
+    teacher: Teacher,
+    store: TokenStore,
+    chosen: np.ndarray,
+    report: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return [S, dim] float32 of length 1: what the teacher makes of sentences.
+
+    Args:
+      teacher: a transformer.
+      store: the text.
+      chosen: [S] int64 indices, those of one length side by side.
+      report: told how many of how many have been read.
+    """
+    table = teacher.table_of(store.types)
+    lengths = store.lengths[chosen]
+    bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(chosen)]
+    found = []
+    told = time.monotonic()
+    for start, end in itertools.pairwise(bounds):
+        for low in range(start, end, _READ):
+            part = chosen[low : min(low + _READ, end)]
+            found.append(teacher.states_of(table, gather_batch(store, part))[1].cpu())
+            read, now = low + len(part), time.monotonic()
+            if report is not None and (read == len(chosen) or now - told > _REPORT_SECONDS):
+                report(read, len(chosen))
+                told = now
+    return torch.cat(found)
+
+
+def nearest_sentences(taught: Tensor, count: int) -> Tensor:
+    """Return [S, count] int64: for each of S vectors [S, K] of length 1 the nearest others."""
+    found = []
+    for low in range(0, len(taught), 1024):
+        cosines = taught[low : low + 1024] @ taught.t()
+        rows = torch.arange(len(cosines))
+        cosines[rows, rows + low] = -torch.inf
+        found.append(cosines.topk(count, dim=1).indices)
+    return torch.cat(found)
+
+
+def learn_ranking(
+    vectors: np.ndarray,
+    offsets: np.ndarray,
+    taught: Tensor,
+    start: Tensor,
+    *,
+    steps: int = _STEPS,
+    learning_rate: float = _RATE,
+    seed: int = 0,
+    report: Callable[[int, float], None] | None = None,
+) -> Tensor:
+    """Learn a pooling query.
+
+    Args:
+      vectors: [n, D] mixed token vectors of S sentences, one after the other.
+      offsets: [S + 1] where each sentence starts.
+      taught: [S, K] the teacher's vectors of the sentences, of length 1.
+      start: [D] the query to go on from.
+      steps: batches of sentences.
+      learning_rate: of Adam at first; it falls along a cosine to a fiftieth.
+      seed: of the sentences drawn.
+      report: told (step, loss) at every step.
+
+    Returns:
+      [D] float32.
+    """
+    lengths = np.diff(offsets)
+    padded = torch.zeros(len(lengths), int(lengths.max()), vectors.shape[1], dtype=torch.float16)
+    real = torch.from_numpy(np.arange(padded.shape[1]) < lengths[:, None])
+    padded[real] = torch.from_numpy(vectors).half()
+    near = nearest_sentences(taught, min(_NEAR, len(lengths) - 1))
+    query = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([query], lr=learning_rate)
+    rng = np.random.default_rng(seed)
+
+    def pool(rows: Tensor) -> Tensor:
+        tokens = padded[rows].float()
+        scores = tokens @ query / tokens.shape[2] ** 0.5
+        weights = torch.softmax(scores.masked_fill(~real[rows], -torch.inf), dim=1)
+        return F.normalize((weights[:, :, None] * tokens).sum(1), dim=1)
+
+    for step in range(steps):
+        rows = torch.from_numpy(rng.choice(len(lengths), min(_BATCH, len(lengths)), replace=False))
+        ranks = torch.from_numpy(rng.integers(0, near.shape[1], (len(rows), _COMPARED)))
+        others = near[rows].gather(1, ranks)
+        own = torch.arange(len(rows)).repeat_interleave(_COMPARED)
+        mine = (pool(rows)[own] * pool(others.ravel())).sum(1)
+        wanted = (taught[rows][own] * taught[others.ravel()]).sum(1)
+        loss = 1 - within_group_correlation(mine, wanted, own, len(rows))
+        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = learning_rate * fall
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if report is not None:
+            report(step + 1, float(loss.detach()))
+    return query.detach()

@@ -1,0 +1,116 @@
+"""The pooling query learns from a teacher which of the sentences near to one are nearest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from elmo_infer.training import ranked_query
+from elmo_infer.training.ranked_query import (
+    choose_sentences,
+    learn_ranking,
+    nearest_sentences,
+    read_sentences,
+)
+from elmo_infer.training.teacher import Teacher
+from elmo_infer.training.token_store import TokenStore, build_token_store
+
+DIM = 8
+
+
+def store_of(lengths: list[int], directory: Path) -> TokenStore:
+    words = ["the", "cat", "dog", "."]
+    documents = [[[words[(n + k) % 4] for k in range(length)]] for n, length in enumerate(lengths)]
+    return build_token_store(documents, directory)
+
+
+def test_sentences_of_middling_length_are_chosen_the_shortest_first(tmp_path: Path) -> None:
+    store = store_of([3, 5, 20, 21, *[9, 7] * 20], tmp_path)
+    chosen = choose_sentences(store, 30, np.random.default_rng(0))
+    assert len(set(chosen.tolist())) == 30
+    assert np.all(np.diff(store.lengths[chosen]) >= 0)
+    everything = choose_sentences(store, 1000, np.random.default_rng(0))
+    assert sorted(everything.tolist()) == [1, 2, *range(4, 44)]
+    again = choose_sentences(store, 30, np.random.default_rng(0))
+    assert again.tolist() == chosen.tolist()
+
+
+def test_a_text_of_too_few_sentences_is_refused(tmp_path: Path) -> None:
+    store = store_of([6] * 20 + [3] * 50, tmp_path)
+    with pytest.raises(ValueError, match="20 sentences of 5 to 20 words; expected more than 20"):
+        choose_sentences(store, 30, np.random.default_rng(0))
+
+
+def test_every_sentence_is_read_as_it_is_alone(
+    make_teacher: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranked_query, "_READ", 3)
+    monkeypatch.setattr(ranked_query, "_REPORT_SECONDS", 0.0)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."]
+    teacher = Teacher.open(make_teacher(pieces))
+    store = store_of([5, 9, 5, 5, 9, 7, 5, 5] * 4, tmp_path / "text")
+    chosen = choose_sentences(store, 100, np.random.default_rng(0))
+    told: list[tuple[int, int]] = []
+    taught = read_sentences(teacher, store, chosen, lambda *numbers: told.append(numbers))
+    words = list(store)
+    alone = torch.cat([teacher.states([words[one]])[1] for one in chosen])
+    torch.testing.assert_close(taught, alone, atol=1e-5, rtol=1e-5)
+    assert told[-1] == (32, 32)
+    assert [read for read, _ in told] == sorted(read for read, _ in told)
+
+
+def test_the_nearest_are_others_with_the_highest_cosines() -> None:
+    generator = torch.Generator().manual_seed(1)
+    taught = F.normalize(torch.randn(1500, DIM, generator=generator), dim=1)  # in two parts
+    near = nearest_sentences(taught, 3)
+    for row in (0, 1023, 1024, 1499):
+        order = (taught @ taught[row]).argsort(descending=True)
+        assert near[row].tolist() == order[1:4].tolist()
+
+
+def sentences_of_topics(seed: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Sentences of a word that the teacher goes by, marked on the first axis, and of noise."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(5, 9, 300)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    vectors = rng.standard_normal((offsets[-1], DIM)).astype(np.float32)
+    vectors[:, 0] = 0.0
+    topics = offsets[:-1] + rng.integers(0, lengths)
+    vectors[topics, 0] = 3.0
+    return vectors, offsets, F.normalize(torch.from_numpy(vectors[topics]), dim=1)
+
+
+def test_the_query_learns_to_look_at_what_the_teacher_goes_by() -> None:
+    vectors, offsets, taught = sentences_of_topics(0)
+    losses: list[float] = []
+    query = learn_ranking(
+        vectors, offsets, taught, torch.zeros(DIM), steps=300, learning_rate=0.1,
+        report=lambda _, loss: losses.append(loss),
+    )  # fmt: skip
+    weights = torch.softmax(torch.from_numpy(vectors[: offsets[1]]) @ query / DIM**0.5, dim=0)
+    assert float(weights[int(vectors[: offsets[1], 0].argmax())]) > 0.8
+    assert len(losses) == 300
+    assert np.mean(losses[-20:]) < 0.5 * losses[0]
+
+
+def test_padding_has_no_weight() -> None:
+    vectors, offsets, taught = sentences_of_topics(1)
+    start = torch.zeros(DIM)
+    start[0] = -50.0  # against anything that is not padding
+    moved = learn_ranking(vectors, offsets, taught, start, steps=1, learning_rate=1e-3)
+    assert bool(moved.isfinite().all())
+    # Adam's first step moves by the rate whatever has a gradient.
+    assert float((moved - start).abs().max()) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_the_same_seed_learns_the_same_query_and_start_is_left_alone() -> None:
+    vectors, offsets, taught = sentences_of_topics(2)
+    start = torch.ones(DIM)
+    found = [learn_ranking(vectors, offsets, taught, start, steps=5, seed=s) for s in (3, 3, 4)]
+    assert found[0].equal(found[1])
+    assert not found[0].equal(found[2])
+    assert start.equal(torch.ones(DIM))
