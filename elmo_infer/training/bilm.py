@@ -330,7 +330,7 @@ def learn_pooling(
 
     try:
         if teacher is None or start is None:
-            query = learn_query(store, encode, model.dim, start=start, seed=seed)
+            query = learn_query(store, encode, model.dim, seed=seed)
         else:
             chosen = choose_sentences(store, SENTENCES, np.random.default_rng((seed, 17)))
             taught = read_sentences(teacher, store, chosen, report)

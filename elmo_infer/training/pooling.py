@@ -17,7 +17,6 @@ from torch import Tensor
 from elmo_infer.training.token_store import TokenStore
 
 TEMPERATURE = 0.05
-_RATE = 0.03
 
 # Lists of words -> token vectors [n, D] float32 and offsets [B + 1].
 Encode = Callable[[list[list[str]]], tuple[np.ndarray, np.ndarray]]
@@ -50,10 +49,9 @@ def learn_query(
     encode: Encode,
     dim: int,
     *,
-    start: Tensor | None = None,
     steps: int = 200,
     batch: int = 128,
-    learning_rate: float | None = None,
+    learning_rate: float = 0.03,
     seed: int = 0,
     report: Callable[[int, float], None] | None = None,
 ) -> Tensor:
@@ -63,12 +61,9 @@ def learn_query(
       store: text with documents of several sentences.
       encode: words to mixed token vectors.
       dim: width D.
-      start: [D] the query to go on from; if None all tokens weigh the same at first.
       steps: batches of pairs; fewer where the text has fewer.
       batch: pairs in a batch, each the others' contrast.
-      learning_rate: of Adam at the start; it falls to nothing, or the last batches would show. If
-        None 0.03, and a tenth of that for a query to go on from: with all of it, one that a teacher
-        had taught lost more on STS-B than it gained.
+      learning_rate: of Adam at the start; it falls to nothing, or the last batches would show.
       seed: of the pairs' order.
       report: told (step, loss) at every step.
 
@@ -78,9 +73,7 @@ def learn_query(
     Raises:
       ValueError: if the text has not one batch of neighbouring sentences.
     """
-    if learning_rate is None:
-        learning_rate = _RATE if start is None else _RATE / 10
-    query = (torch.zeros(dim) if start is None else start.clone()).requires_grad_()
+    query = torch.zeros(dim, requires_grad=True)  # all tokens weigh the same at first
     optimizer = torch.optim.Adam([query], lr=learning_rate)
     words = store.types
     pairs = list(islice(neighbour_pairs(store, batch, np.random.default_rng(seed)), steps))
