@@ -32,7 +32,7 @@ _NEAR = 20  # a sentence's nearest, of which each step takes some
 _COMPARED = 16
 _BATCH = 64
 _STEPS, _RATE = 400, 0.02
-# Attention that is sharp enough for this text is too sharp for others: as measured on STS-B, by 0.2.
+# Attention that is sharp enough for this text is a little too sharp for others (by STS-B).
 _SOFTER = 0.8
 _READ = 128  # sentences that the teacher reads at once
 _REPORT_SECONDS = 5.0
