@@ -99,8 +99,9 @@ def test_the_query_learns_to_look_at_what_the_teacher_goes_by() -> None:
 
 def test_padding_has_no_weight() -> None:
     vectors, offsets, taught = sentences_of_topics(1)
+    vectors[:, 1] = 1 + np.abs(vectors[:, 1])
     start = torch.zeros(DIM)
-    start[0] = -5000.0  # all scores are far below the zero that padding has
+    start[1] = -5000.0  # all scores are far below the zero that padding has
     moved = learn_ranking(vectors, offsets, taught, start, steps=1, learning_rate=1e-3) / 0.8
     assert bool(moved.isfinite().all())
     # Adam's first step moves by the rate whatever has a gradient.
