@@ -134,7 +134,7 @@ def test_an_index_from_before_the_context_is_searched_and_built_anew(
     assert [hit.score for hit in before] == [hit.score for hit in now]
     report = build_index(corpus.root, IndexOptions())
     assert "built before lines had lengths" in report["reason"]
-    assert report["settings"]["context_weight"] == 0.8
+    assert report["settings"]["context_weight"] == 0.6
 
 
 def test_lengths_of_another_index_are_refused(
