@@ -56,9 +56,11 @@ class HashTeacher:
         return list(words)
 
     def states_of(
-        self, table: list[str], words: np.ndarray, layers: Sequence[int]
+        self, table: list[str], words: np.ndarray, layers: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        return self.states([[table[word] for word in row] for row in words], layers)
+        # Of the last layer, where only whole sentences are asked for; here all layers are one.
+        sentences = [[table[word] for word in row] for row in words]
+        return self.states(sentences, layers or self.middle_layers)
 
 
 def direction(word: str) -> Tensor:
