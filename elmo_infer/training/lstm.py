@@ -21,7 +21,7 @@ forward and backward, is captured as CUDA graphs, for each shape of batch that c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +35,11 @@ Work = Callable[[], None]
 Capture = Callable[[Work], Work]
 
 
-class Steps(Protocol):
-    """What one time step does besides its matrix products; arrays as in _Forward and _Backward."""
+class TorchSteps:
+    """What a time step does besides its products, in PyTorch's operations.
+
+    Arrays are those of _Forward and _Backward. Fused kernels override it, see lstm_kernels.
+    """
 
     def advance(
         self,
@@ -49,44 +52,6 @@ class Steps(Protocol):
         clip: float,
     ) -> None:
         """Take z [B, 4D] and the cells before [B, D] to gates, cells, half_tanh and exposed."""
-
-    def emit(self, out: Tensor, outputs: Tensor, hidden: Tensor, clip: float) -> None:
-        """Clip out [B, P] into outputs, and into hidden as the next step reads them."""
-
-    def take(
-        self, grad_outputs: Tensor, dh: Tensor, outputs: Tensor, d_out: Tensor, clip: float
-    ) -> None:
-        """Sum the gradients of outputs [B, P] into d_out, zero where they were clipped."""
-
-    def retreat(
-        self,
-        d_exposed: Tensor,
-        gates: Tensor,
-        half_tanh: Tensor,
-        cells: Tensor,
-        before: Tensor,
-        dc: Tensor,
-        dz: Tensor,
-        exposed: Tensor,
-        clip: float,
-    ) -> None:
-        """Take d_exposed and dc [B, D] to dz [B, 4D], and dc to the step before; recall exposed."""
-
-
-class TorchSteps:
-    """The steps in PyTorch's operations."""
-
-    def advance(
-        self,
-        z: Tensor,
-        before: Tensor,
-        gates: Tensor,
-        cells: Tensor,
-        half_tanh: Tensor,
-        exposed: Tensor,
-        clip: float,
-    ) -> None:
-        """See Steps."""
         i, j, f, o = gates.copy_(z).sigmoid_().split(cells.shape[1], dim=1)
         torch.mul(f, before, out=cells)
         cells.addcmul_(i, j, value=2.0).sub_(i).clamp_(-clip, clip)
@@ -94,13 +59,13 @@ class TorchSteps:
         exposed.copy_((o * half_tanh).mul_(2.0).sub_(o))
 
     def emit(self, out: Tensor, outputs: Tensor, hidden: Tensor, clip: float) -> None:
-        """See Steps."""
+        """Clip out [B, P] into outputs, and into hidden as the next step reads them."""
         hidden.copy_(outputs.copy_(out).clamp_(-clip, clip))
 
     def take(
         self, grad_outputs: Tensor, dh: Tensor, outputs: Tensor, d_out: Tensor, clip: float
     ) -> None:
-        """See Steps."""
+        """Sum the gradients of outputs [B, P] into d_out, zero where they were clipped."""
         # A clipped value does not move with what it was made of.
         d_out.copy_((grad_outputs + dh).masked_fill_(outputs.abs() >= clip, 0.0))
 
@@ -116,7 +81,7 @@ class TorchSteps:
         exposed: Tensor,
         clip: float,
     ) -> None:
-        """See Steps."""
+        """Take d_exposed and dc [B, D] to dz [B, 4D], and dc to the step before; recall exposed."""
         step = torch.empty_like(gates)
         i, j, f, o = gates.split(cells.shape[1], dim=1)
         di, dj, df, do = step.split(cells.shape[1], dim=1)
@@ -149,7 +114,7 @@ class Workspace:
       kernels: take each step.
     """
 
-    def __init__(self, capture: Capture, kernels: Steps = TORCH_STEPS) -> None:
+    def __init__(self, capture: Capture, kernels: TorchSteps = TORCH_STEPS) -> None:
         """Begin with nothing.
 
         Args:
@@ -288,7 +253,7 @@ class _Forward:
             outputs=place("outputs", (steps, batch, width), full),
         )
 
-    def run(self, kernels: "Steps", cell_clip: float, projection_clip: float) -> None:
+    def run(self, kernels: TorchSteps, cell_clip: float, projection_clip: float) -> None:
         """Take all steps: z_inputs and weights in, everything else out."""
         steps = len(self.outputs)
         z = torch.empty_like(self.z_inputs[0])
@@ -331,7 +296,7 @@ class _Backward:
         )
 
     def run(
-        self, done: _Forward, kernels: "Steps", cell_clip: float, projection_clip: float
+        self, done: _Forward, kernels: TorchSteps, cell_clip: float, projection_clip: float
     ) -> None:
         """Go back through all steps: grad_outputs in, everything else out."""
         dh = torch.zeros_like(done.hidden[0])

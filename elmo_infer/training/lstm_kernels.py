@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from elmo_infer.training.lstm import TorchSteps
+
 _BLOCK = 1024  # numbers of a program
 
 
@@ -86,8 +88,8 @@ def _grid(n: int) -> tuple[int]:
     return (triton.cdiv(n, _BLOCK),)
 
 
-class TritonSteps:
-    """The fused steps; see elmo_infer.training.lstm.Steps."""
+class TritonSteps(TorchSteps):
+    """The same, fused."""
 
     def advance(
         self,

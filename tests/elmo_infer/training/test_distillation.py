@@ -146,7 +146,7 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     assert float(same._occurrences(types, states, states)) < 1e-3
 
 
-class TopicTeacher:
+class TopicTeacher(EchoTeacher):
     """A teacher to whom all words are alike, and every sentence is of one of seven topics."""
 
     dim = 8
@@ -158,14 +158,6 @@ class TopicTeacher:
         words[:, :, 0] = 1.0
         topics = torch.tensor([1 + int(sentence[0]) % 7 for sentence in sentences])
         return words, torch.nn.functional.one_hot(topics, self.dim).float()
-
-    def table_of(self, words: Iterable[str]) -> list[str]:
-        return list(words)
-
-    def states_of(
-        self, table: list[str], words: np.ndarray, layers: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        return self.states([[table[word] for word in row] for row in words], layers)
 
 
 def test_words_that_know_their_own_sentence_cost_nothing(store: TokenStore) -> None:
