@@ -19,6 +19,8 @@ CORE = [
     "spacy>=3.8,<3.9",
     "threadpoolctl>=3.5,<4",
     "torch>=2.6,<3",
+    "tqdm>=4.66,<5",
+    "wcwidth>=0.2.13,<1",
     "zstandard>=0.23,<1",
 ]
 EXTRAS = {
@@ -41,6 +43,7 @@ EXTRAS["test"] = [
     "moto[s3]>=5.1,<6",
     "mypy>=1.15,<3",
     "pytest>=8.3,<10",
+    "pytest-xdist>=3.6,<4",
     "ruff>=0.11,<1",
     "s3fs>=2025.3",
     # Its interpreter runs the kernels of a GPU's training without one.
@@ -59,13 +62,21 @@ setup(
     packages=[
         "schemas",
         "elmo_infer",
+        "elmo_infer.formats",
         "elmo_infer.training",
         "pipelines",
         "pipelines.commands",
+        "pipelines.corpus",
+        "pipelines.embed",
+        "pipelines.embed.jobs",
+        "pipelines.embed.jobs.workers",
         "pipelines.evaluation",
         "pipelines.index",
+        "pipelines.maintenance",
+        "pipelines.reading",
         "pipelines.search",
         "pipelines.senses",
+        "pipelines.text",
     ],
     package_data={"elmo_infer": ["models/*/*"]},
     install_requires=CORE,

@@ -13,8 +13,8 @@ from torch import Tensor
 from elmo_infer.batching import Indices
 from elmo_infer.characters import Spellings
 from elmo_infer.config import BiLmConfig
-from elmo_infer.linear import by_output, padded_rows
 from elmo_infer.placement import Placement
+from elmo_infer.quantized_linear import by_output, padded_rows
 from elmo_infer.weights import BiLmWeights, HighwayWeights
 from elmo_infer.workers import Workers
 

@@ -14,12 +14,13 @@ from safetensors.numpy import load as load_safetensors
 from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
 from elmo_infer.embedder import Elmo, Pooling, RunSettings
-from elmo_infer.many_langs import read_many_langs
+from elmo_infer.formats.many_langs import read_many_langs
+from elmo_infer.formats.model_files import ModelFiles, read_json
+from elmo_infer.formats.official import read_official
 from elmo_infer.model import BiLm
-from elmo_infer.model_files import ModelFiles, read_json
 from elmo_infer.placement import Placement
 from elmo_infer.states import InitialState, after_marks, describe_start, start_state
-from elmo_infer.weights import BiLmWeights, fingerprint, read_official
+from elmo_infer.weights import BiLmWeights, fingerprint
 
 if TYPE_CHECKING:
     from elmo_infer.static import StaticEncoder
@@ -110,7 +111,7 @@ def load(
     digest = fingerprint(config, tensors, extra)
     stacks = None
     if place.type == "cuda":
-        from elmo_infer.graphs import GraphedStacks  # of no use on a CPU
+        from elmo_infer.cuda_graphs import GraphedStacks  # of no use on a CPU
 
         stacks = [GraphedStacks(config, tensors.lstm, placement)]
     bilm = BiLm(config, tensors, speller, placement, stacks)

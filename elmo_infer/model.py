@@ -23,8 +23,8 @@ from elmo_infer.batching import Indices, Packing
 from elmo_infer.character_encoder import CharacterEncoder
 from elmo_infer.characters import Speller
 from elmo_infer.config import BiLmConfig
-from elmo_infer.linear import by_output, padded_rows
 from elmo_infer.placement import Placement
+from elmo_infer.quantized_linear import by_output, padded_rows
 from elmo_infer.weights import BiLmWeights, ReadLstm
 from elmo_infer.workers import Workers
 

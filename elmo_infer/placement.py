@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from elmo_infer.batching import Indices
-from elmo_infer.linear import Linear, make_linear
+from elmo_infer.quantized_linear import Linear, make_linear
 from elmo_infer.transfers import to_device
 
 

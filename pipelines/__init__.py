@@ -5,7 +5,7 @@ from typing import Any
 
 # Resolved on first use: `import pipelines` costs nothing, and a search never imports Beam.
 _HOMES = {
-    "Corpus": "pipelines.corpus",
+    "Corpus": "pipelines.api",
 }
 
 __all__ = ["Corpus"]

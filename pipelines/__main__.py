@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 
+from pipelines.commands.help_format import HelpFormatter
 from pipelines.errors import UsageError
-from pipelines.help_format import HelpFormatter
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 

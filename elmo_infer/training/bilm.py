@@ -30,7 +30,7 @@ from elmo_infer.training.fading import FADING_WORDS, check_fading_cells, plant_f
 from elmo_infer.training.growth import grow
 from elmo_infer.training.parameters import Parameters, initial_parameters
 from elmo_infer.training.pooling import learn_query
-from elmo_infer.training.pretrain import Progress, pretrain
+from elmo_infer.training.pretrain import TrainingProgress, pretrain
 from elmo_infer.training.ranked_query import (
     SENTENCES,
     choose_sentences,
@@ -39,7 +39,7 @@ from elmo_infer.training.ranked_query import (
 )
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
-from elmo_infer.training.word_lessons import (
+from elmo_infer.training.word_distillation import (
     WORDS,
     LessonProgress,
     WordLessons,
@@ -157,7 +157,7 @@ def train_bilm(
     fading_cells: int = 0,
     layer_weights: Sequence[float] | None = None,
     recipe: str = "",
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[TrainingProgress], None] | None = None,
     report_lessons: Callable[[LessonProgress], None] | None = None,
     report_documents: Callable[[int, int], None] | None = None,
     report_sentences: Callable[[int, int], None] | None = None,
@@ -250,7 +250,7 @@ def train_bilm(
     if review_words and targets is not None:
         review = WordReview(network, store, targets, review_words, options.seed)
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: TrainingProgress) -> None:
         # Before the first checkpoint there is no model yet that the query could be of.
         if distillation is not None and (out / "options.json").is_file():
             _save_pooling(out, distillation.parameters["query"].detach().cpu().clone(), weights)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
-from elmo_infer.graphs import CudaGraphs
+from elmo_infer.cuda_graphs import CudaGraphs
 from elmo_infer.loading import choose_device
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.lstm import Workspace

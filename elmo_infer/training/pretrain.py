@@ -26,7 +26,7 @@ from elmo_infer.training.optimizer import (
 from elmo_infer.training.spelled_batch import Batch
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.validation import validation_perplexity
-from elmo_infer.training.word_lessons import WordReview
+from elmo_infer.training.word_distillation import WordReview
 
 CURVE = "curve.csv"
 CURVE_FIELDS = (
@@ -59,7 +59,7 @@ class Auxiliary(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands; handed to the caller now and then.
 
     Attributes:
@@ -97,7 +97,7 @@ def pretrain(
     valid: TokenStore | None = None,
     auxiliary: Auxiliary | None = None,
     review: WordReview | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[TrainingProgress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingState:
     """Train until the time given is over; checkpoint, validate and export on the way.
@@ -138,7 +138,7 @@ def pretrain(
             write_checkpoint(state, store, options, out)
             if valid is not None:
                 state.perplexity = validation_perplexity(state.network, store.types, valid)
-        progress = Progress(
+        progress = TrainingProgress(
             step=state.step,
             tokens=state.tokens,
             # The last batch ends a little after the time given.
@@ -284,7 +284,9 @@ def _fraction(state: TrainingState, options: PretrainOptions, total_steps: int |
     return state.seconds / (options.minutes * 60)
 
 
-def _append_curve(out: Path, progress: Progress, rate: float, losses: tuple[float, float]) -> None:
+def _append_curve(
+    out: Path, progress: TrainingProgress, rate: float, losses: tuple[float, float]
+) -> None:
     path = out / CURVE
     new = not path.exists()
     perplexity = progress.valid_perplexity or ("", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from elmo_infer.formats.word2vec import write_word2vec
 from elmo_infer.training.epoch_progress import (
     EpochProgress,
     Report,
@@ -15,7 +16,6 @@ from elmo_infer.training.epoch_progress import (
     check_at_least,
     check_rereadable,
 )
-from elmo_infer.word2vec_format import write_word2vec
 
 logger = logging.getLogger(__name__)
 

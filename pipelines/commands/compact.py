@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Merge neighbouring segments, one commit a group."""
-    from pipelines.corpus import Corpus
-    from pipelines.maintenance import compact, groups_to_compact
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.compact import compact, groups_to_compact
 
     if args.max_documents < 1:
         raise UsageError(f"--max-documents is {args.max_documents}, expected at least 1")
-    corpus = Corpus.open(args.corpus, single_writer=args.single_writer)
+    corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
     before = len(corpus.segments)
     groups = groups_to_compact(corpus, args.max_documents)
     if not groups:

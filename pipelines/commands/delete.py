@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Delete; an id that is not there is an error, and then nothing is deleted."""
-    from pipelines.corpus import Corpus
-    from pipelines.maintenance import delete, find_documents, purge
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.delete import delete, find_documents, purge
 
     doc_ids = list(args.doc_ids)
     if args.ids_from:
@@ -33,7 +33,7 @@ def execute(args: argparse.Namespace) -> int:
             doc_ids += [line.rstrip("\n") for line in file if line.strip()]
     if not doc_ids and not args.purge:
         raise UsageError("no document is named; give ids, or --ids-from FILE")
-    corpus = Corpus.open(args.corpus, single_writer=args.single_writer)
+    corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
     found, missing = find_documents(corpus, doc_ids)
     if missing:
         raise UsageError(

@@ -10,9 +10,9 @@ from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
-    from pipelines.corpus import Corpus
-    from pipelines.embed import EmbedJob, EmbedReport
-    from pipelines.worker_launch import WorkerLauncher
+    from pipelines.corpus.view import CorpusView
+    from pipelines.embed.jobs.job import EmbedJob, EmbedReport
+    from pipelines.embed.jobs.workers.launcher import WorkerLauncher
 
 DONE, REJECTED = 0, 3
 accepts_beam_flags = True
@@ -158,12 +158,12 @@ def execute(args: argparse.Namespace) -> int:
     return status(report)
 
 
-def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, Corpus | None]":
+def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, CorpusView | None]":
     """Run the job that the arguments ask for; returns its report and the corpus after it."""
     with ExitStack() as stack:
         launcher = None
         if args.workers > 1 and not args.dry_run and not args.runner:
-            from pipelines.worker_launch import WorkerLauncher
+            from pipelines.embed.jobs.workers.launcher import WorkerLauncher
 
             # Before our own imports, so that its imports take place beside them.
             launcher = stack.enter_context(WorkerLauncher(args.workers, args.verbose))
@@ -172,24 +172,26 @@ def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, Corpus | None]":
 
 def _run_embed(
     args: argparse.Namespace, launcher: "WorkerLauncher | None"
-) -> "tuple[EmbedReport, Corpus | None]":
-    from pipelines.beam_runtime import check_flags, quieten
+) -> "tuple[EmbedReport, CorpusView | None]":
+    from pipelines.embed.jobs.beam_flags import check_flags, quieten
 
     quieten(args.verbose)
     job = make_job(args, check_flags(getattr(args, "beam_args", [])))
-    from pipelines.corpus import Corpus
-    from pipelines.embed import embed, plan
-    from pipelines.progress import Progress
+    from pipelines.commands.progress import ProgressDisplay
+    from pipelines.corpus.view import CorpusView
+    from pipelines.embed.jobs.local import embed, plan
+    from pipelines.embed.meter import METER
 
     def announce(device: str) -> None:
         print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
 
     if args.dry_run:
         return plan(job, announce), None
-    with Progress() as progress:
-        report = embed(job, progress, announce, launcher)
+    METER.take()  # what another job in this process counted
+    with ProgressDisplay(METER.describe) as display:
+        report = embed(job, display.advance, announce, launcher)
     empty = not report.read and not report.pruned
-    return report, None if empty else Corpus.open(args.corpus)
+    return report, None if empty else CorpusView.open(args.corpus)
 
 
 def status(report: "EmbedReport") -> int:
@@ -199,8 +201,9 @@ def status(report: "EmbedReport") -> int:
 
 def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":
     """Check the arguments and gather them."""
-    from pipelines.embed import EmbedJob
-    from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
+    from pipelines.embed.jobs.job import EmbedJob
+    from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+    from pipelines.reading.options import InputOptions
 
     return EmbedJob(
         inputs=args.inputs,
@@ -262,7 +265,9 @@ def as_json(report: "EmbedReport", args: argparse.Namespace) -> dict[str, object
     }
 
 
-def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpus | None") -> None:
+def print_report(
+    report: "EmbedReport", args: argparse.Namespace, corpus: "CorpusView | None"
+) -> None:
     """Print the closing summary."""
     if args.dry_run:
         print(
@@ -297,7 +302,7 @@ def print_report(report: "EmbedReport", args: argparse.Namespace, corpus: "Corpu
     )
 
 
-def _print_reject_files(corpus: "Corpus") -> None:
+def _print_reject_files(corpus: "CorpusView") -> None:
     files = [
         f"{corpus.root}/segments/{segment.segment_id}/{part.path}"
         for segment in corpus.segments

@@ -7,10 +7,12 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.commands.progress import ProgressDisplay, duration
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from pipelines.evaluation.report import ModelReport
     from pipelines.evaluation.sets import EvaluationSet
     from pipelines.evaluation.vectors import Encoder
-
-PROGRESS_SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,12 +114,13 @@ def execute(args: argparse.Namespace) -> int:
     names = _choose_sets(args)
     models = _labels(args.models)
     earlier = _earlier_reports(args, [label for label, _ in models])
-    encoders = _load_models(args, [path for _, path in models])
-    sets = _read_sets(args, names)
-    reports = earlier + [
-        _evaluate(label, path, encoder, sets, options)
-        for (label, path), encoder in zip(models, encoders, strict=True)
-    ]
+    with ProgressDisplay() as display:
+        encoders = _load_models(args, [path for _, path in models], display)
+        sets = _read_sets(args, names, display)
+        reports = earlier + [
+            _evaluate(label, path, encoder, sets, options, display)
+            for (label, path), encoder in zip(models, encoders, strict=True)
+        ]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if args.sample is not None:
         print(textwrap.fill(_sample_note(args), width or 100) + "\n")
@@ -212,28 +213,32 @@ def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[M
     return reports
 
 
-def _read_sets(args: argparse.Namespace, names: Sequence[str]) -> "list[EvaluationSet]":
+def _read_sets(
+    args: argparse.Namespace, names: Sequence[str], display: ProgressDisplay
+) -> "list[EvaluationSet]":
     from pipelines.evaluation.readers import read_set
     from pipelines.evaluation.sets import sample
-    from pipelines.tokenization import Tokenizer
+    from pipelines.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(args.language)
     sets = []
     for name in names:
-        _say(f"reading {name}")
+        display.keep(f"reading {name}")
         found = read_set(args.data, name, tokenizer.tokenize)
         sets.append(found if args.sample is None else sample(found, args.sample, args.seed))
     return sets
 
 
-def _load_models(args: argparse.Namespace, models: Sequence[str]) -> "list[Encoder]":
+def _load_models(
+    args: argparse.Namespace, models: Sequence[str], display: ProgressDisplay
+) -> "list[Encoder]":
     from elmo_infer import load
     from elmo_infer.static import is_static_model, load_static
     from pipelines.evaluation.vectors import views_of
 
     encoders: list[Any] = []
     for model in models:
-        _say(f"loading {model}")
+        display.keep(f"loading {model}")
         if is_static_model(model):
             encoders.append(load_static(model, lowercase_fallback=args.lowercase_fallback))
         else:
@@ -254,6 +259,7 @@ def _evaluate(
     encoder: "Encoder",
     sets: "Sequence[EvaluationSet]",
     options: "EvaluationOptions",
+    display: ProgressDisplay,
 ) -> "ModelReport":
     from dataclasses import replace
 
@@ -264,9 +270,11 @@ def _evaluate(
         options = replace(options, mixes=())  # there is nothing to mix
     found: list[SetReport] = []
     for each in sets:
-        found.append(evaluate(encoder, each, options, _Progress(label)))
+        started = time.monotonic()
+        show = partial(_show_embedding, display, label, started)
+        found.append(evaluate(encoder, each, options, show))
         timing = f"{found[-1].embed_seconds:.1f} s embedding, {found[-1].score_seconds:.1f} s"
-        _say(f"{label}: {each.name}: {timing} scoring")
+        display.keep(f"{label}: {each.name}: {timing} scoring")
     return ModelReport(
         label=label,
         path=path,
@@ -278,24 +286,16 @@ def _evaluate(
     )
 
 
-class _Progress:
-    """Says from time to time how many tokens are embedded and how long it will take."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._started = self._last = time.monotonic()
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._last < PROGRESS_SECONDS or done == total:
-            return
-        self._last = now
-        speed = done / (now - self._started)
-        left = (total - done) / max(speed, 1e-9)
-        _say(
-            f"{self._label}: {name}: {done:,} of {total:,} tokens, {speed:,.0f} tokens/s, "
-            f"{left:.0f} s left"
-        )
+def _show_embedding(
+    display: ProgressDisplay, label: str, started: float, name: str, done: int, total: int
+) -> None:
+    speed = done / max(time.monotonic() - started, 1e-9)
+    left = (total - done) / max(speed, 1e-9)
+    display.show(
+        f"{label}: {name}: {done:,} of {total:,} tokens, {speed:,.0f} tokens/s,"
+        f" about {duration(left)} left",
+        done / total,
+    )
 
 
 def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
@@ -351,7 +351,3 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "poolings": list(args.poolings),
         "lowercase_fallback": args.lowercase_fallback,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Build the index and print what was built and measured."""
-    from pipelines.beam_runtime import check_flags, quieten
+    from pipelines.embed.jobs.beam_flags import check_flags, quieten
     from pipelines.index.build import build_index
     from pipelines.index.options import IndexOptions, parse_size
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.commands.wording import counted
 
 if TYPE_CHECKING:
-    from pipelines.corpus import Corpus
+    from pipelines.corpus.view import CorpusView
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the facts."""
-    from pipelines.corpus import Corpus
+    from pipelines.corpus.view import CorpusView
 
-    corpus = Corpus.open(args.corpus)
+    corpus = CorpusView.open(args.corpus)
     facts = describe(corpus)
     if args.rejects:
         facts["rejects_listed"] = [
@@ -36,7 +36,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(corpus: "Corpus") -> dict[str, Any]:
+def describe(corpus: "CorpusView") -> dict[str, Any]:
     """Return what a corpus holds: counts of live rows, settings, segments, bytes."""
     reasons: dict[str, int] = {}
     for batch in corpus.read("rejects", ["reason"]):
@@ -70,7 +70,7 @@ def describe(corpus: "Corpus") -> dict[str, Any]:
     }
 
 
-def _settings(corpus: "Corpus") -> list[dict[str, Any]]:
+def _settings(corpus: "CorpusView") -> list[dict[str, Any]]:
     """Return the distinct settings that live segments were made with; usually one."""
     found: dict[str, dict[str, Any]] = {}
     for segment in corpus.segments:

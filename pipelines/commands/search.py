@@ -82,10 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Search and print."""
-    from pipelines.corpus import Corpus
+    from pipelines.api import Corpus, open_searcher
     from pipelines.errors import UsageError
-    from pipelines.index.options import SearchOptions, parse_context, parse_filters
-    from pipelines.search.engine import Searcher
+    from pipelines.search.options import SearchOptions, parse_context, parse_filters
 
     if (args.query is None) == (not args.like):
         raise UsageError("give either a query or --like VECTOR_ID")
@@ -107,7 +106,7 @@ def execute(args: argparse.Namespace) -> int:
         sample=args.sample,
         seed=args.seed,
     )
-    searcher = Searcher(
+    searcher = open_searcher(
         Corpus.open(args.corpus), model=args.model, device=args.device, cache_dir=args.cache_dir
     )
     if args.like:

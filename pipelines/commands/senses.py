@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Induce the senses and print them."""
-    from pipelines.corpus import Corpus
+    from pipelines.corpus.view import CorpusView
     from pipelines.senses.lines import describe_senses
 
     described = describe_senses(
-        Corpus.open(args.corpus),
+        CorpusView.open(args.corpus),
         args.word,
         fold_case=args.fold_case,
         inflections=args.inflections,

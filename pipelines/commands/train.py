@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,14 +18,17 @@ from pipelines.commands.bilm_options import (
     choose_precision,
     model_to_start_from,
 )
+from pipelines.commands.help_format import HelpFormatter
+from pipelines.commands.progress import ProgressDisplay, duration
 from pipelines.errors import UsageError
-from pipelines.help_format import HelpFormatter
 
 if TYPE_CHECKING:
+    from elmo_infer.config import BiLmConfig
+    from elmo_infer.training.checkpoint import PretrainOptions
     from elmo_infer.training.epoch_progress import EpochProgress
-    from elmo_infer.training.pretrain import Progress
+    from elmo_infer.training.pretrain import TrainingProgress
     from elmo_infer.training.token_store import TokenStore
-    from elmo_infer.training.word_lessons import LessonProgress
+    from elmo_infer.training.word_distillation import LessonProgress
 
 KINDS = {
     "bilm": "a bidirectional language model (ELMo)",
@@ -103,8 +107,7 @@ def execute(args: argparse.Namespace) -> int:
 def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     import torch
 
-    from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes, train_bilm
-    from elmo_infer.training.word_lessons import WordLessons
+    from elmo_infer.training.bilm import check_output_directory, checkpoint_bytes
 
     config, options = bilm_options(args)
     _check_inputs(args, out)
@@ -116,8 +119,29 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     )
     # Two directions run side by side, each on its share of the cores.
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    store = _token_store(args, out / "text", args.input, training=True)
-    valid = _token_store(args, out / "valid", args.valid, training=False) if args.valid else None
+    with ProgressDisplay() as display:
+        tokens, steps = _train(args, out, config, options, display)
+    _draw_curve(out)
+    print(f"trained on {tokens:,} tokens in {steps:,} steps; the model is in {out}")
+    print(f"next: sensegrep run INPUT --model {out} --corpus DIR")
+    return 0
+
+
+def _train(
+    args: argparse.Namespace,
+    out: Path,
+    config: "BiLmConfig",
+    options: "PretrainOptions",
+    display: ProgressDisplay,
+) -> tuple[int, int]:
+    """Read the text and train on it; returns the tokens and steps it took."""
+    from elmo_infer.training.bilm import train_bilm
+    from elmo_infer.training.word_distillation import WordLessons
+
+    store = _token_store(args, out / "text", args.input, display, training=True)
+    valid = None
+    if args.valid:
+        valid = _token_store(args, out / "valid", args.valid, display, training=False)
     if args.resume:
         given = {"--word-epochs": args.word_epochs, "--fading-cells": args.fading_cells}
         for name in (name for name, value in given.items() if value):
@@ -143,19 +167,16 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
         fading_cells=args.fading_cells,
         layer_weights=args.layer_weights,
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
-        report=_print_progress,
-        report_lessons=_print_lessons,
-        report_documents=_print_documents,
-        report_sentences=_print_sentences,
+        report=partial(_show_training, display),
+        report_lessons=partial(_show_lessons, display),
+        report_documents=partial(_show_documents, display),
+        report_sentences=partial(_show_sentences, display),
     )
-    _draw_curve(out)
-    print(f"\ntrained on {state.tokens:,} tokens in {state.step:,} steps; the model is in {out}")
-    print(f"next: sensegrep run INPUT --model {out} --corpus DIR")
-    return 0
+    return state.tokens, state.step
 
 
 def _check_inputs(args: argparse.Namespace, out: Path) -> None:
-    from pipelines.training_text import check_training_files
+    from pipelines.reading.training_text import check_training_files
 
     if args.max_tokens is not None and args.max_tokens < 1:
         raise UsageError(f"--max-tokens is {args.max_tokens}; expected at least 1")
@@ -177,11 +198,16 @@ def _check_inputs(args: argparse.Namespace, out: Path) -> None:
 
 
 def _token_store(
-    args: argparse.Namespace, directory: Path, paths: list[str] | None, *, training: bool
+    args: argparse.Namespace,
+    directory: Path,
+    paths: list[str] | None,
+    display: ProgressDisplay,
+    *,
+    training: bool,
 ) -> "TokenStore":
     from elmo_infer.training.token_store import build_token_store, open_token_store
-    from pipelines.tokenization import Tokenizer
-    from pipelines.training_text import read_training_documents
+    from pipelines.reading.training_text import read_training_documents
+    from pipelines.text.tokenizer import Tokenizer
 
     if args.kind == "bilm" and args.resume and (directory / "store.json").is_file():
         return open_token_store(directory)
@@ -189,7 +215,9 @@ def _token_store(
 
     def progress(documents: int, tokens: int) -> None:
         rate = tokens / (time.monotonic() - started)
-        _say(f"reading text: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
+        display.show(
+            f"reading text: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s"
+        )
 
     documents: Iterator[Iterator[list[str]]] = read_training_documents(
         paths or [], Tokenizer(args.language), args.shares if training else None
@@ -217,9 +245,9 @@ def _train_static(args: argparse.Namespace, out: Path) -> int:
     text_bytes = 8 * (args.max_tokens or sum(_size(path) for path in args.input or ()))
     check_output_directory(out, resume=False, bytes_needed=text_bytes)
     # The prepared text is of no use afterwards: these runs are short, and are not resumed.
-    with TemporaryDirectory(dir=out, prefix="text.") as text:
-        store = _token_store(args, Path(text), args.input, training=True)
-        model = _train_static_model(args, store, out)
+    with TemporaryDirectory(dir=out, prefix="text.") as text, ProgressDisplay() as display:
+        store = _token_store(args, Path(text), args.input, display, training=True)
+        model = _train_static_model(args, store, out, display)
         tokens = len(store.tokens)
     print(f"trained on {tokens:,} tokens; the model is {model}")
     print(f"next: sensegrep evaluate {model} --data DIR")
@@ -239,7 +267,9 @@ def _check_static_options(args: argparse.Namespace) -> None:
         raise UsageError(f"train {args.kind} needs gensim: pip install 'sensegrep[train]'")
 
 
-def _train_static_model(args: argparse.Namespace, store: "TokenStore", out: Path) -> Path:
+def _train_static_model(
+    args: argparse.Namespace, store: "TokenStore", out: Path, display: ProgressDisplay
+) -> Path:
     if args.kind == "nnlm":
         from elmo_infer.training.nnlm import train_nnlm
 
@@ -247,13 +277,13 @@ def _train_static_model(args: argparse.Namespace, store: "TokenStore", out: Path
         train_nnlm(store, model, dim=args.dim, epochs=args.epochs,
                    min_count=args.min_count, seed=args.seed,
                    precision=choose_precision(args.precision),
-                   progress=_print_epoch)  # fmt: skip
+                   progress=partial(_show_epoch, display))  # fmt: skip
         return model
     from elmo_infer.training.word2vec import train_word2vec
 
     return train_word2vec(store, out / "vectors.bin", architecture=args.kind, dim=args.dim,
                           epochs=args.epochs, min_count=args.min_count,
-                          seed=args.seed, progress=_print_epoch)  # fmt: skip
+                          seed=args.seed, progress=partial(_show_epoch, display))  # fmt: skip
 
 
 def _size(path: str) -> int:
@@ -262,60 +292,52 @@ def _size(path: str) -> int:
     return local.stat().st_size if local.is_file() else 0
 
 
-def _print_lessons(progress: "LessonProgress") -> None:
-    left = int((progress.total_words - progress.words) / max(progress.words_per_second, 1e-9))
-    if progress.loss is None:
-        doing, loss = "the teacher reads single words", ""
-    else:
-        doing, loss = "single words are taught", f"  loss {progress.loss:.3f}"
-    _say(
-        f"{doing}: {progress.words / progress.total_words:.1%}, {progress.words:,} words  "
-        f"{progress.words_per_second:,.0f} words/s{loss}  "
-        f"left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+def _show_lessons(display: ProgressDisplay, progress: "LessonProgress") -> None:
+    fraction = progress.words / progress.total_words
+    left = (progress.total_words - progress.words) / max(progress.words_per_second, 1e-9)
+    doing = "the teacher reads single words" if progress.loss is None else "single words are taught"
+    loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+    display.show(
+        f"{doing}: {fraction:.1%}, {progress.words:,} words,"
+        f" {progress.words_per_second:,.0f} words/s{loss}, about {duration(left)} left",
+        fraction,
     )
 
 
-def _print_documents(sentences: int, total: int) -> None:
-    _say(f"the teacher reads documents: {sentences / total:.1%}, {sentences:,} sentences")
+def _show_documents(display: ProgressDisplay, sentences: int, total: int) -> None:
+    share = sentences / total
+    display.show(f"the teacher reads documents: {share:.1%}, {sentences:,} sentences", share)
 
 
-def _print_sentences(read: int, total: int) -> None:
-    _say(f"the teacher reads sentences for the pooling query: {read / total:.1%} of {total:,}")
+def _show_sentences(display: ProgressDisplay, read: int, total: int) -> None:
+    share = read / total
+    doing = "the teacher reads sentences for the pooling query"
+    display.show(f"{doing}: {share:.1%} of {total:,}", share)
 
 
-def _print_progress(progress: "Progress") -> None:
-    left = int(progress.seconds_left)
-    line = (
-        f"{progress.fraction:6.1%}  step {progress.step:,}  {progress.tokens:,} tokens  "
-        f"{progress.tokens_per_second:,.0f} tokens/s  loss {progress.loss:.3f}"
+def _show_training(display: ProgressDisplay, progress: "TrainingProgress") -> None:
+    teacher = "" if progress.auxiliary is None else f", teacher {progress.auxiliary:.3f}"
+    display.show(
+        f"{progress.fraction:.1%}, step {progress.step:,}, {progress.tokens:,} tokens,"
+        f" {progress.tokens_per_second:,.0f} tokens/s, loss {progress.loss:.3f}{teacher},"
+        f" about {duration(progress.seconds_left)} left",
+        progress.fraction,
     )
-    if progress.auxiliary is not None:
-        line += f"  teacher {progress.auxiliary:.3f}"
-    line += f"  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
-    _say(line)
     if progress.valid_perplexity is not None:
         forward, backward = progress.valid_perplexity
-        _say(f"checkpoint; validation perplexity {forward:.1f} forward, {backward:.1f} backward",
-             keep=True)  # fmt: skip
+        display.keep(
+            f"checkpoint; validation perplexity {forward:.1f} forward, {backward:.1f} backward"
+        )
 
 
-def _print_epoch(progress: "EpochProgress") -> None:
-    left = int((progress.total_tokens - progress.tokens) / max(progress.tokens_per_second, 1e-9))
-    line = (
-        f"epoch {progress.epoch} of {progress.epochs}  {progress.tokens:,} tokens  "
-        f"{progress.tokens_per_second:,.0f} tokens/s"
+def _show_epoch(display: ProgressDisplay, progress: "EpochProgress") -> None:
+    left = (progress.total_tokens - progress.tokens) / max(progress.tokens_per_second, 1e-9)
+    loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+    display.show(
+        f"epoch {progress.epoch} of {progress.epochs}, {progress.tokens:,} tokens,"
+        f" {progress.tokens_per_second:,.0f} tokens/s{loss}, about {duration(left)} left",
+        progress.tokens / progress.total_tokens,
     )
-    if progress.loss is not None:
-        line += f"  loss {progress.loss:.3f}"
-    _say(line + f"  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
-
-
-def _say(line: str, keep: bool = False) -> None:
-    """Print progress: over itself on a terminal, line by line elsewhere."""
-    if sys.stderr.isatty():
-        print(f"\r{line:<110}", end="\n" if keep else "", file=sys.stderr, flush=True)
-    else:
-        print(line, file=sys.stderr, flush=True)
 
 
 def _draw_curve(out: Path) -> None:

@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Remove; prints how much."""
-    from pipelines.corpus import Corpus
-    from pipelines.maintenance import vacuum
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.vacuum import vacuum
 
     if args.keep_snapshots < 1:
         raise UsageError(f"--keep-snapshots is {args.keep_snapshots}, expected at least 1")
     report = vacuum(
-        Corpus.open(args.corpus),
+        CorpusView.open(args.corpus),
         older_than_seconds=parse_age(args.older_than),
         keep_snapshots=args.keep_snapshots,
         dry_run=args.dry_run,

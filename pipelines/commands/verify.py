@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Check; 0 if all is well, 1 with a line for each fault otherwise."""
-    from pipelines.corpus import Corpus
-    from pipelines.maintenance import verify
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.verify import verify
 
-    report = verify(Corpus.open(args.corpus))
+    report = verify(CorpusView.open(args.corpus))
     for fault in report.faults:
         print(f"fault: {fault}", file=sys.stderr)
     verdict = counted(len(report.faults), "fault") if report.faults else "all well"

@@ -18,29 +18,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.corpus import Corpus, written_by
+from pipelines.corpus.commits import commit_index
+from pipelines.corpus.manifests import written_by
+from pipelines.corpus.store import write_then_commit
+from pipelines.corpus.view import CorpusView
+from pipelines.embed.jobs.beam_flags import with_runner
 from pipelines.errors import CorpusError
+from pipelines.index.files import FinalFile, merge_files, writing
 from pipelines.index.fit import Fitted, add_approximate, fit_table
 from pipelines.index.format import FORMS, IndexFile, IndexManifest, Shard, manifest_path
+from pipelines.index.layout import lay_out
 from pipelines.index.measure import TableMeasure, measure_table
+from pipelines.index.measure_parts import measure_part
 from pipelines.index.memory import PeakMemory
 from pipelines.index.options import IndexOptions
-from pipelines.index.parts import (
-    Build,
-    FinalFile,
-    Measure,
-    ShardFiles,
-    ShardLayout,
-    lay_out,
-    measure_part,
-    merge_files,
-    writing,
-)
-from pipelines.index.plan import TABLES, Decision, decide
+from pipelines.index.parts import Build, Measure, ShardFiles, ShardLayout
+from pipelines.index.plan import TABLES, BuildPlan, plan_build
 from pipelines.index.reader import OpenIndex
 from pipelines.index.sentences import write_documents, write_sentences
 from pipelines.index.tokens import Piece, assemble_tokens, scatter_tokens, sort_bucket
-from pipelines.storage import write_then_commit
 
 FORM_GROUP_ROWS = 8192
 RERANK = 20  # candidates for each hit where codes are coarse
@@ -63,8 +59,8 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     """
     started = time.perf_counter()
     memory = PeakMemory()
-    corpus = Corpus.open(root)
-    decision = decide(corpus, options)
+    corpus = CorpusView.open(root)
+    decision = plan_build(corpus, options)
     if decision.current is not None:
         return report(decision.current, built=False, reason="the index covers every segment")
     build = decision.build
@@ -85,7 +81,7 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     manifest = replace(manifest, measured=measured)
     _check_recall(manifest, options)
     write_then_commit(corpus.store, manifest_path(build.index_id), manifest.to_json().encode())
-    corpus.commit_index(build.index_id)
+    commit_index(corpus, build.index_id)
     return report(manifest, built=True, reason=decision.reason)
 
 
@@ -98,26 +94,20 @@ class Outcome:
     files: tuple[ShardFiles, ...] = ()
 
 
-def run_build(build: Build, decision: Decision, options: IndexOptions) -> Outcome:
+def run_build(build: Build, decision: BuildPlan, options: IndexOptions) -> Outcome:
     """Run the Beam pipeline over the parts of the new shards; returns what it made."""
     path = f"{build.directory}/scratch/outcome"
-    with beam.Pipeline(options=PipelineOptions(_beam_flags(options))) as pipeline:
+    with beam.Pipeline(options=PipelineOptions(with_runner(options.beam_args))) as pipeline:
         _ = pipeline | "BuildShards" >> BuildShards(build, decision, path)
     with build.corpus.store.open(path) as file:
         made: Outcome = pickle.load(file)  # written by this very run
     return made
 
 
-def _beam_flags(options: IndexOptions) -> list[str]:
-    # Left to itself Beam may download a runner; the local one is named.
-    named = any(flag.startswith("--runner") for flag in options.beam_args)
-    return [*options.beam_args, *([] if named else ["--runner=FnApiRunner"])]
-
-
 class BuildShards(beam.PTransform):
     """Builds all new shards and writes an Outcome to a scratch file."""
 
-    def __init__(self, build: Build, decision: Decision, outcome_path: str) -> None:
+    def __init__(self, build: Build, decision: BuildPlan, outcome_path: str) -> None:
         super().__init__()
         self._build, self._decision, self._path = build, decision, outcome_path
 
@@ -230,7 +220,7 @@ def _write_outcome(
 # --- the manifest ------------------------------------------------------------------------------
 
 
-def _manifest(build: Build, decision: Decision, outcome: Outcome) -> IndexManifest:
+def _manifest(build: Build, decision: BuildPlan, outcome: Outcome) -> IndexManifest:
     layout = outcome.layout or {}
     fitted = outcome.fitted or decision.fitted
     assert fitted is not None
@@ -270,7 +260,7 @@ def _manifest(build: Build, decision: Decision, outcome: Outcome) -> IndexManife
     )
 
 
-def _write_forms(build: Build, decision: Decision, layout: dict[str, ShardLayout]) -> IndexFile:
+def _write_forms(build: Build, decision: BuildPlan, layout: dict[str, ShardLayout]) -> IndexFile:
     tables = [_kept_forms(build, decision)] if decision.base_forms else []
     for name, shard in layout.items():
         forms = shard.forms.to_pylist()
@@ -295,7 +285,7 @@ def _write_forms(build: Build, decision: Decision, layout: dict[str, ShardLayout
     return target.finish()
 
 
-def _kept_forms(build: Build, decision: Decision) -> pa.Table:
+def _kept_forms(build: Build, decision: BuildPlan) -> pa.Table:
     assert decision.base_forms is not None
     with build.corpus.store.open(decision.base_forms.path) as file:
         forms = pq.read_table(file)
@@ -308,7 +298,7 @@ def _since(started: float) -> float:
 
 
 def _measured(
-    manifest: IndexManifest, corpus: Corpus, decision: Decision, options: IndexOptions
+    manifest: IndexManifest, corpus: CorpusView, decision: BuildPlan, options: IndexOptions
 ) -> IndexManifest:
     """Add what is measured of both tables: effort, recall, latencies."""
     opened = OpenIndex(corpus, manifest)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+# Occurrences' worth of doubt about a word's mean.
+SHRINKAGE = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Centering:
@@ -98,3 +101,18 @@ def fit_centering(sample: NDArray[Any], *, center: bool, remove_components: int)
         largest = np.abs(components).argmax(axis=1)
         components *= np.sign(components[np.arange(len(components)), largest])[:, None]
     return Centering(mean.astype(np.float32), components.astype(np.float32))
+
+
+def shrunk_mean(total: NDArray[Any], count: int) -> Floats:
+    """Return the mean of a word's vectors, drawn towards zero where there are few.
+
+    The mean of one occurrence would leave nothing of it.
+
+    Args:
+      total: [D] sum of the vectors.
+      count: how many there are.
+
+    Returns:
+      [D] float32, total / (count + SHRINKAGE).
+    """
+    return (total / (count + SHRINKAGE)).astype(np.float32)

@@ -9,19 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.corpus.atomic_files import is_local, temporary_name
+from pipelines.corpus.checksums import HashingWriter
 from pipelines.index import approximate
 from pipelines.index.centering import Centering, fit_centering
 from pipelines.index.exact import BLOCK_BYTES, Floats, flat_header
+from pipelines.index.files import name_by_content
 from pipelines.index.format import IndexFile
-from pipelines.index.parts import (
-    Build,
-    Measure,
-    ShardFiles,
-    ShardLayout,
-    load_sample,
-    name_by_content,
-)
-from pipelines.storage import HashingWriter, is_local, temporary_name
+from pipelines.index.measure_parts import load_sample
+from pipelines.index.parts import Build, Measure, ShardFiles, ShardLayout
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

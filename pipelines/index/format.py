@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.corpus.atomic_files import is_local, temporary_name
+from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
-from pipelines.storage import Store, is_local, temporary_name
 from schemas import SCHEMA_VERSION
 
 # A token vector's key. `sentence` and `document` are row numbers in the shard's own tables;
@@ -262,3 +263,6 @@ def _check(path: Path, file: IndexFile, *, full: bool = False) -> None:
                 f"{file.path} of the index is damaged: its SHA-256 is {found[:12]}..., expected"
                 f" {file.sha256[:12]}...; build it again: sensegrep index --rebuild"
             )
+
+
+LINE_BATCH_ROWS = 512

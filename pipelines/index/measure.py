@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines.index.exact import Floats, Ids
 from pipelines.index.factory import Factory
 from pipelines.index.parts import HeldOut
-from pipelines.index.reader import Match, OpenIndex, OpenShard
+from pipelines.index.reader import OpenIndex, OpenShard, VectorHit
 
 QUERIES = 200
 TIMED = 100
@@ -49,7 +49,7 @@ class Queries:
     vectors: Floats
     places: tuple[tuple[str, int], ...]
 
-    def others(self, found: list[list[Match]]) -> list[list[Match]]:
+    def others(self, found: list[list[VectorHit]]) -> list[list[VectorHit]]:
         """Leave each query out of its own K + 1 matches."""
         return [
             [match for match in matches if (match.shard, match.position) != place][:K]
@@ -118,7 +118,7 @@ def _ids_of(shard: OpenShard, table: str, positions: Ids) -> Ids:
     return np.asarray(shard.lines.table()["vector_id"].take(positions).to_numpy())
 
 
-def recalls(found: list[list[Match]], truth: list[list[Match]]) -> NDArray[np.float64]:
+def recalls(found: list[list[VectorHit]], truth: list[list[VectorHit]]) -> NDArray[np.float64]:
     """Return the share of each query's true neighbours that were found, [Q].
 
     What reaches the score of the last true neighbour counts, so that ties are forgiven. A query

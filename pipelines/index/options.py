@@ -1,13 +1,12 @@
-"""What a user may choose about an index and about a search; checked before any work starts."""
+"""What a user may choose about an index; checked before any work starts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 from pipelines.errors import UsageError
 
 MIN_MEMORY_BYTES = 512 << 20
-SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
+
+
 # What an index gets where neither the options nor an earlier index say. Chosen by same-sense
 # precision@10 on 22 words with gold senses (tests/benchmarks/test_search_sense.py, en-small), means
 # over words: not centred 0.820, centred 0.819, two components removed 0.817, around the word's mean
@@ -22,6 +21,8 @@ DEFAULT_SETTINGS = {
     "context_weight": 0.6,
     "factory": None,
 }
+
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -104,80 +105,3 @@ class IndexOptions:
             )
         if self.shard_rows is not None and self.shard_rows < 1:
             raise UsageError(f"--shard-rows is {self.shard_rows}; give at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """What one search asks for.
-
-    Attributes:
-      k: hits to return, at most.
-      any_word: compare with every token, not only with the query word's own form.
-      fold_case: also take forms that differ in upper and lower case only.
-      inflections: also take simple inflections of the word (banks, banking), in any case.
-      filters: metadata that a hit's document must carry; of several keys, all.
-      min_score: hits below this score are left out.
-      sense: number of the one induced sense to show.
-      senses: tell the sense of each hit, inducing the senses of the word where none are stored.
-      left, right: tokens of context, or None for the whole sentence.
-      sort: one of SORTS; nL and nR sort by the n-th word to the left or right of the node.
-      sample: choose this many hits at random among the k nearest; None takes all.
-      seed: of that choice.
-    """
-
-    k: int = 10
-    any_word: bool = False
-    fold_case: bool = False
-    inflections: bool = False
-    filters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    min_score: float | None = None
-    sense: int | None = None
-    senses: bool = True
-    left: int | None = None
-    right: int | None = None
-    sort: str = "score"
-    sample: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"k is {self.k}; ask for at least 1 hit")
-        if self.any_word and (self.fold_case or self.inflections):
-            raise UsageError("--any-word already takes every form: drop --fold-case/--inflections")
-        if self.sense is not None and self.sense < 1:
-            raise UsageError(f"--sense is {self.sense}; senses are numbered from 1")
-        if self.sense is not None and self.any_word:
-            raise UsageError("--sense picks a sense of one word; it cannot go with --any-word")
-        if self.sort not in SORTS:
-            raise UsageError(f"--sort is {self.sort!r}; one of {', '.join(SORTS)}")
-        if self.sample is not None and self.sample < 1:
-            raise UsageError(f"--sample is {self.sample}; ask for at least 1 hit")
-        for side in (self.left, self.right):
-            if side is not None and side < 0:
-                raise UsageError(f"context of {side} tokens; give 0 or more")
-
-
-def parse_context(text: str) -> tuple[int | None, int | None]:
-    """Read `5:10` (tokens left and right), `5` (both) or `s` (the sentence) into a pair."""
-    if text == "s":
-        return None, None
-    left, colon, right = text.partition(":")
-    try:
-        return int(left), int(right if colon else left)
-    except ValueError:
-        raise UsageError(
-            f"--context is {text!r}; write 5:10 (tokens left and right), 5, or s (the sentence)"
-        ) from None
-
-
-def parse_filters(texts: list[str]) -> dict[str, str]:
-    """Read `key=value` words into a mapping; a key given twice is an error."""
-    filters: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--filter is {text!r}; write key=value")
-        if filters.get(key, value) != value:
-            raise UsageError(f"--filter gives {key!r} twice: no document has two values of it")
-        filters[key] = value
-    return filters

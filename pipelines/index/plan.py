@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.corpus import Corpus
+from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError, UsageError
 from pipelines.index.centering import Centering
 from pipelines.index.factory import parse_factory
@@ -34,7 +34,7 @@ _CHUNK_BYTES = (8 << 20, 256 << 20)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class BuildPlan:
     """What a build does.
 
     Attributes:
@@ -60,7 +60,7 @@ class Decision:
     reason: str
 
 
-def decide(corpus: Corpus, options: IndexOptions) -> Decision:
+def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
     """Decide what to build.
 
     Raises:
@@ -96,7 +96,7 @@ def decide(corpus: Corpus, options: IndexOptions) -> Decision:
     if current is not None and len(reused) < len(current.shards):
         current = None
     parts = [p for name, ids in shards.items() for p in shard_parts(name, corpus, ids)]
-    return Decision(
+    return BuildPlan(
         current=current,
         build=Build(
             corpus=corpus,
@@ -267,7 +267,7 @@ def _chunk_bytes(options: IndexOptions) -> int:
 
 
 def _index_id(
-    corpus: Corpus,
+    corpus: CorpusView,
     fingerprint: str,
     reused: Sequence[Shard],
     shards: Mapping[str, tuple[str, ...]],

@@ -14,13 +14,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.corpus import Corpus
+from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
 from pipelines.index.approximate import search_index
 from pipelines.index.centering import Centering
 from pipelines.index.exact import FlatFile, Floats, read_index
-from pipelines.index.format import KEY, IndexManifest, Shard, local_path, read_manifest
-from pipelines.index.parts import LINE_BATCH_ROWS
+from pipelines.index.format import (
+    KEY,
+    LINE_BATCH_ROWS,
+    IndexManifest,
+    Shard,
+    local_path,
+    read_manifest,
+)
 
 _CACHED_GROUPS = 64
 # Up to so many vectors that pass a filter, scanning them beats an approximate index.
@@ -37,7 +43,7 @@ class FormRange(NamedTuple):
     rows: int
 
 
-class Match(NamedTuple):
+class VectorHit(NamedTuple):
     """A vector found: its cosine with the query, and where it stands."""
 
     score: float
@@ -115,7 +121,7 @@ class OpenShard:
     """
 
     def __init__(
-        self, corpus: Corpus, manifest: IndexManifest, shard: Shard, cache_dir: Path | None
+        self, corpus: CorpusView, manifest: IndexManifest, shard: Shard, cache_dir: Path | None
     ) -> None:
         self.shard = shard
         self._corpus, self._manifest, self._cache_dir = corpus, manifest, cache_dir
@@ -241,7 +247,7 @@ class OpenIndex:
     """
 
     def __init__(
-        self, corpus: Corpus, manifest: IndexManifest, cache_dir: str | Path | None = None
+        self, corpus: CorpusView, manifest: IndexManifest, cache_dir: str | Path | None = None
     ) -> None:
         self.corpus = corpus
         self.manifest = manifest
@@ -255,7 +261,7 @@ class OpenIndex:
         }
 
     @classmethod
-    def open(cls, corpus: Corpus, cache_dir: str | Path | None = None) -> "OpenIndex":
+    def open(cls, corpus: CorpusView, cache_dir: str | Path | None = None) -> "OpenIndex":
         """Open the corpus's current index.
 
         Raises:
@@ -296,7 +302,7 @@ class OpenIndex:
         *,
         filters: Mapping[str, str] = MappingProxyType({}),
         effort: int | None = None,
-    ) -> list[Match]:
+    ) -> list[VectorHit]:
         """Find the nearest live vectors of a table, by its approximate index if it has one.
 
         Args:
@@ -309,7 +315,7 @@ class OpenIndex:
         Returns:
           at most k matches, the highest score first; equal scores by shard and position.
         """
-        found: list[Match] = []
+        found: list[VectorHit] = []
         for name, shard in self.shards.items():
             allowed = self._allowed(shard, table, filters)
             index = shard.approximate.get(table)
@@ -319,15 +325,15 @@ class OpenIndex:
                 where = self._candidates(index, table, query, k, effort, allowed)
             scores, positions = shard.flat(table).search(query[None], k, where)
             pairs = zip(scores[0].tolist(), positions[0].tolist(), strict=True)
-            found += [Match(score, name, position) for score, position in pairs]
+            found += [VectorHit(score, name, position) for score, position in pairs]
         return _best(found, k)
 
-    def nearest_exactly(self, table: str, queries: Floats, k: int) -> list[list[Match]]:
+    def nearest_exactly(self, table: str, queries: Floats, k: int) -> list[list[VectorHit]]:
         """Find the nearest vectors of each query [Q, D] by one scan of all of a table.
 
         It is what recall is measured against.
         """
-        found: list[list[Match]] = [[] for _ in queries]
+        found: list[list[VectorHit]] = [[] for _ in queries]
         for name, shard in self.shards.items():
             allowed = self._allowed(shard, table, {})
             where: slice | NDArray[np.int64] = slice(0, shard.shard.rows[table])
@@ -336,7 +342,7 @@ class OpenIndex:
             scores, positions = shard.flat(table).search(queries, k, where)
             for matches_of, mine, places in zip(found, scores, positions, strict=True):
                 pairs = zip(mine.tolist(), places.tolist(), strict=True)
-                matches_of += [Match(score, name, position) for score, position in pairs]
+                matches_of += [VectorHit(score, name, position) for score, position in pairs]
         return [_best(matches_of, k) for matches_of in found]
 
     def _candidates(
@@ -372,5 +378,5 @@ class OpenIndex:
         return documents[numbers]
 
 
-def _best(found: list[Match], k: int) -> list[Match]:
+def _best(found: list[VectorHit], k: int) -> list[VectorHit]:
     return sorted(found, key=lambda match: (-match.score, match.shard, match.position))[:k]

@@ -6,19 +6,18 @@ import pyarrow.compute as pc
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from pipelines.corpus.scan import vectors_of
 from pipelines.index.centering import Centering
 from pipelines.index.exact import flat_header
-from pipelines.index.format import DOCUMENTS, LINES
+from pipelines.index.files import FinalFile
+from pipelines.index.format import DOCUMENTS, LINE_BATCH_ROWS, LINES
 from pipelines.index.parts import (
-    LINE_BATCH_ROWS,
     Build,
-    FinalFile,
     PartRef,
     ShardFiles,
     ShardLayout,
     document_numbers,
     read_part,
-    vectors_of,
 )
 
 

@@ -17,22 +17,21 @@ import pyarrow.compute as pc
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from pipelines.corpus.scan import vectors_of
 from pipelines.errors import CorpusError
 from pipelines.index.centering import Centering
 from pipelines.index.exact import flat_header
+from pipelines.index.files import FinalFile, writing
 from pipelines.index.format import KEY
 from pipelines.index.parts import (
     BATCH_ROWS,
     Build,
-    FinalFile,
     PartRef,
     ShardFiles,
     ShardLayout,
     document_numbers,
     part_name,
     read_part,
-    vectors_of,
-    writing,
 )
 
 # Where a sentence is: its key (document, index), and what its tokens need of it.
@@ -40,7 +39,7 @@ _PLACE = np.dtype([("key", "i8"), ("line", "i8"), ("document", "i8"), ("start", 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class SortedRun:
     """A sorted stretch of a part; rows offsets[b] to offsets[b + 1] belong to bucket b."""
 
     shard: str
@@ -86,7 +85,7 @@ class Piece:
 
 def scatter_tokens(
     part: PartRef, build: Build, layout: dict[str, ShardLayout], centering: Centering
-) -> Iterator[Run]:
+) -> Iterator[SortedRun]:
     """Centre a part's token vectors and write them as sorted runs."""
     shard = layout[part.shard]
     locate = _Locator(part, build, shard)
@@ -126,14 +125,14 @@ def _records(
 
 def _write_run(
     records: NDArray[Any], part: PartRef, number: int, build: Build, shard: ShardLayout
-) -> Run:
+) -> SortedRun:
     order = np.lexsort((records["key"]["vector_id"], records["form"]))
     records = records[order]
     stem = f"{part.shard}-{part.segment_id}-{part_name(part)}-{number:05d}"
     path = f"{build.directory}/scratch/run-{stem}"
     with writing(build, path) as file:
         file.write(records.tobytes())
-    return Run(
+    return SortedRun(
         shard=part.shard,
         path=path,
         first_vector_id=int(records["key"]["vector_id"].min()),

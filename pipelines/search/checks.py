@@ -1,12 +1,12 @@
 """What a search cannot mean, said before it is made.
 
-Each raises UsageError.
+Each raises UsageError, or CorpusError where the corpus lacks what is asked for.
 """
 
-from pipelines.errors import UsageError
-from pipelines.index.options import SearchOptions
+from pipelines.errors import CorpusError, UsageError
 from pipelines.index.reader import OpenIndex
-from pipelines.senses.kept import WordSenses
+from pipelines.search.hits import SensesOfWord
+from pipelines.search.options import SearchOptions
 
 
 def refuse_word_options(options: SearchOptions) -> None:
@@ -22,7 +22,7 @@ def refuse_word_options(options: SearchOptions) -> None:
         raise UsageError(f"--sort {options.sort} needs a word in [brackets] to sort around")
 
 
-def check_sense(number: int | None, senses: WordSenses | None, word: str) -> None:
+def check_sense(number: int | None, senses: SensesOfWord | None, word: str) -> None:
     """Make sure that a word has a sense of this number; None asks for no sense."""
     if number is None:
         return
@@ -52,3 +52,17 @@ def check_filters(index: OpenIndex, options: SearchOptions) -> None:
         f"no document has the metadata {asked}; there are the keys:"
         f" {', '.join(sorted(keys)) or 'none'}"
     )
+
+
+def check_has_tokens(index: OpenIndex) -> None:
+    """Refuse to look for words where only sentences were embedded.
+
+    Raises:
+      CorpusError: if the corpus has no token vectors.
+    """
+    if not any(segment.counts["token_vectors"] for segment in index.corpus.segments):
+        raise CorpusError(
+            f"the corpus at {index.corpus.root} has no token vectors (it was embedded with --tokens"
+            " none), so words cannot be searched; search without brackets, or embed it with"
+            " --tokens content or all"
+        )

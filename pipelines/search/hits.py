@@ -1,13 +1,53 @@
-"""What a search returns: hits, and the line each stands in."""
+"""What a search returns: hits, the line each stands in, the senses they have."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from pipelines.index.exact import Floats
 from pipelines.search.kwic import cut_context, sort_key
-from pipelines.senses.kept import WordSenses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sense:
+    """One induced sense.
+
+    Attributes:
+      number: from 1, the largest sense first.
+      size: occurrences in the index.
+      share: of all occurrences.
+      quality: mean silhouette, -1 to 1; 0 where the word has one sense.
+      labels: words typical of its contexts, the most typical first.
+      prototypes: vector_ids of its most central occurrences.
+    """
+
+    number: int
+    size: int
+    share: float
+    quality: float
+    labels: tuple[str, ...]
+    prototypes: tuple[int, ...]
+
+
+class SensesOfWord(Protocol):
+    """The senses of a word, told apart by whoever induced them (`pipelines.senses`)."""
+
+    @property
+    def senses(self) -> tuple[Sense, ...]:
+        """From the largest."""
+
+    def of(self, vector_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the senses of occurrences in the index; 0 for any other vector."""
+
+    def assign(self, tokens: Floats, sentences: Floats) -> NDArray[np.int32]:
+        """Return the senses of occurrences that are not in the index, by vectors [n, D]."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sensegrep senses --json` prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +110,7 @@ class Hits(list[Hit]):
         self.word = word
         self.forms: dict[str, int] = {}
         self.compared = 0
-        self.senses: WordSenses | None = None
+        self.senses: SensesOfWord | None = None
         self.notes: list[str] = []
         self.encode_ms = 0.0
         self.search_ms = 0.0

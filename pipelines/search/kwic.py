@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from wcwidth import wcswidth
+
 # Colours that are told apart on dark and light grounds; a sense keeps its own.
 _SENSE_COLOURS = (33, 36, 35, 32, 34, 31)
 _BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
-class Context(NamedTuple):
+class KwicLine(NamedTuple):
     """A sentence cut at its node; left + node + right is a stretch of the sentence."""
 
     left: str
@@ -25,7 +27,7 @@ def cut_context(
     token_starts: Sequence[int],
     left: int | None,
     right: int | None,
-) -> Context:
+) -> KwicLine:
     """Cut a sentence into what stands left of the node, the node, and what stands right.
 
     Args:
@@ -45,7 +47,7 @@ def cut_context(
     if right is not None and right < len(after):
         last = after[right] if right else end
     stop = len(text[:last].rstrip()) if last < len(text) else last
-    return Context(text[first:start], text[start:end], text[end : max(stop, end)])
+    return KwicLine(text[first:start], text[start:end], text[end : max(stop, end)])
 
 
 def sort_key(left_tokens: Sequence[str], right_tokens: Sequence[str], sort: str) -> list[str]:
@@ -59,11 +61,8 @@ def sort_key(left_tokens: Sequence[str], right_tokens: Sequence[str], sort: str)
 
 
 def width(text: str) -> int:
-    """Columns a text takes on a terminal: wide characters two, combining ones none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    """Columns a text takes on a terminal."""
+    return max(0, wcswidth(text))
 
 
 def clip(text: str, columns: int, *, keep: str) -> str:

@@ -10,10 +10,10 @@ from pipelines.index.format import LINES
 from pipelines.index.reader import OpenIndex
 from pipelines.search.hits import Hit, Node, make_hit
 
-_Place = tuple[str, str, int]  # segment_id, doc_id, sentence_index
+_LineKey = tuple[str, str, int]  # segment_id, doc_id, sentence_index
 
 
-class Found(NamedTuple):
+class LocatedHit(NamedTuple):
     """A vector found: its score, and where its line is read from.
 
     `shard` and `position` say where in the index; in a segment that the index does not cover,
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     sense: int | None
 
 
-def by_score(found: Found) -> tuple[float, int]:
+def by_score(found: LocatedHit) -> tuple[float, int]:
     """Sort key: the highest score first, then the lowest id."""
     return -found.score, found.vector_id
 
@@ -42,7 +42,7 @@ class LineReader:
 
     def hits(
         self,
-        found: Sequence[Found],
+        found: Sequence[LocatedHit],
         table: str,
         context: tuple[int | None, int | None] = (None, None),
     ) -> list[Hit]:
@@ -57,7 +57,7 @@ class LineReader:
         hits = []
         for one in found:
             if one.shard is None:
-                line, document = scanned[_place(one)]
+                line, document = scanned[_line_key(one)]
                 node = _scanned_node(one.row, line)
             else:
                 line, document, node = self._read_indexed(one.shard, one.position, table)
@@ -87,10 +87,10 @@ class LineReader:
         return line, shard.documents.row(line["document"]), node
 
     def _read_scanned(
-        self, found: Iterable[Found]
-    ) -> dict[_Place, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-        wanted = {_place(one) for one in found}
-        lines: dict[_Place, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        self, found: Iterable[LocatedHit]
+    ) -> dict[_LineKey, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        wanted = {_line_key(one) for one in found}
+        lines: dict[_LineKey, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         columns = [name for name in LINES.names if name != "document"]
         for segment_id in sorted({place[0] for place in wanted}):
             doc_ids = pa.array(sorted({p[1] for p in wanted if p[0] == segment_id}), pa.string())
@@ -111,7 +111,7 @@ class LineReader:
             yield from batch.filter(pc.is_in(batch.column("doc_id"), doc_ids)).to_pylist()
 
 
-def _place(found: Found) -> _Place:
+def _line_key(found: LocatedHit) -> _LineKey:
     return found.segment_id, found.row["doc_id"], found.row["sentence_index"]
 
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.corpus.scan import vectors_of
 from pipelines.index.exact import Floats
-from pipelines.index.parts import vectors_of
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard, matches
-from pipelines.search.query import inflections, nearest_forms
+from pipelines.text.word_forms import inflections, nearest_forms
 
-Places = slice | NDArray[np.int64]
+Positions = slice | NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,9 @@ def describe_absence(index: OpenIndex, word: str) -> str:
     return text
 
 
-def places_of(shard: OpenShard, ranges: Sequence[FormRange], filters: Mapping[str, str]) -> Places:
+def positions_of(
+    shard: OpenShard, ranges: Sequence[FormRange], filters: Mapping[str, str]
+) -> Positions:
     """Return the positions of some forms in a shard, live and with the metadata wanted.
 
     One contiguous range stays a slice, which is scanned without a copy of the positions.
@@ -140,7 +142,7 @@ def places_of(shard: OpenShard, ranges: Sequence[FormRange], filters: Mapping[st
     return positions
 
 
-def count_places(places: Places) -> int:
+def count_positions(places: Positions) -> int:
     """Return how many positions there are."""
     return places.stop - places.start if isinstance(places, slice) else len(places)
 

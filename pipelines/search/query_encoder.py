@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.corpus import Corpus
+from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
 from pipelines.search.query import find_node, parse_query
-from pipelines.tokenization import make_tokenizer
+from pipelines.text.tokenizer import make_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +48,9 @@ class QueryEncoder:
       device: auto, cpu, cuda or cuda:N.
     """
 
-    def __init__(self, corpus: Corpus, *, model: str | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, corpus: CorpusView, *, model: str | None = None, device: str = "auto"
+    ) -> None:
         corpus.fingerprint  # noqa: B018  # several models in one corpus are refused here
         self._segment = corpus.segments[0]
         self._name = model or str(self._segment.model["name"])

@@ -7,14 +7,12 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.index.centering import normalize
+from pipelines.index.centering import normalize, shrunk_mean
 from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard
-from pipelines.search.context import Context, ContextWords
-from pipelines.search.occurrences import Places, Scanned, WordForms
+from pipelines.search.context_words import ContextWeights, ContextWords
+from pipelines.search.occurrences import Positions, Scanned, WordForms
 
-# Occurrences' worth of doubt about a word's mean.
-SHRINKAGE = 10
 _MEAN_ROWS = 4096
 _KEPT_MEANS = 1024
 _BLOCK_ROWS = 4096
@@ -27,7 +25,7 @@ class Target:
     table: str
     vector: Floats
     sentence_vector: Floats | None
-    context: Context | None = None
+    context: ContextWeights | None = None
     excluded: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -76,12 +74,12 @@ class Scorer:
             vectors = shard.tokens.vectors(where)
             sums += vectors.sum(axis=0)
             count += len(vectors)
-        return (sums / (count + SHRINKAGE)).astype(np.float32)
+        return shrunk_mean(sums, count)
 
     def best(
         self,
         shard: OpenShard,
-        where: Places,
+        where: Positions,
         target: Target,
         mean: Floats | None,
         wanted: int,
@@ -112,7 +110,7 @@ class Scorer:
         order = np.lexsort((positions, -scores))[:wanted]
         return scores[order], positions[order]
 
-    def _words_of(self, target: Target) -> Context | None:
+    def _words_of(self, target: Target) -> ContextWeights | None:
         """The words that have a part in the score; a query of one word has none."""
         context = target.context
         return context if self.context_weight and context and context.weights else None

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.centering import normalize
+from pipelines.index.centering import normalize, shrunk_mean
 from pipelines.index.exact import Floats
-from pipelines.search.scoring import SHRINKAGE
 
 NEIGHBOURS = 5
 
@@ -38,7 +37,7 @@ class Features:
     def of_sample(cls, tokens: Floats, settings: Mapping[str, Any]) -> "Features":
         """Learn a word's mean from vectors [n, D], and take the weights of an index's settings."""
         return cls(
-            mean=(tokens.sum(axis=0) / (len(tokens) + SHRINKAGE)).astype(np.float32),
+            mean=shrunk_mean(tokens.sum(axis=0), len(tokens)),
             sentence_weight=float(settings["sentence_weight"]),
             context_weight=float(settings.get("context_weight", 0)),
         )

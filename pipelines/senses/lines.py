@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.corpus import Corpus
+from pipelines.corpus.view import CorpusView
 from pipelines.errors import UsageError
 from pipelines.index.reader import OpenIndex
+from pipelines.search.checks import check_has_tokens
 from pipelines.search.hits import Hit
-from pipelines.search.line_reader import Found, LineReader
+from pipelines.search.line_reader import LineReader, LocatedHit
 from pipelines.search.occurrences import WordForms, choose_forms, describe_absence
-from pipelines.senses.groups import check_has_tokens, word_senses
-from pipelines.senses.kept import WordSenses
+from pipelines.senses.service import word_senses
+from pipelines.senses.store import WordSenses
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +43,7 @@ class DescribedSenses:
 
 
 def describe_senses(
-    corpus: Corpus,
+    corpus: CorpusView,
     word: str,
     *,
     fold_case: bool = False,
@@ -70,7 +71,7 @@ def describe_senses(
 
 def _prototype_lines(index: OpenIndex, forms: WordForms, found: WordSenses) -> dict[int, list[Hit]]:
     wanted = {i: sense.number for sense in found.senses for i in sense.prototypes}
-    places: dict[int, Found] = {}
+    places: dict[int, LocatedHit] = {}
     for stretch in forms.ranges:
         shard = index.shards[stretch.shard]
         ids = shard.keys["vector_id"][stretch.first : stretch.first + stretch.rows]
@@ -79,7 +80,9 @@ def _prototype_lines(index: OpenIndex, forms: WordForms, found: WordSenses) -> d
             vector = shard.tokens.vectors(np.array([position]))[0]
             number = wanted[vector_id]
             score = float(vector @ found.means[number - 1])
-            places[vector_id] = Found(score, vector_id, stretch.shard, position, {}, "", number)
+            places[vector_id] = LocatedHit(
+                score, vector_id, stretch.shard, position, {}, "", number
+            )
     reader = LineReader(index)
     return {
         sense.number: reader.hits([places[i] for i in sense.prototypes if i in places], "tokens")

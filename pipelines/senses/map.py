@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import UsageError
 from pipelines.search.kwic import one_line
-from pipelines.search.line_reader import Found, LineReader
+from pipelines.search.line_reader import LineReader, LocatedHit
 from pipelines.senses.lines import DescribedSenses
 
 POINTS = 1000
@@ -35,11 +35,11 @@ def draw_map(described: DescribedSenses, path: str) -> None:
         Path(path).write_text(_page(described, found, places), encoding="utf-8")
 
 
-def _points(described: DescribedSenses) -> tuple[list[Found], NDArray[np.float32]]:
+def _points(described: DescribedSenses) -> tuple[list[LocatedHit], NDArray[np.float32]]:
     """Draw up to POINTS occurrences evenly; returns them and their vectors [n, D]."""
     index, senses = described.index, described.senses
     step = max(1, -(-described.forms.indexed // POINTS))
-    found: list[Found] = []
+    found: list[LocatedHit] = []
     vectors = [np.zeros((0, index.manifest.dim), np.float32)]
     for stretch in described.forms.ranges:
         shard = index.shards[stretch.shard]
@@ -49,7 +49,7 @@ def _points(described: DescribedSenses) -> tuple[list[Found], NDArray[np.float32
         live = numbers > 0  # tombstoned occurrences have no sense
         vectors.append(shard.tokens.vectors(positions[live]))
         found += [
-            Found(0.0, int(i), stretch.shard, int(position), {}, "", int(number))
+            LocatedHit(0.0, int(i), stretch.shard, int(position), {}, "", int(number))
             for i, position, number in zip(ids[live], positions[live], numbers[live], strict=True)
         ]
     return found, np.concatenate(vectors)
@@ -68,7 +68,7 @@ def project(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _draw_png(
-    described: DescribedSenses, found: list[Found], places: NDArray[np.float32], path: str
+    described: DescribedSenses, found: list[LocatedHit], places: NDArray[np.float32], path: str
 ) -> None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -103,7 +103,7 @@ def _colour(number: int) -> str:
     return COLOURS[(number - 1) % len(COLOURS)]
 
 
-def _page(described: DescribedSenses, found: list[Found], places: NDArray[np.float32]) -> str:
+def _page(described: DescribedSenses, found: list[LocatedHit], places: NDArray[np.float32]) -> str:
     """An HTML page on its own: an SVG whose points say their line when pointed at."""
     hits = LineReader(described.index).hits(found, "tokens", (8, 8))
     low, high = (places.min(axis=0), places.max(axis=0)) if len(places) else (0.0, 1.0)

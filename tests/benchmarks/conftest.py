@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.corpus import Change, Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit, reserve_segment
 from schemas import Part, Segment, first_vector_id, table_schema
 
 DIM = 256
@@ -53,7 +54,7 @@ def vector_column(vectors: np.ndarray) -> pa.Array:
 
 
 def write_segment(corpus: Corpus, source: Source, tokens: int) -> Corpus:
-    segment_id, number = corpus.reserve_segment()
+    segment_id, number = reserve_segment(corpus.store)
     sentences, places = tokens // SENTENCE, np.arange(tokens)
     documents = -(-sentences // SENTENCES_A_DOCUMENT)
     forms = source.forms(tokens)
@@ -138,7 +139,7 @@ def write_segment(corpus: Corpus, source: Source, tokens: int) -> Corpus:
     )
     path = Path(corpus.root) / "segments" / segment_id / "segment.json"
     path.write_text(segment.to_json(), encoding="utf-8")
-    return corpus.commit(Change(operation="embed", add=(segment,)))
+    return commit(corpus, Change(operation="embed", add=(segment,)))
 
 
 def build(root: str, *flags: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.index.approximate import recall_at_k
 from pipelines.index.reader import OpenIndex
 from pipelines.index.sizing import PROCESS_BYTES

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import inference
-from pipelines.embed import EmbedJob, embed
-from pipelines.inference import load_model
-from pipelines.options import ModelOptions
-from pipelines.tokenization import Tokenizer
+from pipelines.embed import inference
+from pipelines.embed.inference import load_model
+from pipelines.embed.jobs.job import EmbedJob
+from pipelines.embed.jobs.local import embed
+from pipelines.embed.options import ModelOptions
+from pipelines.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.benchmark
 TOKENS = 200_000

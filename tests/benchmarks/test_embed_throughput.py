@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import transforms
-from pipelines.embed import EmbedJob, embed
-from pipelines.inference import load_model
-from pipelines.options import JobOptions, ModelOptions
-from pipelines.planning import Planner
-from pipelines.writing import PartWriter
+from pipelines.embed import dofns
+from pipelines.embed.inference import load_model
+from pipelines.embed.jobs.job import EmbedJob
+from pipelines.embed.jobs.local import embed
+from pipelines.embed.options import JobOptions, ModelOptions
+from pipelines.embed.part_writer import PartWriter
+from pipelines.embed.planner import Planner
 
 pytestmark = pytest.mark.benchmark
 
@@ -66,9 +67,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(monkeypatch)
     clock.put_on_iterator(Planner, "slices", "planning")
-    clock.put_on_iterator(transforms, "read_task", "reading")
-    clock.put_on_iterator(transforms, "tokenize_document", "tokenising")
-    clock.put_on_iterator(transforms.TokenBatcher, "add", "batching")
+    clock.put_on_iterator(dofns, "read_task", "reading")
+    clock.put_on_iterator(dofns, "tokenize_document", "tokenising")
+    clock.put_on_iterator(dofns.TokenBatcher, "add", "batching")
     clock.put_on(PartWriter, "write", "writing")
     clock.put_on(PartWriter, "finish", "writing")
     return clock

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.tokenization import Tokenizer
+from pipelines.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.benchmark
 TOKENS = 400_000

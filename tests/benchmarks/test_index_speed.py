@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
-from pipelines.index.options import SearchOptions
-from pipelines.search.engine import Searcher
+from pipelines.api import Corpus, open_searcher
+from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery
+from pipelines.search.searcher import Searcher
 
 pytestmark = pytest.mark.benchmark
 
@@ -74,7 +74,7 @@ def test_same_word_search_is_fast_and_the_build_bounded(
     for first in range(0, tokens, SEGMENT_TOKENS):
         corpus = write_random_segment(corpus, random_tokens, min(SEGMENT_TOKENS, tokens - first))
     report = build_apart(corpus.root, "--max-memory", "1G")
-    searcher = Searcher(Corpus.open(corpus.root))
+    searcher = open_searcher(Corpus.open(corpus.root))
     searcher.encoder = DrawnQueries(random_tokens)  # type: ignore[assignment]
     timed(searcher, random_tokens, SearchOptions(senses=False), 50)  # warm
     same = timed(searcher, random_tokens, SearchOptions(senses=False), QUERIES)

@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
-from pipelines.embed import EmbedJob, embed
+from pipelines.api import Corpus, open_searcher
+from pipelines.embed.jobs.job import EmbedJob
+from pipelines.embed.jobs.local import embed
+from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
 from pipelines.index.build import build_index
 from pipelines.index.centering import fit_centering
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
-from pipelines.search.engine import Searcher
+from pipelines.index.options import IndexOptions
+from pipelines.reading.options import InputOptions
+from pipelines.search.options import SearchOptions
+from pipelines.search.searcher import Searcher
 from pipelines.senses.lines import describe_senses
 
 pytestmark = pytest.mark.benchmark
@@ -157,7 +160,7 @@ def precision_of_search(
         "context_weight": 0.0,
     }
     build_index(corpus.root, IndexOptions(**{**defaults, **settings}))
-    searcher = Searcher(Corpus.open(corpus.root))
+    searcher = open_searcher(Corpus.open(corpus.root))
     searcher.encoder = Remembering(searcher.encoder, encoded)  # type: ignore[assignment]
     shares: dict[str, list[float]] = defaultdict(list)
     for one in queries:
@@ -246,7 +249,7 @@ def test_induced_senses_are_nearer_to_gold_than_chance(
     build_index(corpus.root, IndexOptions(rebuild=True))
     current = Corpus.open(corpus.root)
     gold = {one.doc_id: one.sense for one in occurrences}
-    searcher = Searcher(current)
+    searcher = open_searcher(current)
     rng = np.random.default_rng(0)
     rows = {}
     for word in sorted({one.word for one in occurrences}):

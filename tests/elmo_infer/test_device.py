@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from elmo_infer import embedder, transfers
+from elmo_infer.cuda_graphs import GraphedStacks
 from elmo_infer.embedder import Elmo, Pooling
-from elmo_infer.graphs import GraphedStacks
+from elmo_infer.formats.model_files import ModelFiles
 from elmo_infer.loading import load_official
 from elmo_infer.model import BiLm
-from elmo_infer.model_files import ModelFiles
 from elmo_infer.placement import Placement
 from elmo_infer.states import after_marks, describe_start, start_state
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from elmo_infer import graphs, load
+from elmo_infer import cuda_graphs, load
 from elmo_infer.batching import Packing
-from elmo_infer.graphs import (
+from elmo_infer.cuda_graphs import (
     MAX_GRAPHS,
     MAX_SLOTS,
     MAX_STEPS,
@@ -21,9 +21,9 @@ from elmo_infer.graphs import (
     graph_steps,
     plan_chunks,
 )
+from elmo_infer.formats.model_files import ModelFiles
 from elmo_infer.loading import load_official
 from elmo_infer.model import BiLm, LstmState
-from elmo_infer.model_files import ModelFiles
 from elmo_infer.placement import Placement
 
 
@@ -164,7 +164,7 @@ def test_graphs_are_few_and_their_surplus_small() -> None:
 
 
 def test_the_graph_longest_unused_goes_first(tiny_elmo_dir: Path, monkeypatch) -> None:
-    monkeypatch.setattr(graphs, "MAX_GRAPHS", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_GRAPHS", 2)
     captured = []
     bilm = build(tiny_elmo_dir, torch.float32, lambda: lambda work: captured.append(1) or work)
     vectors = bilm.encode_types(["a"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from elmo_infer import linear
-from elmo_infer.linear import (
+from elmo_infer import quantized_linear
+from elmo_infer.quantized_linear import (
     Int8Linear,
     PackedLinear,
     PlainLinear,
@@ -85,7 +85,7 @@ def test_int8_is_the_same_without_such_products(rng, monkeypatch, multiplies) ->
     weight = torch.from_numpy(rng.standard_normal((8, 1040)).astype(np.float32))
     rows = torch.from_numpy(rng.standard_normal((3, 1040)).astype(np.float32))
     weight[0], rows[0] = 127.0, 127.0
-    monkeypatch.setattr(linear, "processor_multiplies", lambda _: multiplies)
+    monkeypatch.setattr(quantized_linear, "processor_multiplies", lambda _: multiplies)
 
     product = Int8Linear(weight, None)(rows)
 
@@ -98,7 +98,7 @@ def test_int8_is_the_same_without_such_products(rng, monkeypatch, multiplies) ->
 
 
 def test_bfloat16_by_hand_without_such_products(monkeypatch) -> None:
-    monkeypatch.setattr(linear, "processor_multiplies", lambda _: False)
+    monkeypatch.setattr(quantized_linear, "processor_multiplies", lambda _: False)
     # bfloat16 has 8 bits: 257 is rounded to 256, 3 * 256 + 1 to 768.
     product_of = make_linear(
         torch.tensor([[3.0, 1.0]]), np.array([0.0], np.float32), torch.bfloat16, CPU
@@ -113,7 +113,7 @@ def test_bfloat16_is_the_same_without_such_products(rng, monkeypatch) -> None:
     bias = rng.standard_normal(48).astype(np.float32)
     rows = torch.from_numpy(rng.standard_normal((50, 64)).astype(np.float32))
     native = make_linear(weight, bias, torch.bfloat16, CPU)(rows)
-    monkeypatch.setattr(linear, "processor_multiplies", lambda _: False)
+    monkeypatch.setattr(quantized_linear, "processor_multiplies", lambda _: False)
     rounded = make_linear(weight, bias, torch.bfloat16, CPU)(rows)
     # Sums are taken in another order before they are rounded to 8 bits.
     torch.testing.assert_close(rounded, native, rtol=2**-7, atol=1e-6)
@@ -138,9 +138,9 @@ def test_padded_rows_cost_little_and_are_few() -> None:
 @pytest.fixture
 def onednn_tried_anew() -> Iterator[None]:
     """The trial of oneDNN's product is made once; here, before and after the test."""
-    linear._has_onednn.cache_clear()
+    quantized_linear._has_onednn.cache_clear()
     yield
-    linear._has_onednn.cache_clear()
+    quantized_linear._has_onednn.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_products_without_onednn_are_the_same(rng, monkeypatch, dtype) -> None:
     bias = rng.standard_normal(48).astype(np.float32)
     rows = torch.from_numpy(rng.standard_normal((5, 64)).astype(np.float32))
     packed = make_linear(weight, bias, dtype, CPU)
-    monkeypatch.setattr(linear, "_has_onednn", lambda: False)
+    monkeypatch.setattr(quantized_linear, "_has_onednn", lambda: False)
 
     plain = make_linear(weight, bias, dtype, CPU)
 

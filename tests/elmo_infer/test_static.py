@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from elmo_infer import load
+from elmo_infer.formats.word2vec import write_word2vec
 from elmo_infer.static import StaticEncoder, is_static_model, load_static
-from elmo_infer.word2vec_format import write_word2vec
 
 TABLE = np.array([[1, 0], [0, 2], [3, 4]], dtype=np.float32)
 

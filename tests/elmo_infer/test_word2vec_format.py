@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from elmo_infer.word2vec_format import read_word2vec, starts_like_word2vec, write_word2vec
+from elmo_infer.formats.word2vec import read_word2vec, starts_like_word2vec, write_word2vec
 
 WORDS = ["the", "Zürich", "银行", "n't", "a_b"]
 

@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.corpus import Change, Corpus
-from pipelines.embed import EmbedJob, EmbedReport, embed
-from pipelines.options import EmbedOptions, InputOptions, JobOptions, ModelOptions
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.embed.jobs.job import EmbedJob, EmbedReport
+from pipelines.embed.jobs.local import embed
+from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+from pipelines.reading.options import InputOptions
 from schemas import Part, Segment, first_vector_id, table_schema
 
 DIM = 16
@@ -54,7 +57,7 @@ def write_segment(
     options: Mapping[str, Any] | None = None,
 ) -> Corpus:
     """Write one segment of hand-made documents and commit it; returns the corpus after that."""
-    segment_id, number = corpus.reserve_segment()
+    segment_id, number = reserve_segment(corpus.store)
     files: dict[str, list[Part]] = {"documents": [], "sentences": [], "tokens": []}
     names = ("documents", "sentences", "tokens", "token_vectors")
     counts = dict.fromkeys((*names, "rejects", "rejected_sentences", "characters"), 0)
@@ -93,7 +96,7 @@ def write_segment(
     )
     path = Path(corpus.root) / "segments" / segment_id / "segment.json"
     path.write_text(segment.to_json(), encoding="utf-8")
-    return corpus.commit(Change(operation="embed", add=(segment,)))
+    return commit(corpus, Change(operation="embed", add=(segment,)))
 
 
 def _rows(
@@ -259,3 +262,18 @@ def assert_same_rows(rows_of: Callable[..., list[dict[str, Any]]]) -> Callable[[
             np.testing.assert_allclose(*vectors, atol=1e-3)
 
     return compare
+
+
+@pytest.fixture
+def interleave(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """A function that lets another writer work from beginning to end before embed's next commit."""
+
+    def arrange(other: Callable[[], Any]) -> None:
+        def after_the_other(base: Corpus, change: Change) -> Corpus:
+            monkeypatch.setattr("pipelines.embed.jobs.local.commit", commit)
+            other()
+            return commit(base, change)
+
+        monkeypatch.setattr("pipelines.embed.jobs.local.commit", after_the_other)
+
+    return arrange

@@ -8,17 +8,13 @@ from apache_beam import coders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.batches import (
-    EmbeddedBatch,
-    PackedCoder,
-    SentenceBatch,
-    TokenBatcher,
-    sentence_rows,
-    token_rows,
-    tokenize_document,
-)
-from pipelines.documents import Document
-from pipelines.tokenization import Tokenizer
+from pipelines.embed.arrow_rows import sentence_rows, token_rows
+from pipelines.embed.batch import EmbeddedBatch, SentenceBatch
+from pipelines.embed.batch_coder import PackedCoder
+from pipelines.embed.token_batcher import TokenBatcher
+from pipelines.embed.tokenizing import tokenize_document
+from pipelines.reading.documents import Document
+from pipelines.text.tokenizer import Tokenizer
 from schemas import check_table, sentences_schema, tokens_schema
 
 TOKENIZER = Tokenizer("en", max_sentence_tokens=12)

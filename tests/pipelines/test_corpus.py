@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.corpus import Change, Corpus, read_snapshot, snapshot_numbers
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit, commit_index, reserve_segment
+from pipelines.corpus.manifests import read_snapshot, snapshot_numbers
+from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
-from pipelines.storage import Store
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(6)]
 
@@ -20,7 +22,7 @@ def corpus(write_jsonl: Any, run_embed: Callable[..., Any], tmp_path: Path) -> C
     """A corpus of three segments, with d1 deleted."""
     run_embed(write_jsonl(RECORDS), commit_every=2)
     opened = Corpus.open(tmp_path / "corpus")
-    return opened.commit(Change(operation="delete", supersede={"00000001": ["d1"]}))
+    return commit(opened, Change(operation="delete", supersede={"00000001": ["d1"]}))
 
 
 def ids(corpus: Corpus, table: str = "sentences", **settings: Any) -> list[str]:
@@ -62,7 +64,7 @@ def test_counts_are_of_live_rows(corpus: Corpus) -> None:
 
 
 def test_an_instance_keeps_seeing_its_snapshot(corpus: Corpus) -> None:
-    after = corpus.commit(Change(operation="delete", supersede={"00000002": ["d2"]}))
+    after = commit(corpus, Change(operation="delete", supersede={"00000002": ["d2"]}))
     assert "d2" in ids(corpus, "documents")
     assert "d2" not in ids(after, "documents")
     assert ids(corpus.refresh(), "documents") == ids(after, "documents")
@@ -76,7 +78,7 @@ def test_commits_at_once_are_all_kept(corpus: Corpus) -> None:
     def delete(segment_id: str, doc_id: str) -> None:
         barrier.wait()
         try:
-            corpus.commit(Change(operation="delete", supersede={segment_id: [doc_id]}))
+            commit(corpus, Change(operation="delete", supersede={segment_id: [doc_id]}))
         except Exception as error:
             errors.append(error)
 
@@ -95,7 +97,8 @@ def test_commits_at_once_are_all_kept(corpus: Corpus) -> None:
 def test_reserved_numbers_are_never_given_twice(corpus: Corpus) -> None:
     found: list[int] = []
     threads = [
-        threading.Thread(target=lambda: found.append(corpus.reserve_segment()[1])) for _ in range(6)
+        threading.Thread(target=lambda: found.append(reserve_segment(corpus.store)[1]))
+        for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -111,10 +114,10 @@ def test_old_snapshots_stay_readable(corpus: Corpus) -> None:
 
 def test_index_is_committed_only_once_it_is_there(corpus: Corpus) -> None:
     with pytest.raises(CorpusError, match=r"indexes/i/index.json is not there; write it before"):
-        corpus.commit_index("i")
+        commit_index(corpus, "i")
     with corpus.store.open("indexes/i/index.json", "wb") as file:
         file.write(b"{}")
-    assert corpus.commit_index("i").snapshot.index == "i"
+    assert commit_index(corpus, "i").snapshot.index == "i"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_commit_whose_answer_was_lost_is_made_once(
         create(self, path, data)
 
     monkeypatch.setattr(Store, "create_exclusive", sent_again)
-    after = corpus.commit(Change(operation="delete", supersede={"00000002": ["d2"]}))
+    after = commit(corpus, Change(operation="delete", supersede={"00000002": ["d2"]}))
     assert after.snapshot.number == corpus.snapshot.number + 1
     assert ids(after, "documents") == ["d0", "d3", "d4", "d5"]
 
@@ -173,6 +176,6 @@ def test_commit_reads_no_manifest_twice(corpus: Corpus, monkeypatch: pytest.Monk
         return read(self, path)
 
     monkeypatch.setattr(Store, "read", noted)
-    after = corpus.commit(Change(operation="delete", supersede={"00000002": ["d2"]}))
+    after = commit(corpus, Change(operation="delete", supersede={"00000002": ["d2"]}))
     assert len(after.segments) == 3
     assert not [path for path in paths if path.endswith("segment.json")]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from elmo_infer import load
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.errors import CorpusError, UsageError
-from pipelines.tokenization import Tokenizer
+from pipelines.text.tokenizer import Tokenizer
 
 Run = Callable[..., Any]
 DOCUMENTS = [

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.beam_runtime import check_flags
+from pipelines.api import Corpus
 from pipelines.commands.embed import parse_layer_weights
-from pipelines.corpus import Corpus
+from pipelines.embed.jobs.beam_flags import check_flags
 from pipelines.errors import UsageError
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} on the bank of a river."} for n in range(5)]

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.commits import reserve_segment
 from pipelines.errors import CorpusError, UsageError
-from pipelines.maintenance import compact, groups_to_compact, vacuum, verify
+from pipelines.maintenance.compact import compact, groups_to_compact
+from pipelines.maintenance.vacuum import vacuum
+from pipelines.maintenance.verify import verify
 
 Run = Callable[..., Any]
 RECORDS = [{"id": f"d{n}", "text": f"Secret{n} stands on the bank. Yes!"} for n in range(6)]
@@ -163,16 +166,9 @@ def test_compact_gives_way_to_a_delete_meanwhile(corpus_dir: str, rows_of: Run) 
 
 
 def test_embed_on_top_of_a_compact_meanwhile_supersedes_the_merged_rows(
-    corpus_dir: str, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: Any
+    corpus_dir: str, write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
 ) -> None:
-    commit = Corpus.commit
-
-    def after_compact(self: Corpus, change: Any) -> Corpus:
-        monkeypatch.setattr(Corpus, "commit", commit)
-        main(["compact", "--corpus", corpus_dir])
-        return commit(self, change)
-
-    monkeypatch.setattr(Corpus, "commit", after_compact)
+    interleave(lambda: main(["compact", "--corpus", corpus_dir]))
     run_embed(write_jsonl([{"id": "d1", "text": "A new version."}]))
     texts = [row["text"] for row in rows_of("sentences") if row["doc_id"] == "d1"]
     assert texts == ["A new version."]
@@ -205,9 +201,9 @@ def test_vacuum_removes_orphans_and_old_states_only(
 
 def test_vacuum_never_lets_a_number_be_given_out_again(corpus_dir: str) -> None:
     corpus = Corpus.open(corpus_dir)
-    segment_id, number = corpus.reserve_segment()
+    segment_id, number = reserve_segment(corpus.store)
     vacuum(corpus, older_than_seconds=0.0)
-    assert corpus.reserve_segment()[1] == number + 1
+    assert reserve_segment(corpus.store)[1] == number + 1
     assert segment_id == "00000005"
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.corpus import Change, Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.atomic_files import is_temporary
+from pipelines.corpus.commits import Change, commit
+from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
-from pipelines.storage import Store, is_temporary
 
 Run = Callable[..., Any]
 RECORDS = [{"id": f"d{n}", "text": f"Document {n} stands on the bank."} for n in range(6)]
@@ -102,18 +104,11 @@ def test_life_of_a_corpus(
 
 
 def test_second_writer_of_the_same_documents_is_refused(
-    bucket: str, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+    bucket: str, write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
 ) -> None:
     corpus = f"{bucket}/corpus"
     first, second = write_jsonl(RECORDS[:3], "1.jsonl"), write_jsonl(RECORDS[2:5], "2.jsonl")
-    commit = Corpus.commit
-
-    def after_the_other(self: Corpus, change: Change) -> Corpus:
-        monkeypatch.setattr(Corpus, "commit", commit)
-        run_embed(second, corpus=corpus)
-        return commit(self, change)
-
-    monkeypatch.setattr(Corpus, "commit", after_the_other)
+    interleave(lambda: run_embed(second, corpus=corpus))
     with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d2'"):
         run_embed(first, corpus=corpus)
     assert [row["doc_id"] for row in rows_of("documents", corpus=corpus)] == ["d2", "d3", "d4"]
@@ -135,7 +130,7 @@ def test_snapshot_that_another_writer_made_first_is_not_overwritten(bucket: str)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "create_exclusive", create_late)
-        after = corpus.commit(Change(operation="test"))
+        after = commit(corpus, Change(operation="test"))
     assert after.snapshot.number == 2
     assert store.read("snapshots/00000001.json") == others[0]
     assert b'"other"' in others[0]

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import Corpus
-from pipelines.documents import Document
-from pipelines.options import InputOptions
-from pipelines.planning import MAX_PART_BYTES, Chosen, Planner, Slice, read_task
-from pipelines.selection import LiveDocuments, Selector
-from pipelines.sources import InputFile, find_inputs
+from pipelines.api import Corpus
+from pipelines.embed.planner import MAX_PART_BYTES, Chosen, Planner, Slice
+from pipelines.embed.selection import LiveDocuments, Selector
+from pipelines.reading.documents import Document
+from pipelines.reading.input_files import InputFile, find_inputs
+from pipelines.reading.options import InputOptions
+from pipelines.reading.splits import read_task
 
 FILES = [InputFile("a", "jsonl"), InputFile("b", "jsonl")]
 chosen_lists = st.lists(
@@ -72,7 +73,7 @@ def test_input_that_changes_meanwhile_is_an_error(tmp_path: Path, write_jsonl: A
 def test_rejects_alone_fill_slices_too(
     tmp_path: Path, write_jsonl: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.planning.MAX_SLICE_REJECTS", 3)
+    monkeypatch.setattr("pipelines.embed.planner.MAX_SLICE_REJECTS", 3)
     source = write_jsonl(["{"] * 7)
     found = [len(current.rejects) for current in planner(tmp_path, source, 9).slices()]
     assert found == [3, 3, 1]

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipelines.documents import Document, Reject
-from pipelines.options import InputOptions
-from pipelines.records import fetch, read_spool, scan, spool_document
-from pipelines.sources import InputFile, find_inputs
+from pipelines.reading.documents import Document, Reject
+from pipelines.reading.input_files import InputFile, find_inputs
+from pipelines.reading.options import InputOptions
+from pipelines.reading.records import fetch, scan
 
 ROWS = [
     {"id": f"d{n}", "text": f"Text {n}, with a comma,\nand a line.", "tag": f'say "{n}"'}
@@ -169,16 +169,6 @@ def test_typed_parquet_columns_become_metadata(tmp_path: Path) -> None:
     good, bad = scanned(find_inputs([str(path)])[0])
     assert (good.doc_id, good.metadata) == ("1", {"score": "0.5"})
     assert (bad.position, bad.reason, bad.doc_id) == (1, "missing-text", "2")
-
-
-def test_spool_gives_back_what_it_got() -> None:
-    documents = [Document(f"d{n}", f"ä\n{n}", {"k": "v"}, "u", n) for n in range(5)]
-    stream = io.BytesIO()
-    positions = []
-    for document in documents:
-        positions.append(stream.tell())
-        spool_document(document, stream)
-    assert list(read_spool(stream, positions[1:4])) == documents[1:4]
 
 
 def test_globs_and_urls_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.selection import DigestTable, digest
+from pipelines.embed.digest_table import DigestTable, digest
 
 keys = st.binary(min_size=16, max_size=16) | st.integers(0, 20).map(
     lambda n: n.to_bytes(1, "little") * 8 + bytes(8)  # these meet in the same slots

@@ -9,16 +9,10 @@ from typing import Any
 import fsspec
 import pytest
 
+from pipelines.corpus.atomic_files import atomic_primitive, create_exclusive, is_temporary
+from pipelines.corpus.checksums import HashingWriter, sha256_of
+from pipelines.corpus.store import Store, write_then_commit
 from pipelines.errors import CorpusError
-from pipelines.storage import (
-    HashingWriter,
-    Store,
-    atomic_primitive,
-    create_exclusive,
-    is_temporary,
-    sha256_of,
-    write_then_commit,
-)
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -15,8 +15,10 @@ import fsspec
 import pytest
 
 from elmo_infer.embedder import Elmo
-from pipelines import inference, storage
-from pipelines.corpus import Change, Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.checksums import HashingWriter
+from pipelines.corpus.store import Store
+from pipelines.embed import inference
 from pipelines.errors import CorpusError
 
 Run = Callable[..., Any]
@@ -141,15 +143,15 @@ def test_full_disk_is_an_error_and_leaves_the_corpus_as_it_was(
     run_embed(write_jsonl(RECORDS[:5]))
     written = 0
 
-    def write(self: storage.HashingWriter, data: Any) -> int:
+    def write(self: HashingWriter, data: Any) -> int:
         nonlocal written
         written += memoryview(data).nbytes
         if written > 3000:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return original(self, data)
 
-    original = storage.HashingWriter.write
-    monkeypatch.setattr(storage.HashingWriter, "write", write)
+    original = HashingWriter.write
+    monkeypatch.setattr(HashingWriter, "write", write)
     with pytest.raises((OSError, RuntimeError), match="No space left on device"):
         run_embed(write_jsonl(RECORDS))
     monkeypatch.undo()
@@ -161,41 +163,29 @@ def test_full_disk_is_an_error_and_leaves_the_corpus_as_it_was(
 def test_store_that_keeps_fewer_bytes_is_found_out(
     write_jsonl: Run, run_embed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.Store, "size", lambda _self, _path: 11)
+    monkeypatch.setattr(Store, "size", lambda _self, _path: 11)
     with pytest.raises(RuntimeError, match=r"bytes were written, but the store has 11"):
         run_embed(write_jsonl(RECORDS[:2]))
 
 
 def test_two_writers_of_different_documents_both_commit(
-    write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+    write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
 ) -> None:
     first, second = write_jsonl(RECORDS[:3], "1.jsonl"), write_jsonl(RECORDS[3:5], "2.jsonl")
-    interleave(monkeypatch, lambda: run_embed(second))
+    interleave(lambda: run_embed(second))
     run_embed(first)
     assert sorted(d["doc_id"] for d in rows_of("documents")) == ["d0", "d1", "d2", "d3", "d4"]
 
 
 def test_two_writers_of_the_same_document_do_not_both_commit(
-    write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+    write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
 ) -> None:
     first, second = write_jsonl(RECORDS[:3], "1.jsonl"), write_jsonl(RECORDS[2:5], "2.jsonl")
-    interleave(monkeypatch, lambda: run_embed(second))
+    interleave(lambda: run_embed(second))
     with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d2'"):
         run_embed(first)
     assert [d["doc_id"] for d in rows_of("documents")] == ["d2", "d3", "d4"]
     assert run_embed(first).written == 2
-
-
-def interleave(monkeypatch: pytest.MonkeyPatch, other: Callable[[], Any]) -> None:
-    """Let another writer work from beginning to end just before this one commits."""
-    commit = Corpus.commit
-
-    def after_the_other(self: Corpus, change: Change) -> Corpus:
-        monkeypatch.setattr(Corpus, "commit", commit)
-        other()
-        return commit(self, change)
-
-    monkeypatch.setattr(Corpus, "commit", after_the_other)
 
 
 def test_corpus_in_memory_store(run_embed: Run, rows_of: Run) -> None:
@@ -220,7 +210,7 @@ def test_other_weights_in_a_worker_are_refused(
         return load(replace(options, model=str(next(loads))))
 
     monkeypatch.setattr(inference, "load_model", load_other)
-    monkeypatch.setattr("pipelines.embed.load_model", load_other)
+    monkeypatch.setattr("pipelines.embed.jobs.local.load_model", load_other)
     with pytest.raises(RuntimeError, match="give all workers the same model files"):
         run_embed(write_jsonl(RECORDS[:1]))
     with pytest.raises(CorpusError, match="there is no corpus"):

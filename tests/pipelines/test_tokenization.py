@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import UsageError
-from pipelines.tokenization import PretokenizedText, Tokenizer, make_tokenizer
+from pipelines.text.tokenizer import PretokenizedText, Tokenizer, make_tokenizer
 
 ENGLISH = Tokenizer("en")
 AWKWARD = [

@@ -9,8 +9,8 @@ import pytest
 import zstandard
 
 from pipelines.errors import UsageError
-from pipelines.tokenization import Tokenizer
-from pipelines.training_text import check_training_files, read_training_documents
+from pipelines.reading.training_text import check_training_files, read_training_documents
+from pipelines.text.tokenizer import Tokenizer
 
 COMPRESS = {
     ".gz": gzip.compress,

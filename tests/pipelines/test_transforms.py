@@ -1,7 +1,6 @@
 """Each transform by itself, as another pipeline would use it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +8,25 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.batches import SentenceBatch
-from pipelines.corpus import read_segment
-from pipelines.documents import Document
-from pipelines.inference import ElmoModelHandler, load_model
-from pipelines.options import EmbedOptions, InputOptions, ModelOptions, Recipe, make_recipe
-from pipelines.planning import range_tasks
-from pipelines.sources import find_inputs
-from pipelines.storage import Store
-from pipelines.tokenization import PretokenizedText, Tokenizer
-from pipelines.transforms import (
+from pipelines.corpus.manifests import read_segment
+from pipelines.corpus.store import Store
+from pipelines.embed.batch import SentenceBatch
+from pipelines.embed.dofns import SegmentTarget
+from pipelines.embed.inference import ElmoModelHandler, load_model
+from pipelines.embed.options import EmbedOptions, ModelOptions
+from pipelines.embed.recipe import Recipe, make_recipe
+from pipelines.embed.transforms import (
     BatchByTokens,
     EmbedSentences,
     ReadDocuments,
-    SegmentTarget,
-    SelectNew,
     TokenizeDocuments,
     WriteSegment,
 )
+from pipelines.reading.documents import Document
+from pipelines.reading.input_files import find_inputs
+from pipelines.reading.options import InputOptions
+from pipelines.reading.splits import range_tasks
+from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(30)]
 
@@ -59,27 +59,6 @@ def test_ranges_read_every_record_once_and_tell_rejects(write_jsonl: Any) -> Non
         )
     counters = {m.key.metric.name: m.committed for m in p.result.metrics().query()["counters"]}
     assert (counters["documents_read"], counters["rejects_invalid-json"]) == (30, 1)
-
-
-def test_select_new_keeps_what_is_new_and_the_first_of_equal_ids(
-    write_jsonl: Any, run_embed: Callable[..., Any], tmp_path: Path, handler: ElmoModelHandler
-) -> None:
-    run_embed(write_jsonl(RECORDS[:3]))
-    documents = [
-        Document("d0", str(RECORDS[0]["text"]), uri="u", position=0),
-        Document("d1", "Changed.", uri="u", position=1),
-        Document("new", "One.", uri="u", position=9),
-        Document("new", "Two.", uri="u", position=3),
-    ]
-    with pipeline() as p:
-        found = p | beam.Create(documents) | SelectNew(str(tmp_path / "corpus"), handler.recipe)
-        texts = found.documents | beam.Map(lambda document: document.text)
-        assert_that(texts, equal_to(["Changed.", "Two."]), "documents")
-        assert_that(ids(found.unchanged), equal_to(["d0"]), "unchanged")
-        places = found.rejects | beam.Map(lambda r: (r.reason, r.position))
-        assert_that(places, equal_to([("duplicate-id", 9)]), "rejects")
-    counters = {m.key.metric.name: m.committed for m in p.result.metrics().query()["counters"]}
-    assert (counters["documents_unchanged"], counters["rejects_duplicate-id"]) == (1, 1)
 
 
 def test_stages_write_a_segment(tmp_path: Path, handler: ElmoModelHandler) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipelines import storage
-from pipelines.corpus import Change, Corpus
+import pipelines
+from pipelines.api import Corpus
 from pipelines.errors import CorpusError
 
 Run = Callable[..., Any]
@@ -25,7 +25,7 @@ RECORDS = [
 def test_killed_worker_fails_the_job_and_a_rerun_goes_on(
     tmp_path: Path, write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.worker_pool import WorkerPool
+    from pipelines.embed.jobs.workers.pool import WorkerPool
 
     source = write_jsonl(RECORDS)
     serve = WorkerPool.serve
@@ -64,7 +64,7 @@ def in_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         directory = tmp_path / "site"
         directory.mkdir()
         (directory / "sitecustomize.py").write_text(code)
-        root = Path(storage.__file__).parents[1]
+        root = Path(pipelines.__file__).parents[1]
         monkeypatch.setenv("PYTHONPATH", f"{directory}{os.pathsep}{root}")
 
     return arrange
@@ -101,9 +101,9 @@ def test_workers_reject_one_failing_record_and_lose_no_other(
 
 FULL_AFTER_THREE_KILOBYTES = """
 import errno, os
-from pipelines import storage
+from pipelines.corpus.checksums import HashingWriter
 
-write, written = storage.HashingWriter.write, 0
+write, written = HashingWriter.write, 0
 
 def full(self, data):
     global written
@@ -112,7 +112,7 @@ def full(self, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return write(self, data)
 
-storage.HashingWriter.write = full
+HashingWriter.write = full
 """
 
 
@@ -219,17 +219,10 @@ def test_broken_model_under_workers_leaves_the_corpus_as_it_was(
 
 
 def test_two_jobs_with_workers_at_once_commit_no_document_twice(
-    write_jsonl: Run, run_embed: Run, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+    write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
 ) -> None:
     first, second = write_jsonl(RECORDS[:4], "1.jsonl"), write_jsonl(RECORDS[3:6], "2.jsonl")
-    commit = Corpus.commit
-
-    def after_the_other(self: Corpus, change: Change) -> Corpus:
-        monkeypatch.setattr(Corpus, "commit", commit)
-        run_embed(second, workers=2)
-        return commit(self, change)
-
-    monkeypatch.setattr(Corpus, "commit", after_the_other)
+    interleave(lambda: run_embed(second, workers=2))
     with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d3'"):
         run_embed(first, workers=2)
     assert [row["doc_id"] for row in rows_of("documents")] == ["d3", "d4", "d5"]

@@ -20,7 +20,7 @@ from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.network import Auxiliary, encode_types, run_direction
 from elmo_infer.training.presets import preset
-from elmo_infer.training.pretrain import Progress, pretrain
+from elmo_infer.training.pretrain import TrainingProgress, pretrain
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 CONFIG = preset("tiny")
@@ -54,7 +54,7 @@ def test_loss_falls(store: TokenStore, tmp_path: Path) -> None:
 def test_progress_ends_at_the_whole_though_the_last_batch_ends_late(
     store: TokenStore, tmp_path: Path
 ) -> None:
-    told: list[Progress] = []
+    told: list[TrainingProgress] = []
     asked = options(steps=None, minutes=0.5)
     ticks = itertools.count(0.0, 7.0)
     pretrain(

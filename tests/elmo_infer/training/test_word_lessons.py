@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training import bilm, pretrain, word_lessons
+from elmo_infer.training import bilm, pretrain, word_distillation
 from elmo_infer.training.bilm import train_bilm
 from elmo_infer.training.checkpoint import CHECKPOINT, PretrainOptions, new_state
 from elmo_infer.training.network import Network, run_direction
 from elmo_infer.training.presets import preset
 from elmo_infer.training.token_store import TokenStore, build_token_store
-from elmo_infer.training.word_lessons import (
+from elmo_infer.training.word_distillation import (
     LessonProgress,
     WordLessons,
     WordReview,
@@ -107,7 +107,7 @@ def test_each_spelling_is_read_once_and_targets_keep_the_order_of_the_words() ->
 def test_what_the_teacher_knows_of_a_word_can_be_read_off(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(word_lessons, "_REPORT_SECONDS", 0.0)  # tell of each step
+    monkeypatch.setattr(word_distillation, "_REPORT_SECONDS", 0.0)  # tell of each step
     teacher, network = HashTeacher(), network_of(store)
     # With more words than columns, a linear map cannot read just anything off.
     assert len(store.types) > 2 * CONFIG.projection_dim
@@ -183,7 +183,7 @@ def test_words_are_drawn_as_they_weigh_in_sums(
             drawn.append(words)
             return 0.0
 
-    monkeypatch.setattr(word_lessons, "_Learner", Listener)
+    monkeypatch.setattr(word_distillation, "_Learner", Listener)
     teach_words(network_of(store), store, HashTeacher(), WordLessons(epochs=200_000))  # type: ignore[arg-type]
     words = np.concatenate(drawn)
     assert store.types == ["often", "rare"]

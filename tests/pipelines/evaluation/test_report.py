@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from elmo_infer.word2vec_format import write_word2vec
+from elmo_infer.formats.word2vec import write_word2vec
 from pipelines.__main__ import main
 from pipelines.evaluation.evaluate import Score, SetReport
 from pipelines.evaluation.report import (

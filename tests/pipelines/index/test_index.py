@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Change, Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit
 from pipelines.errors import CorpusError, UsageError
 from pipelines.index.build import build_index
+from pipelines.index.layout import bucket_bounds
 from pipelines.index.options import IndexOptions
-from pipelines.index.parts import bucket_bounds, sampled
+from pipelines.index.parts import sampled
 from pipelines.index.reader import OpenIndex
-from pipelines.maintenance import verify
+from pipelines.maintenance.verify import verify
 
 WORDS = ["bank", "Bank", "banks", "river", "money", "the", "Zürich", "of", "straße", "STRASSE", "."]
 
@@ -167,12 +169,12 @@ def test_dead_documents_are_not_indexed_and_die_in_an_index(
 ) -> None:
     corpus = make_corpus(documents(6, 1), documents(6, 2))
     first, second = (segment.segment_id for segment in corpus.segments)
-    corpus = corpus.commit(Change(operation="delete", supersede={first: ["1/0", "1/3"]}))
+    corpus = commit(corpus, Change(operation="delete", supersede={first: ["1/0", "1/3"]}))
     build_index(corpus.root, IndexOptions())
     corpus = Corpus.open(corpus.root)
     index = OpenIndex.open(corpus)
     check_against_tables(index, corpus)
-    corpus = corpus.commit(Change(operation="delete", supersede={second: ["2/5"]}))
+    corpus = commit(corpus, Change(operation="delete", supersede={second: ["2/5"]}))
     [shard] = OpenIndex.open(corpus).shards.values()
     allowed = shard.allowed_documents({})
     assert allowed is not None

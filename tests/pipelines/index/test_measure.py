@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.index import fit
 from pipelines.index.build import build_index
 from pipelines.index.centering import fit_centering
@@ -14,7 +14,7 @@ from pipelines.index.measure import K, draw_queries, lower_bound, recalls
 from pipelines.index.memory import PeakMemory
 from pipelines.index.options import IndexOptions
 from pipelines.index.parts import HeldOut
-from pipelines.index.reader import Match, OpenIndex
+from pipelines.index.reader import OpenIndex, VectorHit
 
 
 @pytest.fixture
@@ -68,9 +68,15 @@ def test_one_scan_for_all_queries_finds_what_a_search_for_each_does(corpus: Corp
 
 
 def test_recall_forgives_ties_and_nothing_else() -> None:
-    truth = [[Match(0.9, "a", 1), Match(0.5, "a", 2)], []]
-    assert recalls([[Match(0.9, "a", 1), Match(0.5, "b", 7)], []], truth).tolist() == [1.0, 1.0]
-    assert recalls([[Match(0.9, "a", 1), Match(0.4, "a", 3)], []], truth).tolist() == [0.5, 1.0]
+    truth = [[VectorHit(0.9, "a", 1), VectorHit(0.5, "a", 2)], []]
+    assert recalls([[VectorHit(0.9, "a", 1), VectorHit(0.5, "b", 7)], []], truth).tolist() == [
+        1.0,
+        1.0,
+    ]
+    assert recalls([[VectorHit(0.9, "a", 1), VectorHit(0.4, "a", 3)], []], truth).tolist() == [
+        0.5,
+        1.0,
+    ]
 
 
 def test_the_bound_is_the_mean_less_what_chance_allows() -> None:

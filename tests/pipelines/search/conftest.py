@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines import api
+from pipelines.api import Corpus
 from pipelines.index.build import build_index
 from pipelines.index.options import IndexOptions
-from pipelines.search.engine import Searcher
 from pipelines.search.query import find_node, parse_query
 from pipelines.search.query_encoder import EncodedQuery
+from pipelines.search.searcher import Searcher
 
 # Scores as plain cosines, which brute force computes; what else an index may do is tested apart.
 PLAIN = IndexOptions(word_center=False, sentence_weight=0.0, context_weight=0.0)
@@ -66,7 +67,7 @@ def open_searcher(hand_vector: Callable[..., np.ndarray]) -> Callable[[Corpus], 
     """A function that opens a searcher on the corpus as it is now."""
 
     def open_now(corpus: Corpus) -> Searcher:
-        searcher = Searcher(Corpus.open(corpus.root))
+        searcher = api.open_searcher(Corpus.open(corpus.root))
         searcher.encoder = HandEncoder(hand_vector)  # type: ignore[assignment]
         return searcher
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 
 RIVER = ["They sat on the bank of the river .", "The bank of the stream was muddy ."]
 MONEY = ["He took the money to the bank .", "The bank gave her a loan ."]

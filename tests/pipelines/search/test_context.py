@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.errors import CorpusError
 from pipelines.index.build import build_index
 from pipelines.index.format import IndexManifest
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.search.engine import Searcher
+from pipelines.index.options import IndexOptions
+from pipelines.search.options import SearchOptions
+from pipelines.search.searcher import Searcher
 
 QUERY = "Money loan [bank] of water ."
 ONLY_WORDS = IndexOptions(word_center=False, sentence_weight=0.0, context_weight=1.0)

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.errors import UsageError
 from pipelines.index.build import build_index
 from pipelines.index.centering import normalize
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.search.engine import Searcher
+from pipelines.index.options import IndexOptions
+from pipelines.search.options import SearchOptions
+from pipelines.search.searcher import Searcher
 
 QUERY = "money loan [bank] of water ."
 

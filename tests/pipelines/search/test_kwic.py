@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.search.kwic import (
-    Context,
+    KwicLine,
     Style,
     clip,
     cut_context,
@@ -41,13 +41,13 @@ def hit(**fields: Any) -> SimpleNamespace:
 def test_context_is_cut_in_whole_tokens(
     left: int | None, right: int | None, expected: tuple[str, str]
 ) -> None:
-    assert cut_context(TEXT, 16, 20, STARTS, left, right) == Context(
+    assert cut_context(TEXT, 16, 20, STARTS, left, right) == KwicLine(
         expected[0], "bank", expected[1]
     )
 
 
 def test_context_of_the_only_token_is_empty() -> None:
-    assert cut_context("bank", 0, 4, [0], 3, 3) == Context("", "bank", "")
+    assert cut_context("bank", 0, 4, [0], 3, 3) == KwicLine("", "bank", "")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import UsageError
-from pipelines.search.query import ParsedQuery, find_node, inflections, nearest_forms, parse_query
+from pipelines.search.query import ParsedQuery, find_node, parse_query
+from pipelines.text.word_forms import inflections, nearest_forms
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines import api
+from pipelines.api import Corpus
 from pipelines.errors import CorpusError, UsageError
 from pipelines.index.build import build_index
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.search.engine import Searcher, make_options
+from pipelines.index.options import IndexOptions
+from pipelines.search.options import SearchOptions, make_options
+from pipelines.search.searcher import Searcher
 
 QUERY = "money loan [bank] of water ."
 
@@ -59,7 +61,7 @@ def test_a_corpus_without_an_index_says_how_to_build_one(
 ) -> None:
     corpus = make_corpus(documents(2, 1))
     with pytest.raises(CorpusError, match="has no index; build one: sensegrep index --corpus"):
-        Searcher(corpus)
+        api.open_searcher(corpus)
 
 
 def test_words_are_refused_where_only_sentences_were_embedded(
@@ -80,7 +82,7 @@ def test_an_index_of_another_model_is_refused(own_searcher: Searcher, tmp_path: 
     path = tmp_path / "corpus" / "indexes" / manifest.index_id / "index.json"
     path.write_text(manifest.to_json())
     with pytest.raises(CorpusError, match="vectors of another model or other settings"):
-        Searcher(Corpus.open(own_searcher.corpus.root))
+        api.open_searcher(Corpus.open(own_searcher.corpus.root))
 
 
 @pytest.mark.parametrize("name", ["tokens", "keys", "lines", "documents", "sentences", "forms"])
@@ -120,5 +122,5 @@ def test_a_manifest_that_cannot_be_read_is_refused(
     path = tmp_path / "corpus" / "indexes" / own_searcher.index.manifest.index_id / "index.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(CorpusError) as caught:
-        Searcher(Corpus.open(tmp_path / "corpus"))
+        api.open_searcher(Corpus.open(tmp_path / "corpus"))
     assert words in str(caught.value)

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Change, Corpus
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit
 from pipelines.errors import UsageError
 from pipelines.index.build import build_index
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.search.engine import Searcher
+from pipelines.index.options import IndexOptions
+from pipelines.search.options import SearchOptions
+from pipelines.search.searcher import Searcher
 
 # Scores as plain cosines, which brute force computes; what else an index may do is tested apart.
 PLAIN = IndexOptions(word_center=False, sentence_weight=0.0, context_weight=0.0)
@@ -119,7 +121,7 @@ def test_the_dead_are_not_found(
 ) -> None:
     corpus = add_segment(own_searcher.corpus, documents(3, 3))
     segment = {s.counts["documents"]: s.segment_id for s in corpus.segments}
-    corpus.commit(Change(operation="delete", supersede={segment[8]: ["1/1"], segment[3]: ["3/0"]}))
+    commit(corpus, Change(operation="delete", supersede={segment[8]: ["1/1"], segment[3]: ["3/0"]}))
     later = open_searcher(corpus)
     for options in (SearchOptions(k=500), SearchOptions(k=500, any_word=True)):
         found = {hit.doc_id for hit in later.search(QUERY, options)}
@@ -138,7 +140,7 @@ def test_a_segment_that_was_merged_away_is_found_once(
         own_searcher.corpus, documents(6, 2)
     )  # the second segment again, as merged
     second = corpus.segments[1].segment_id
-    corpus = corpus.commit(Change(operation="compact", remove=(second,)))
+    corpus = commit(corpus, Change(operation="compact", remove=(second,)))
     later = open_searcher(corpus)
     hits = later.search(QUERY, SearchOptions(k=500, senses=False))
     expected = brute_force(later, "tokens", QUERY, lambda row: row["token"] == "bank")

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Corpus
+from pipelines.api import Corpus
 from pipelines.errors import CorpusError
 from pipelines.index.build import build_index
 from pipelines.index.options import IndexOptions
-from pipelines.maintenance import vacuum, verify
+from pipelines.maintenance.vacuum import vacuum
+from pipelines.maintenance.verify import verify
+from pipelines.search.hits import Sense
 from pipelines.senses.features import Features
 from pipelines.senses.induction import Induction
-from pipelines.senses.kept import Sense, WordSenses, from_bytes, to_bytes
 from pipelines.senses.lines import describe_senses
+from pipelines.senses.store import WordSenses, from_bytes, to_bytes
 
 
 @pytest.fixture

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.corpus import Change, Corpus
+from pipelines import api
+from pipelines.api import Corpus
+from pipelines.corpus.commits import Change, commit
 from pipelines.errors import CorpusError, UsageError
 from pipelines.index.build import build_index
-from pipelines.index.options import IndexOptions, SearchOptions
-from pipelines.search.engine import Searcher
+from pipelines.index.options import IndexOptions
 from pipelines.search.hits import Hit
+from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery
-from pipelines.senses.groups import label_words
+from pipelines.search.searcher import Searcher
+from pipelines.senses.labels import label_words
 from pipelines.senses.lines import describe_senses
 from pipelines.senses.map import project
 
@@ -90,7 +93,7 @@ class TopicEncoder:
 
 
 def open_searcher(corpus: Corpus) -> Searcher:
-    searcher = Searcher(Corpus.open(corpus.root))
+    searcher = api.open_searcher(Corpus.open(corpus.root))
     searcher.encoder = TopicEncoder()  # type: ignore[assignment]
     return searcher
 
@@ -126,7 +129,7 @@ def test_senses_are_kept_beside_the_index_and_read_again(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("induced again")
 
-    monkeypatch.setattr("pipelines.senses.groups.induce", refuse)
+    monkeypatch.setattr("pipelines.senses.service.induce", refuse)
     assert describe_senses(corpus, "bank").to_json() == first
     kept.write_bytes(b"not parquet")
     with pytest.raises(CorpusError, match=r"senses/.* is damaged .*; remove it"):
@@ -156,7 +159,7 @@ def test_the_dead_are_not_counted(corpus: Corpus) -> None:
     [water] = [s.segment_id for s in corpus.segments if s.counts["documents"] == 60]
     dead = [f"water/1/{number}" for number in range(30)]
     assert describe_senses(corpus, "bank").senses.senses[0].size == 60  # and kept
-    later = corpus.commit(Change(operation="delete", supersede={water: dead}))
+    later = commit(corpus, Change(operation="delete", supersede={water: dead}))
     sizes = {s.size for s in describe_senses(later, "bank").senses.senses}
     assert sizes == {30, 40}
 
@@ -176,7 +179,7 @@ def test_a_corpus_that_cannot_be_written_still_tells_senses(
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("pipelines.senses.groups.write_then_commit", refuse)
+    monkeypatch.setattr("pipelines.senses.service.write_then_commit", refuse)
     assert len(describe_senses(corpus, "bank").senses.senses) == 2
     assert not list(Path(corpus.root).glob("indexes/*/senses/*"))
 

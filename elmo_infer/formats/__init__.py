@@ -1,0 +1,1 @@
+"""The model files that are read: official layout, ELMoForManyLangs, word2vec, archives."""

@@ -1,0 +1,102 @@
+"""A corpus as a user sees it: opened, read, searched by sense; a facade over the layers below.
+
+corpus = Corpus.open("my-corpus")
+hits = corpus.search("They sat on the [bank] of the river", k=10)
+hits[0].left, hits[0].node, hits[0].right
+"""
+
+from typing import Any
+
+from pipelines.corpus.view import CorpusView
+from pipelines.search.hits import Hits
+from pipelines.search.options import make_options
+from pipelines.search.searcher import Searcher
+from pipelines.senses.lines import describe_senses
+from pipelines.senses.service import word_senses
+from pipelines.senses.store import WordSenses
+
+
+class Corpus(CorpusView):
+    """One snapshot of a corpus: `open` it, `read` its tables, `search` it, tell `senses`.
+
+    What an instance sees never changes; `refresh` returns the corpus as it is now.
+    """
+
+    _searcher: Searcher | None = None
+
+    def search(
+        self,
+        query: str,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        cache_dir: str | None = None,
+        **options: Any,
+    ) -> Hits:
+        """Search by sense; a second search of the same instance finds the model loaded.
+
+        Args:
+          query: a sentence, with one word in [brackets] to search by its sense.
+          model: where the model is now, if it moved.
+          device: auto, cpu, cuda or cuda:N.
+          cache_dir: for files of a remote index.
+          **options: fields of SearchOptions: k, any_word, fold_case, inflections, filters,
+            min_score, sense, senses, left, right, sort, sample, seed.
+
+        Returns:
+          a list of Hit, best first, with `notes`, `senses`, `to_arrow()` and more; see Hits.
+
+        Raises:
+          UsageError: if the query or an option cannot mean anything.
+          CorpusError: if the corpus, its index or its model cannot serve.
+        """
+        chosen = make_options(options)
+        if self._searcher is None or (model, device, cache_dir) != (None, "auto", None):
+            self._searcher = open_searcher(self, model=model, device=device, cache_dir=cache_dir)
+        return self._searcher.search(query, chosen)
+
+    def senses(
+        self,
+        word: str,
+        *,
+        fold_case: bool = False,
+        inflections: bool = False,
+        cache_dir: str | None = None,
+    ) -> WordSenses:
+        """Return the senses of a word, inducing them if they are not kept beside the index yet.
+
+        Args:
+          word: a form.
+          fold_case: take all forms that differ in case only.
+          inflections: take simple inflections too, in any case.
+          cache_dir: for files of a remote index.
+
+        Raises:
+          UsageError: if the word never occurs in the index; names the nearest forms.
+          CorpusError: if there is no index, or no token vectors.
+        """
+        described = describe_senses(
+            self, word, fold_case=fold_case, inflections=inflections, cache_dir=cache_dir
+        )
+        return described.senses
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A loaded model and open files stay here.
+        return {name: value for name, value in vars(self).items() if name != "_searcher"}
+
+
+def open_searcher(
+    corpus: CorpusView,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    cache_dir: str | None = None,
+) -> Searcher:
+    """Open the index of a corpus for search; the model is loaded at the first query.
+
+    Raises:
+      CorpusError: if there is no index, or it cannot be read.
+    """
+    return Searcher(
+        corpus, tell_senses=word_senses, model=model, device=device, cache_dir=cache_dir
+    )

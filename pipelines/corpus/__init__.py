@@ -1,0 +1,1 @@
+"""A corpus on disk: its store, manifests, the read view, commits, the Parquet writer."""

@@ -1,0 +1,70 @@
+"""Live rows: the rows of a corpus's files whose documents are not deleted."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.corpus.store import Store
+from pipelines.errors import CorpusError
+
+
+def read_tombstones(
+    store: Store, paths: Iterable[str], segment_ids: Iterable[str]
+) -> dict[str, pa.Array]:
+    """Return for each of some segments that has any the ids of its documents that are dead."""
+    found: dict[str, list[pa.Array]] = {}
+    wanted = set(segment_ids)
+    for path in paths:
+        table = pq.read_table(io.BytesIO(store.read(path)))
+        for segment_id in pc.unique(table["segment_id"]).to_pylist():
+            if segment_id in wanted:
+                rows = table.filter(pc.equal(table["segment_id"], segment_id))
+                found.setdefault(segment_id, []).extend(rows["doc_id"].chunks)
+    return {segment_id: pc.unique(pa.concat_arrays(chunks)) for segment_id, chunks in found.items()}
+
+
+def scan_rows(
+    store: Store,
+    path: str,
+    dead: pa.Array | None,
+    columns: Sequence[str] | None,
+    batch_rows: int,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file whose documents live, in order.
+
+    Args:
+      store: of the corpus.
+      path: of the file, in the store.
+      dead: ids of documents to leave out.
+      columns: names, in the order wanted; None for all.
+      batch_rows: at most so many rows at a time.
+
+    Raises:
+      CorpusError: if the file is missing.
+    """
+    wanted = None if columns is None else list(columns)
+    needed = wanted
+    if wanted is not None and dead is not None and "doc_id" not in wanted:
+        needed = [*wanted, "doc_id"]
+    try:
+        file = store.open(path)
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify"
+        ) from error
+    with file, pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(batch_size=batch_rows, columns=needed):
+            if dead is not None:
+                batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), dead)))
+            if batch.num_rows:
+                yield batch if wanted is None else batch.select(wanted)
+
+
+def vectors_of(batch: pa.RecordBatch, dim: int) -> NDArray[Any]:
+    """Return the batch's vectors [n, D] without copying them."""
+    return batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)

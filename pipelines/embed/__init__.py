@@ -1,0 +1,1 @@
+"""Documents -> committed segments: batches, inference, part files, the Beam transforms."""

@@ -1,0 +1,70 @@
+"""What an embedding job is asked for, and what it did."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+from pipelines.reading.options import InputOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedJob:
+    """All that an embedding job is asked for.
+
+    Attributes:
+      inputs: paths, globs, URLs, or -.
+      corpus: path or URL of the corpus.
+      reading: how records become documents.
+      model: which model, and where it runs.
+      embedding: what rows are made of.
+      running: how the job runs.
+      single_writer: nobody else writes to the corpus.
+      beam_args: flags for Beam, passed through untouched.
+    """
+
+    inputs: Sequence[str]
+    corpus: str
+    reading: InputOptions = field(default_factory=InputOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    embedding: EmbedOptions = field(default_factory=EmbedOptions)
+    running: JobOptions = field(default_factory=JobOptions)
+    single_writer: bool = False
+    beam_args: Sequence[str] = ()
+
+
+@dataclass(kw_only=True)
+class EmbedReport:
+    """What a job did.
+
+    Attributes:
+      read: documents read; always written + rejected + unchanged.
+      written: embedded and committed now.
+      changed: how many of them replace an older version.
+      unchanged: live already.
+      rejected: records rejected, those that an earlier run recorded included.
+      rejected_sentences: of written and unchanged documents.
+      reasons: how many new rejects for each reason.
+      sentences: written now.
+      tokens: of these.
+      pruned: documents tombstoned because the input does not have them.
+      segments: ids of the segments added.
+      seconds: that it took, the loading of the model excluded.
+      model_seconds: that loading the model took.
+      device: where the model ran.
+    """
+
+    read: int = 0
+    written: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejected_sentences: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    sentences: int = 0
+    tokens: int = 0
+    pruned: int = 0
+    segments: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    model_seconds: float = 0.0
+    device: str = ""

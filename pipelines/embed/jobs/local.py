@@ -1,0 +1,311 @@
+"""The embedding job on this machine: plan a slice, run it as one pipeline, commit it, go on."""
+
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.corpus.manifests import read_segment
+from pipelines.corpus.segment_files import clean_segment
+from pipelines.corpus.view import CorpusView
+from pipelines.embed.dofns import SegmentTarget
+from pipelines.embed.inference import ElmoModelHandler, load_model
+from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
+from pipelines.embed.jobs.job import EmbedJob, EmbedReport
+from pipelines.embed.jobs.workers.launcher import WorkerLauncher
+from pipelines.embed.meter import METER
+from pipelines.embed.part_writer import write_rejects_part
+from pipelines.embed.planner import Planner, Slice
+from pipelines.embed.recipe import make_recipe
+from pipelines.embed.segments import finish_segment
+from pipelines.embed.selection import LiveDocuments, Selector
+from pipelines.embed.transforms import (
+    BatchByTokens,
+    EmbedSentences,
+    ReadDocuments,
+    TokenizeDocuments,
+    WriteSegment,
+)
+from pipelines.errors import CorpusError, UsageError
+from pipelines.reading.input_files import InputFile, find_inputs
+from pipelines.reading.records import check_columns
+from pipelines.text.tokenizer import PretokenizedText, Tokenizer
+from schemas import PartSummary, Segment
+
+logger = logging.getLogger(__name__)
+
+
+def embed(
+    job: EmbedJob,
+    progress: Callable[[float], None] | None = None,
+    announce: Callable[[str], None] | None = None,
+    launcher: WorkerLauncher | None = None,
+) -> EmbedReport:
+    """Run an embedding job; each committed slice is safe whatever comes after.
+
+    Args:
+      job: what is asked for.
+      progress: told after each slice which share of the input is done, 0 to 1.
+      announce: told the device once the model is loaded.
+      launcher: of the job's workers, if one was started before; it is stopped at the end.
+
+    Raises:
+      UsageError, FileNotFoundError, ValueError: before any work, if an option, the input or the
+        model cannot be used.
+      CorpusError: if the corpus cannot be written, or the count of documents does not add up.
+    """
+    with ExitStack() as stack:
+        if launcher is not None:
+            stack.enter_context(launcher)
+        prepared = _prepare(job)
+        prepared.corpus.store.check_can_commit()
+        if job.running.workers > 1 and launcher is None:
+            verbose = logger.isEnabledFor(logging.INFO)
+            launcher = stack.enter_context(WorkerLauncher(job.running.workers, verbose))
+        report = prepared.load(job, announce)
+        started = time.monotonic()
+        runner = _runner_of(launcher, stack)
+        planner = stack.enter_context(prepared.plan(job))
+        run = _LocalRun(job, prepared, report, runner)
+        damaged: list[str] = []
+        for current in planner.slices():
+            run.take(current)
+            damaged += current.damaged
+            if progress is not None and planner.total_bytes:
+                progress(current.input_bytes / planner.total_bytes)
+        if job.running.prune:
+            run.prune(planner.selector, damaged)
+        report.seconds = time.monotonic() - started
+    return report
+
+
+def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedReport:
+    """Say what `embed` would do: `written` is what it would embed; nothing is changed.
+
+    Raises:
+      As `embed` does before any work.
+    """
+    prepared = _prepare(job)
+    report = prepared.load(job, announce)
+    with prepared.plan(job) as planner:
+        for current in planner.slices():
+            report.read += current.read
+            report.written += len(current.chosen)
+            report.changed += sum(map(len, current.supersede.values()))
+            report.unchanged += current.unchanged
+            report.rejected += current.rejected
+            report.rejected_sentences += current.rejected_sentences
+            report.reasons.update(reject.reason for reject in current.rejects)
+            if current.chosen or current.rejects:
+                report.segments.append("(planned)")
+    if job.running.prune:
+        missing = prepared.missing(planner.selector)
+        report.pruned = sum(map(len, missing.values()))
+    return report
+
+
+@dataclass
+class _Prepared:
+    """What is checked and opened before any work."""
+
+    files: list[InputFile]
+    tokenizer: Tokenizer | PretokenizedText
+    corpus: CorpusView
+    handler: ElmoModelHandler | None = None
+
+    def load(self, job: EmbedJob, announce: Callable[[str], None] | None) -> EmbedReport:
+        started = time.monotonic()
+        model = load_model(job.model)
+        recipe = make_recipe(model, job.model, job.embedding, self.tokenizer)
+        self.handler = ElmoModelHandler(job.model, recipe)
+        if announce is not None:
+            announce(str(model.device))
+        return EmbedReport(device=str(model.device), model_seconds=time.monotonic() - started)
+
+    @contextmanager
+    def plan(self, job: EmbedJob) -> Iterator[Planner]:
+        assert self.handler is not None
+        live = LiveDocuments(self.corpus, self.handler.recipe.digest)
+        with tempfile.TemporaryDirectory(prefix="sensegrep-") as directory:
+            yield Planner(
+                self.files, job.reading, Selector(live), job.running.commit_every, directory
+            )
+
+    def missing(self, selector: Selector) -> dict[str, list[str]]:
+        """Return for each segment the live documents that the input has not named."""
+        found: dict[str, list[str]] = {}
+        for segment in self.corpus.segments:
+            for batch in self.corpus.read("documents", ["doc_id"], [segment.segment_id]):
+                gone = selector.missing(batch.column("doc_id").to_pylist())
+                if gone:
+                    found.setdefault(segment.segment_id, []).extend(gone)
+        return found
+
+
+def _prepare(job: EmbedJob) -> _Prepared:
+    if job.running.workers > 1 and names_runner(job.beam_args):
+        raise UsageError(
+            "--workers is for a run on this machine; with --runner, the runner has its own options"
+            " for how many workers it takes"
+        )
+    files = find_inputs(job.inputs)
+    for file in files:
+        check_columns(file, job.reading)
+        if leaves_this_machine(job.beam_args) and not file.seekable:
+            raise UsageError(
+                f"input {file.uri} is compressed or standard input, which workers elsewhere cannot"
+                " read from a position; decompress it, or run without --runner"
+            )
+    tokenizer = job.embedding.make_tokenizer()
+    corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
+    return _Prepared(files, tokenizer, corpus)
+
+
+class _LocalRun:
+    """The running job: what is committed so far, and how the next slice is."""
+
+    def __init__(
+        self, job: EmbedJob, prepared: _Prepared, report: EmbedReport, runner: Any
+    ) -> None:
+        assert prepared.handler is not None
+        self._job = job
+        self._prepared = prepared
+        self._handler = prepared.handler
+        self._tokenizer = prepared.tokenizer
+        self._report = report
+        self._runner = runner
+
+    def take(self, current: Slice) -> None:
+        """Embed and commit one slice, if there is anything new in it."""
+        report = self._report
+        METER.add(rejects=len(current.rejects))
+        self._check_reject_fraction(current)
+        segment = None
+        if current.chosen or current.rejects:
+            segment = self._embed(current)
+            change = Change(
+                operation="embed",
+                add=(segment,),
+                supersede=current.supersede,
+                claims=frozenset(current.claims),
+            )
+            self._prepared.corpus = commit(self._prepared.corpus, change)
+        counts = segment.counts if segment else Counter[str]()
+        lost = len(current.chosen) - counts["documents"]
+        report.read += current.read
+        report.changed += sum(map(len, current.supersede.values()))
+        report.unchanged += current.unchanged
+        report.rejected += current.rejected + lost
+        report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
+        report.reasons.update(reject.reason for reject in current.rejects)
+        report.written += counts["documents"]
+        report.sentences += counts["sentences"]
+        report.tokens += counts["tokens"]
+        if segment:
+            report.segments.append(segment.segment_id)
+        if report.read != report.written + report.rejected + report.unchanged:
+            raise CorpusError(
+                f"{report.read} documents were read, but {report.written} written,"
+                f" {report.rejected} rejected and {report.unchanged} unchanged; the count must"
+                " add up"
+            )
+
+    def _embed(self, current: Slice) -> Segment:
+        store = self._prepared.corpus.store
+        segment_id, number = reserve_segment(store)
+        try:
+            tasks = current.tasks(self._job.running.workers, self._job.reading)
+            planned: tuple[PartSummary, ...] = ()
+            if current.rejects:
+                planned = (write_rejects_part(store, segment_id, len(tasks), current.rejects),)
+            target = SegmentTarget(
+                store,
+                segment_id,
+                number,
+                self._handler.recipe,
+                len(current.chosen),
+                planned,
+                self._job.running.row_group_bytes,
+            )
+            if tasks:
+                self._run_pipeline(tasks, target)
+            else:
+                finish_segment(store, segment_id, number, target.recipe, planned, 0)
+            return read_segment(store, segment_id)
+        except BaseException:
+            clean_segment(store, segment_id)
+            raise
+
+    def _run_pipeline(self, tasks: list[Any], target: SegmentTarget) -> None:
+        budget = self._job.model.max_tokens_per_batch
+        pipeline = beam.Pipeline(self._runner, pipeline_options(self._job))
+        read = pipeline | "Tasks" >> beam.Create(tasks) | "ReadDocuments" >> ReadDocuments()
+        _ = (
+            read.documents
+            | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
+            | "BatchByTokens" >> BatchByTokens(budget)
+            | "EmbedSentences" >> EmbedSentences(self._handler)
+            | "WriteSegment" >> WriteSegment(target, self._tokenizer)
+        )
+        try:
+            pipeline.run().wait_until_finish()
+        except RuntimeError as error:
+            # From another process an error comes as the text of its traceback.
+            *_, last = str(error).strip().splitlines()
+            raise RuntimeError(last.removeprefix("RuntimeError: ")) from error
+
+    def _check_reject_fraction(self, current: Slice) -> None:
+        read = self._report.read + current.read
+        rejected = self._report.rejected + current.rejected
+        limit = self._job.running.max_reject_fraction
+        if read and rejected / read > limit:
+            reasons = self._report.reasons + Counter(r.reason for r in current.rejects)
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+            raise CorpusError(
+                f"{rejected} of {read} records read so far were rejected, more than"
+                f" --max-reject-fraction {limit} ({listed}); nothing of this slice was committed:"
+                " check the input, --text-field and --id-field, or raise the limit"
+            )
+
+    def prune(self, selector: Selector, damaged: list[str]) -> None:
+        """Tombstone the documents of the corpus that the input does not have.
+
+        Raises:
+          CorpusError: if part of the input could not be read: what it has is not known then.
+        """
+        if damaged:
+            raise CorpusError(
+                f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
+                " which documents it has no more; what was embedded is committed"
+            )
+        supersede = self._prepared.missing(selector)
+        if supersede:
+            self._prepared.corpus = commit(
+                self._prepared.corpus, Change(operation="prune", supersede=supersede)
+            )
+        self._report.pruned = sum(map(len, supersede.values()))
+
+
+def _runner_of(launcher: WorkerLauncher | None, stack: ExitStack) -> Any:
+    """Return the runner of all slices; None lets the Beam flags name it."""
+    if launcher is None:
+        return None
+    from pipelines.embed.jobs.workers.pool import WorkerPool
+
+    return stack.enter_context(WorkerPool(launcher)).runner()
+
+
+def pipeline_options(job: EmbedJob) -> PipelineOptions:
+    """Return Beam's options for the pipelines of a job."""
+    flags = with_runner(job.beam_args)
+    if job.running.workers > 1:
+        flags.append(f"--direct_num_workers={job.running.workers}")
+    return PipelineOptions(flags)

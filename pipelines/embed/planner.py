@@ -1,0 +1,184 @@
+"""The input cut into slices, and each slice into tasks: one reading task a part.
+
+The planner reads the input once, in order, and decides there what is new; workers read only the
+records it chose. Records of compressed files and of standard input cannot be found again by their
+position, so they are copied to a spool file beside the job.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pipelines.embed.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
+from pipelines.reading.documents import SELECT, Document, Reject, raw_start
+from pipelines.reading.input_files import InputFile
+from pipelines.reading.options import InputOptions
+from pipelines.reading.records import scan
+from pipelines.reading.splits import ReadRange, ReadTask
+from pipelines.reading.spool import Spool
+
+# A part may have 2^25 tokens, and a token is at least a byte.
+MAX_PART_BYTES = 16 << 20
+# An input of nothing but rejects is committed in slices too.
+MAX_SLICE_REJECTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One document to embed: where it is, and how large its text is."""
+
+    file: InputFile
+    position: int
+    text_bytes: int
+
+
+@dataclass(kw_only=True)
+class Slice:
+    """A stretch of the input that is committed at once.
+
+    Attributes:
+      chosen: documents to embed, in input order.
+      claims: their ids.
+      rejects: rejects that no earlier run has recorded.
+      supersede: for each segment the documents in it that `chosen` replaces.
+      read: records read.
+      unchanged: of these, live already.
+      rejected: of these, rejected; those known before included.
+      rejected_sentences: of the unchanged documents.
+      damaged: files that could not be read to their end.
+      input_bytes: of the files, as stored, that are behind us.
+      last: no more input follows.
+    """
+
+    chosen: list[Chosen] = field(default_factory=list)
+    claims: list[str] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    supersede: dict[str, list[str]] = field(default_factory=dict)
+    read: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejected_sentences: int = 0
+    damaged: list[str] = field(default_factory=list)
+    input_bytes: float = 0.0
+    last: bool = False
+
+    def tasks(self, workers: int, options: InputOptions) -> list[ReadTask]:
+        """Divide the chosen documents, in order, among workers: about as many bytes to each."""
+        total = sum(chosen.text_bytes for chosen in self.chosen)
+        share = min(total / max(workers, 1), MAX_PART_BYTES)
+        groups: list[list[Chosen]] = []
+        filled = 0.0
+        for chosen in self.chosen:
+            if not groups or filled >= share:
+                groups.append([])
+                filled = 0.0
+            groups[-1].append(chosen)
+            filled += chosen.text_bytes
+        return [ReadTask(part, _ranges(group), options) for part, group in enumerate(groups)]
+
+
+class Planner:
+    """Reads the input and cuts it into slices.
+
+    Args:
+      files: of the input, in order.
+      options: how records become documents.
+      selector: what is new.
+      slice_documents: documents to a slice.
+      spool_directory: local directory for what cannot be read again from its file.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[InputFile],
+        options: InputOptions,
+        selector: Selector,
+        slice_documents: int,
+        spool_directory: str,
+    ) -> None:
+        self._files = list(files)
+        self._options = options
+        self.selector = selector
+        self._slice_documents = slice_documents
+        self._directory = spool_directory
+        self.total_bytes = sum(file.size or 0 for file in self._files)
+
+    def slices(self) -> Iterator[Slice]:
+        """Yield slice after slice; the spool of one is gone when the next is asked for."""
+        current, number, behind = Slice(), 0, 0.0
+        spool = Spool(self._directory, number)
+        for file in self._files:
+            for record in scan(file, self._options):
+                self._take(current, file, record, spool)
+                if self._is_full(current):
+                    current.input_bytes = behind
+                    spool.finish()
+                    yield current
+                    spool.remove()
+                    current, number = Slice(), number + 1
+                    spool = Spool(self._directory, number)
+            behind += file.size or 0
+        current.input_bytes, current.last = behind, True
+        spool.finish()
+        yield current
+        spool.remove()
+
+    def _is_full(self, current: Slice) -> bool:
+        full = len(current.chosen) == self._slice_documents
+        return full or len(current.rejects) == MAX_SLICE_REJECTS
+
+    def _take(
+        self, current: Slice, file: InputFile, record: Document | Reject, spool: Spool
+    ) -> None:
+        if isinstance(record, Reject):
+            self._reject(current, record)
+            return
+        current.read += 1
+        decision = self.selector.decide(record)
+        if decision.kind == DUPLICATE:
+            current.read -= 1
+            self._reject(current, duplicate(record))
+        elif decision.kind == UNCHANGED:
+            current.unchanged += 1
+            current.rejected_sentences += decision.rejected_sentences
+        else:
+            if decision.kind == CHANGED:
+                current.supersede.setdefault(decision.segment_id, []).append(record.doc_id)
+            current.claims.append(record.doc_id)
+            size = len(record.text.encode())
+            if file.seekable:
+                current.chosen.append(Chosen(file, record.position, size))
+            else:
+                current.chosen.append(Chosen(spool.file, spool.add(record), size))
+
+    def _reject(self, current: Slice, reject: Reject) -> None:
+        current.read += 1
+        current.rejected += 1
+        if reject.reason == "damaged-file":
+            current.damaged.append(reject.uri)
+        if reject.doc_id is not None:
+            self.selector.mention(reject.doc_id)
+        if not self.selector.knows_reject(reject):
+            current.rejects.append(reject)
+
+
+def _ranges(group: list[Chosen]) -> tuple[ReadRange, ...]:
+    ranges: list[tuple[InputFile, list[int]]] = []
+    for chosen in group:
+        if not ranges or ranges[-1][0] is not chosen.file:
+            ranges.append((chosen.file, []))
+        ranges[-1][1].append(chosen.position)
+    return tuple(ReadRange(file, tuple(positions)) for file, positions in ranges)
+
+
+def duplicate(document: Document) -> Reject:
+    """Return the reject of a document whose id an earlier one has."""
+    detail = f"an earlier record has the id {document.doc_id!r}; ids must be unique"
+    return Reject(
+        uri=document.uri,
+        position=document.position,
+        stage=SELECT,
+        reason="duplicate-id",
+        detail=raw_start(detail),
+        doc_id=document.doc_id,
+        raw=raw_start(document.text),
+    )

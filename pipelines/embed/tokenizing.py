@@ -1,0 +1,78 @@
+"""A document -> small batches of its sentences, the last with its end."""
+
+from collections.abc import Iterator
+
+from pipelines.embed.batch import DocumentEnd, Sentence, SentenceBatch
+from pipelines.reading.documents import TOKENIZE, Document, Reject, raw_start
+from pipelines.text.tokenizer import PretokenizedText, TokenizedSentence, Tokenizer
+
+
+def tokenize_document(
+    document: Document, tokenizer: Tokenizer | PretokenizedText, max_tokens: int
+) -> Iterator[SentenceBatch]:
+    """Yield the sentences of a document in batches of at most `max_tokens`, the last with its end.
+
+    A document that the tokeniser fails on gives a last batch with a reject instead of an end.
+    """
+    batch = SentenceBatch(document.part)
+    n_sentences = n_tokens = in_batch = 0
+    try:
+        for found in tokenizer.sentences(document.text):
+            if batch.sentences and in_batch + len(found.tokens) > max_tokens:
+                yield batch
+                batch, in_batch = SentenceBatch(document.part), 0
+            batch.sentences.append(_sentence(document, n_sentences, found))
+            n_sentences += 1
+            in_batch += len(found.tokens)
+            n_tokens += len(found.tokens)
+    except Exception as error:  # whatever a tokeniser raises is this document's
+        if n_sentences > len(batch.sentences):
+            raise RuntimeError(
+                f"tokenising {document.doc_id!r} failed half-way: {error}"
+            ) from error
+        detail = raw_start(f"the tokeniser failed: {error!r}")
+        yield SentenceBatch(
+            document.part, rejects=[_document_reject(document, "tokenizer-failed", detail)]
+        )
+        return
+    batch.ends.append(
+        DocumentEnd(
+            document.doc_id,
+            document.sha256,
+            document.uri,
+            document.position,
+            document.metadata,
+            len(document.text),
+            n_sentences,
+            n_tokens,
+        )
+    )
+    yield batch
+
+
+def _sentence(document: Document, index: int, found: TokenizedSentence) -> Sentence:
+    return Sentence(
+        document.doc_id,
+        index,
+        found.start,
+        found.end,
+        document.text[found.start : found.end],
+        found.tokens,
+        found.token_starts,
+        found.cut,
+        document.uri,
+        document.position,
+    )
+
+
+def _document_reject(document: Document, reason: str, detail: str) -> Reject:
+    return Reject(
+        document.uri,
+        document.position,
+        TOKENIZE,
+        reason,
+        detail,
+        document.doc_id,
+        None,
+        raw_start(document.text),
+    )

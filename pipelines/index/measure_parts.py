@@ -1,0 +1,64 @@
+"""The first step of an index build: what is in each part, and a sample of its vectors."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.corpus.scan import vectors_of
+from pipelines.index.exact import Floats
+from pipelines.index.files import writing
+from pipelines.index.parts import Build, Measure, PartRef, part_name, read_part, sampled
+
+
+def measure_part(part: PartRef, build: Build) -> Measure:
+    """Count a part's live rows and forms, and write a sample of its vectors."""
+    rate = build.sample_rates.get(part.table, 0.0)
+    columns = {"documents": [], "sentences": ["vector_id"], "tokens": ["vector_id", "token"]}
+    wanted = [*columns[part.table], *(["vector"] if rate else [])]
+    rows = 0
+    forms: pa.Table | None = None
+    samples: list[NDArray[Any]] = []
+    for batch in read_part(build.corpus, part, wanted):
+        rows += batch.num_rows
+        if part.table == "tokens":
+            forms = merge_forms([*([forms] if forms else []), count_forms(batch.column("token"))])
+        if rate:
+            ids = batch.column("vector_id").to_numpy()
+            chosen = sampled(ids, rate, build.seed) & ~build.held_out[part.table].among(ids)
+            samples.append(vectors_of(batch, build.dim)[chosen].astype(np.float32))
+    path = None
+    if samples:
+        path = (
+            f"{build.directory}/scratch/sample-{part.segment_id}-{part.table}-{part_name(part)}.npy"
+        )
+        with writing(build, path) as file:
+            np.save(file, np.concatenate(samples), allow_pickle=False)
+    return Measure(part=part, rows=rows, forms=forms, sample=path)
+
+
+def count_forms(tokens: pa.Array) -> pa.Table:
+    """Count each form of a column of tokens: a table of form and count."""
+    counted = tokens.value_counts()
+    return pa.table({"form": counted.field("values"), "count": counted.field("counts")})
+
+
+def merge_forms(tables: Sequence[pa.Table]) -> pa.Table:
+    """Add up tables of form and count."""
+    if len(tables) == 1:
+        return tables[0]
+    summed = pa.concat_tables(tables).group_by("form").aggregate([("count", "sum")])
+    return summed.rename_columns({"count_sum": "count"})
+
+
+def load_sample(measures: Iterable[Measure], table: str, build: Build) -> Floats:
+    """Read the sampled vectors of a table, in the order of its parts."""
+    paths = {m.part: m.sample for m in measures if m.part.table == table and m.sample}
+    arrays = []
+    for part in build.parts:
+        if part in paths:
+            with build.corpus.store.open(paths[part]) as file:
+                arrays.append(np.load(file, allow_pickle=False))
+    return np.concatenate([np.zeros((0, build.dim), np.float32), *arrays])

@@ -1,0 +1,1 @@
+"""Looking after a corpus: verify, delete, compact, vacuum; one module a command."""

@@ -1,0 +1,167 @@
+"""Compact: segments of one recipe merged without the rows of deleted documents."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.corpus.manifests import written_by
+from pipelines.corpus.parquet_writer import TableWriter
+from pipelines.corpus.segment_files import COUNTS, clean_segment, write_manifest
+from pipelines.corpus.store import Store
+from pipelines.corpus.view import CorpusView
+from pipelines.errors import CorpusError
+from schemas import TABLES, Part, Segment, table_schema
+
+_READ_ROWS = 4096
+ROW_GROUP_BYTES = 8 << 20
+
+
+def groups_to_compact(corpus: CorpusView, max_documents: int) -> list[list[str]]:
+    """Return which neighbouring segments `compact` should merge.
+
+    Segments made by the same recipe are put together up to so many documents; one alone is
+    rewritten only if it has tombstones.
+    """
+    groups: list[list[Segment]] = []
+    for segment in corpus.segments:
+        last = groups[-1] if groups else []
+        size = sum(s.counts["documents"] for s in last) + segment.counts["documents"]
+        if last and last[0].recipe == segment.recipe and size <= max_documents:
+            last.append(segment)
+        else:
+            groups.append([segment])
+    ids = [[segment.segment_id for segment in group] for group in groups]
+    return [group for group in ids if len(group) > 1 or group[0] in corpus.tombstones]
+
+
+def compact(
+    corpus: CorpusView, segment_ids: Sequence[str], forget: frozenset[str] = frozenset()
+) -> CorpusView:
+    """Merge live segments of one recipe into one without their tombstoned rows; ids stay.
+
+    Args:
+      corpus: which corpus.
+      segment_ids: what to merge.
+      forget: documents whose rejects are dropped as well.
+
+    Raises:
+      CorpusError: if the segments differ in recipe, or another writer changed them meanwhile.
+    """
+    chosen = [s for s in corpus.segments if s.segment_id in set(segment_ids)]
+    if len(chosen) != len(set(segment_ids)):
+        raise CorpusError(f"segments {', '.join(segment_ids)} are not all live in {corpus.root}")
+    if len({segment.recipe for segment in chosen}) > 1:
+        raise CorpusError("segments made by different models or settings cannot be merged")
+    removed = tuple(segment.segment_id for segment in chosen)
+    segment_id, number = reserve_segment(corpus.store)
+    try:
+        merged = _merge(corpus, chosen, segment_id, number, forget)
+        if not merged.parts:
+            clean_segment(corpus.store, segment_id)
+        change = Change(operation="compact", add=(merged,) if merged.parts else (), remove=removed)
+        return commit(corpus, change)
+    except BaseException:
+        clean_segment(corpus.store, segment_id)
+        raise
+
+
+def _merge(
+    corpus: CorpusView, chosen: list[Segment], segment_id: str, number: int, forget: frozenset[str]
+) -> Segment:
+    first = chosen[0]
+    counts = dict.fromkeys(COUNTS, 0)
+    parts: dict[str, tuple[Part, ...]] = {}
+    for table in TABLES:
+        schema = table_schema(table, dtype=str(first.options["vector_dtype"]), dim=first.dim)
+        path = f"segments/{segment_id}/{table}/part-00000.parquet"
+        writer = LazyTable(corpus.store, path, schema)
+        with writer:
+            for batch in _live_rows(corpus, chosen, table, forget):
+                writer.write(batch.select(schema.names).cast(schema))
+                _count(counts, table, batch)
+        if writer.part is not None:
+            parts[table] = (writer.part,)
+    merged = replace(
+        first,
+        segment_id=segment_id,
+        number=number,
+        counts=counts,
+        parts=parts,
+        compacted_from=tuple(segment.segment_id for segment in chosen),
+        written_by=written_by(),
+    )
+    if parts:
+        write_manifest(corpus.store, merged)
+    return merged
+
+
+def _live_rows(
+    corpus: CorpusView, chosen: list[Segment], table: str, forget: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
+    for segment in chosen:
+        dead = corpus.tombstones.get(segment.segment_id)
+        for batch in corpus.read(table, None, [segment.segment_id], _READ_ROWS):
+            if table == "rejects":
+                batch = batch.filter(_worth_keeping(batch, dead, forget))
+            if batch.num_rows:
+                yield batch
+
+
+def _worth_keeping(
+    batch: pa.RecordBatch, dead: pa.Array | None, forget: frozenset[str]
+) -> pa.Array:
+    """Drop rejects of forgotten documents, and of sentences whose document is dead."""
+    doc_ids = batch.column("doc_id")
+    keep = pc.invert(pc.is_in(doc_ids, pa.array(sorted(forget), pa.string())))
+    if dead is None:
+        return keep
+    of_the_dead = pc.and_(pc.is_in(doc_ids, dead), pc.is_valid(batch.column("sentence_index")))
+    return pc.and_(keep, pc.invert(of_the_dead))
+
+
+class LazyTable:
+    """A table that is made with its first row, and settled under its final name at the end."""
+
+    def __init__(self, store: Store, path: str, schema: pa.Schema) -> None:
+        self._store = store
+        self._path = path
+        self._schema = schema
+        self._writer: TableWriter | None = None
+        self.part: Part | None = None
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Add rows."""
+        if self._writer is None:
+            self._writer = TableWriter(self._store, self._path, self._schema, ROW_GROUP_BYTES)
+        self._writer.write(rows)
+
+    def __enter__(self) -> "LazyTable":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        if kind is not None:
+            self._writer.abort()
+            return
+        directory = self._path.rsplit("/", 2)[0]
+        try:
+            self.part = self._writer.close(directory)
+        except BaseException:
+            self._writer.abort()
+            raise
+        self._store.move(self._writer.temporary, self._path)
+
+
+def _count(counts: dict[str, int], table: str, batch: pa.RecordBatch) -> None:
+    if table == "documents":
+        counts["documents"] += batch.num_rows
+        for name in ("sentences", "tokens", "rejected_sentences", "characters"):
+            counts[name] += sum(batch.column(name).to_pylist())
+    elif table == "tokens":
+        counts["token_vectors"] += batch.num_rows
+    elif table == "rejects":
+        counts["rejects"] += batch.num_rows

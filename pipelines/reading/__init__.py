@@ -1,0 +1,1 @@
+"""Input files -> documents, or rejects with their reason and place."""

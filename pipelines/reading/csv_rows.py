@@ -1,0 +1,112 @@
+"""CSV and TSV: rows after a header; a record's position is the byte offset of its row."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from pipelines.errors import UsageError
+from pipelines.reading.fields import (
+    MAX_RECORD_BYTES,
+    Fault,
+    Record,
+    document_from_fields,
+    reject_record,
+)
+from pipelines.reading.input_files import InputFile
+from pipelines.reading.lines import BYTE_ORDER_MARK
+from pipelines.reading.options import InputOptions
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def scan(
+    file: InputFile, options: InputOptions, stream: IO[bytes], start: int, end: int | None
+) -> Iterator[Record]:
+    """Yield the records whose rows begin in [start, end)."""
+    names, first = read_header(file, stream)
+    if start > first:
+        stream.seek(start)
+    rows = _Rows(file, stream, max(start, first))
+    while end is None or rows.position < end:
+        position = rows.position
+        try:
+            values, fault = next(rows)
+        except StopIteration:
+            return
+        if values or fault:  # a blank line is no record
+            yield _record_from_row(file, options, names, position, values, fault)
+
+
+def fetch(
+    file: InputFile, options: InputOptions, stream: IO[bytes], positions: Sequence[int]
+) -> Iterator[Record]:
+    """Yield the records at given byte offsets."""
+    names, _ = read_header(file, stream)
+    for position in positions:
+        stream.seek(position)
+        values, fault = next(_Rows(file, stream, position))
+        yield _record_from_row(file, options, names, position, values, fault)
+
+
+def read_header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
+    """Return the names in the first row, and the byte offset of the second.
+
+    Raises:
+      UsageError: if the first row cannot be read.
+    """
+    rows = _Rows(file, stream, 0)
+    try:
+        names, fault = next(rows)
+    except StopIteration:
+        return [], 0
+    if fault:
+        raise UsageError(f"input {file.uri} has an unreadable first row: {fault}")
+    return names, rows.position
+
+
+class _Rows:
+    """Rows of a CSV or TSV stream with the byte offset at which each begins."""
+
+    def __init__(self, file: InputFile, stream: IO[bytes], position: int) -> None:
+        csv.field_size_limit(MAX_RECORD_BYTES)
+        self.position = position
+        self._stream = stream
+        lines, delimiter = self._decoded(), _DELIMITERS[file.format]
+        # TSV as registered with IANA knows no quotes.
+        self._rows = (
+            csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            if file.format == "tsv"
+            else csv.reader(lines, delimiter=delimiter, strict=True)
+        )
+
+    def _decoded(self) -> Iterator[str]:
+        for line in self._stream:
+            first = 3 if self.position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
+            self.position += len(line)
+            # Bytes that are not UTF-8 come out as lone surrogates, which are rejected by name.
+            yield line[first:].decode("utf-8", errors="surrogateescape")
+
+    def __next__(self) -> tuple[list[str], str]:
+        try:
+            return next(self._rows), ""
+        except csv.Error as error:
+            return [], str(error)
+
+
+def _record_from_row(
+    file: InputFile,
+    options: InputOptions,
+    names: list[str],
+    position: int,
+    values: list[str],
+    fault: str,
+) -> Record:
+    raw = ",".join(values)
+    if fault:
+        return reject_record(file, position, Fault("invalid-csv", fault), raw)
+    if len(values) != len(names):
+        detail = f"found {len(values)} fields, expected {len(names)} as in the first row"
+        return reject_record(file, position, Fault("wrong-field-count", detail), raw)
+    if any("\udc80" <= character <= "\udcff" for value in values for character in value):
+        return reject_record(file, position, Fault("invalid-utf8", "a field is not UTF-8"), raw)
+    return document_from_fields(file, options, position, dict(zip(names, values, strict=True)), raw)

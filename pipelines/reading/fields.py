@@ -1,0 +1,121 @@
+"""The fields of a record -> a document, or a reject with its reason."""
+
+import json
+from typing import Any
+
+from pipelines.reading.documents import READ, Document, Reject, raw_start
+from pipelines.reading.input_files import InputFile
+from pipelines.reading.options import InputOptions
+
+MAX_RECORD_BYTES = 256 << 20
+
+Record = Document | Reject
+
+
+class Fault(Exception):
+    """A record that cannot become a document: (reason, detail)."""
+
+    def __init__(self, reason: str, detail: str, doc_id: str | None = None) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail, self.doc_id = reason, detail, doc_id
+
+
+def document_from_fields(
+    file: InputFile,
+    options: InputOptions,
+    position: int,
+    fields: dict[str, Any],
+    raw: bytes | str,
+) -> Record:
+    """Make a document of a record's fields.
+
+    Args:
+      file: that the record is in.
+      options: which field is the id, which the text; all others become metadata.
+      position: of the record.
+      fields: of the record.
+      raw: the record as read, for the reject.
+    """
+    try:
+        id_field = options.id_field or "id"
+        doc_id = _doc_id(file, options, position, fields)
+        try:
+            text = _text(fields, options.text_field)
+            metadata = {
+                name: value if isinstance(value, str) else _as_json(value)
+                for name, value in fields.items()
+                if name not in (id_field, options.text_field)
+            }
+            _check_unicode(doc_id, *metadata, *metadata.values())
+        except Fault as fault:
+            fault.doc_id = doc_id
+            raise
+        return Document(doc_id, text, metadata, file.uri, position)
+    except Fault as fault:
+        return reject_record(file, position, fault, raw)
+
+
+def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[str, Any]) -> str:
+    field = options.id_field or "id"
+    value = fields.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value:
+        _check_unicode(value)
+        return value
+    if value is None or value == "":
+        if options.id_field is not None:
+            raise Fault("missing-id", f"the record has no field {field!r}")
+        return f"{file.uri}#{position}"
+    detail = f"field {field!r} is a {type(value).__name__}, expected a string or an integer"
+    raise Fault("wrong-type", detail)
+
+
+def _text(fields: dict[str, Any], field: str) -> str:
+    text = fields.get(field)
+    if text is None:
+        found = ", ".join(map(str, fields)) or "none"
+        raise Fault("missing-text", f"the record has no field {field!r}; it has {found}"[:500])
+    if not isinstance(text, str):
+        detail = f"field {field!r} is a {type(text).__name__}, expected a string"
+        raise Fault("wrong-type", detail)
+    text = text.removeprefix("\ufeff")
+    if not text or text.isspace():
+        raise Fault("empty-document", "the text is empty or only blanks")
+    _check_unicode(text)
+    return text
+
+
+def _check_unicode(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            detail = f"a lone surrogate at character {error.start}, which is no text"
+            raise Fault("lone-surrogate", detail) from None
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def reject_record(file: InputFile, position: int, fault: Fault, raw: bytes | str) -> Reject:
+    """Return the reject of a record that is at fault."""
+    doc_id = fault.doc_id
+    if doc_id is not None:
+        doc_id = doc_id.encode("utf-8", errors="replace").decode()
+    return Reject(
+        uri=file.uri,
+        position=position,
+        stage=READ,
+        reason=fault.reason,
+        detail=raw_start(fault.detail),
+        doc_id=doc_id,
+        raw=raw_start(raw),
+    )
+
+
+def reject_too_large(file: InputFile, position: int, start: bytes) -> Reject:
+    """Return the reject of a record beyond the limit, by its first bytes."""
+    detail = f"the record is longer than {MAX_RECORD_BYTES} bytes; split it"
+    return reject_record(file, position, Fault("too-large", detail), start)

@@ -1,0 +1,131 @@
+"""Which files the input is made of, and how their bytes are opened.
+
+A file's name says its format (.txt .jsonl .ndjson .csv .tsv .parquet) and its compression
+(.gz .zst .xz .bz2). `-` is JSON lines from standard input.
+"""
+
+import glob
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO, Any
+
+from fsspec.core import url_to_fs
+
+from pipelines.errors import UsageError
+from pipelines.reading.decompression import compression_of, decompressed
+
+STDIN = "-"
+FORMATS = {
+    ".txt": "txt",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of the input.
+
+    Attributes:
+      uri: as the user gave it, or as the glob found it; part of ids that records lack.
+      format: one of the values of FORMATS.
+      compression: suffix such as .gz, or empty.
+      size: bytes as stored, None where unknown (standard input).
+    """
+
+    uri: str
+    format: str
+    compression: str = ""
+    size: int | None = None
+
+    @property
+    def seekable(self) -> bool:
+        """Whether records can be read again from their positions."""
+        return not self.compression and self.uri != STDIN
+
+
+def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
+    """Return the files that paths, globs and fsspec URLs name, in the order given.
+
+    Raises:
+      UsageError: if there is no input, a file's name does not say its format, or it is a directory.
+      FileNotFoundError: if a file is not there or a glob matches nothing.
+    """
+    found = [file for pattern in patterns for file in _find(pattern)]
+    if not found:
+        raise UsageError("no input was given; name files, globs or URLs, or - for standard input")
+    if sum(file.uri == STDIN for file in found) > 1:
+        raise UsageError("standard input (-) can be read only once, but is named twice")
+    return found
+
+
+def open_bytes(file: InputFile) -> IO[bytes]:
+    """Open a file for buffered reading, decompressed.
+
+    Raises:
+      OSError: if it cannot be opened.
+    """
+    if file.uri == STDIN:
+        return sys.stdin.buffer
+    filesystem, path = url_to_fs(file.uri)
+    raw = filesystem.open(path, "rb")
+    if not file.compression:
+        return raw
+    return decompressed(raw, file.compression)
+
+
+def _find(pattern: str) -> list[InputFile]:
+    if pattern == STDIN:
+        return [InputFile(STDIN, "jsonl")]
+    if not glob.has_magic(pattern) or _is_file(pattern):
+        return [_describe(pattern)]
+    if "://" in pattern:
+        filesystem, path = url_to_fs(pattern)
+        matches = [filesystem.unstrip_protocol(match) for match in filesystem.glob(path)]
+    else:
+        matches = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
+    if not matches:
+        raise FileNotFoundError(f"no file matches {pattern!r}; check the path and the quotes")
+    return [_describe(match) for match in sorted(matches)]
+
+
+def _is_file(uri: str) -> bool:
+    return "://" not in uri and os.path.isfile(uri)
+
+
+def _describe(uri: str) -> InputFile:
+    bare = uri.lower().partition("?")[0] if "://" in uri else uri.lower()
+    compression = compression_of(uri)
+    suffix = os.path.splitext(bare.removesuffix(compression))[1]
+    filesystem, path = _filesystem(uri)
+    try:
+        info = filesystem.info(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"input file {uri} is not there") from None
+    except OSError as error:
+        raise OSError(f"input file {uri} cannot be read: {error}") from error
+    if info.get("type") == "directory":
+        raise UsageError(f"input {uri} is a directory; name its files, as in '{uri}/*.jsonl'")
+    if _is_file(uri) and not os.access(uri, os.R_OK):
+        raise PermissionError(f"input file {uri} may not be read; check its permissions")
+    if suffix not in FORMATS:
+        raise UsageError(
+            f"input {uri} has a name that does not say what it is; expected one of"
+            f" {', '.join(FORMATS)}, each also with .gz, .zst, .xz or .bz2"
+        )
+    if suffix == ".parquet" and compression:
+        raise UsageError(f"input {uri}: Parquet is compressed within; remove the {compression}")
+    size = info.get("size")
+    return InputFile(uri, FORMATS[suffix], compression, None if size is None else int(size))
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    try:
+        return url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"input {uri} cannot be opened: {error}") from error

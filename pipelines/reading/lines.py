@@ -1,0 +1,64 @@
+"""Lines of a stream with their byte offsets; those of a range alone, or at given offsets."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+from pipelines.reading.fields import MAX_RECORD_BYTES, Record, reject_too_large
+from pipelines.reading.input_files import InputFile
+from pipelines.reading.options import InputOptions
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+MakeRecord = Callable[[InputFile, InputOptions, int, bytes], Record]
+
+
+def scan_lines(
+    file: InputFile,
+    options: InputOptions,
+    stream: IO[bytes],
+    start: int,
+    end: int | None,
+    make: MakeRecord,
+) -> Iterator[Record]:
+    """Yield a record for each line that begins in [start, end) and is not blank."""
+    for position, line in numbered_lines(stream, start, end):
+        if len(line) > MAX_RECORD_BYTES:
+            yield reject_too_large(file, position, line)
+        elif line and not line.isspace():
+            yield make(file, options, position, line)
+
+
+def fetch_lines(
+    file: InputFile,
+    options: InputOptions,
+    stream: IO[bytes],
+    positions: Sequence[int],
+    make: MakeRecord,
+) -> Iterator[Record]:
+    """Yield the records of the lines at given byte offsets."""
+    for position in positions:
+        yield from scan_lines(file, options, stream, position, position + 1, make)
+
+
+def numbered_lines(stream: IO[bytes], start: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) of the lines that begin in [start, end); a byte-order mark is left out.
+
+    A range may begin anywhere: the line it cuts belongs to the range before.
+    """
+    position = start
+    if start:
+        stream.seek(start - 1)
+        position += len(stream.readline()) - 1
+    while end is None or position < end:
+        line = stream.readline(MAX_RECORD_BYTES + 1)
+        if not line:
+            return
+        size = len(line)
+        while size > MAX_RECORD_BYTES and not line.endswith(b"\n"):
+            rest = stream.readline(MAX_RECORD_BYTES)
+            size += len(rest)
+            if not rest or rest.endswith(b"\n"):
+                break
+        first = 3 if position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
+        yield position, line[first:].rstrip(b"\r\n") if size <= MAX_RECORD_BYTES else line
+        position += size

@@ -1,0 +1,54 @@
+"""Plain text: one document per file, or one per line; positions are byte offsets."""
+
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from pipelines.reading.fields import (
+    MAX_RECORD_BYTES,
+    Fault,
+    Record,
+    document_from_fields,
+    reject_record,
+    reject_too_large,
+)
+from pipelines.reading.input_files import InputFile
+from pipelines.reading.lines import fetch_lines, scan_lines
+from pipelines.reading.options import InputOptions
+
+
+def scan(
+    file: InputFile, options: InputOptions, stream: IO[bytes], start: int, end: int | None
+) -> Iterator[Record]:
+    """Yield the documents that begin in [start, end)."""
+    if options.lines:
+        yield from scan_lines(file, options, stream, start, end, record_from_text)
+    elif start == 0:
+        yield _whole_file(file, options, stream)
+
+
+def fetch(
+    file: InputFile, options: InputOptions, stream: IO[bytes], positions: Sequence[int]
+) -> Iterator[Record]:
+    """Yield the documents at given byte offsets."""
+    if options.lines:
+        yield from fetch_lines(file, options, stream, positions, record_from_text)
+    elif positions:
+        yield _whole_file(file, options, stream)
+
+
+def _whole_file(file: InputFile, options: InputOptions, stream: IO[bytes]) -> Record:
+    data = stream.read(MAX_RECORD_BYTES + 1)
+    if len(data) > MAX_RECORD_BYTES:
+        return reject_too_large(file, 0, data)
+    return record_from_text(file, options, 0, data)
+
+
+def record_from_text(file: InputFile, options: InputOptions, position: int, data: bytes) -> Record:
+    """Decode one text; it has no field but the text."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return reject_record(file, position, Fault("invalid-utf8", str(error)), data)
+    fields = {options.text_field: text}
+    only_text = InputOptions(text_field=options.text_field)
+    return document_from_fields(file, only_text, position, fields, data)

@@ -1,0 +1,126 @@
+"""The words around a word: a query's against those around each occurrence. No Beam.
+
+Vectors know that `loan` and `mortgage` are alike; that two sentences share a rare word, words know
+better. The score is the cosine of the sentences' TF-IDF vectors, each word counted once, without
+the word itself:
+
+    sum of idf(w)^2 over w in both / (|query| |line|)
+
+where a line's length |line| is estimated from its number of tokens, as if its words were as rare as
+the query's. So the index needs no vectors of words: the positions of each form, which it has, are
+an inverted index. idf is that of BM25 (Robertson and Zaragoza 2009, eq. 3.3).
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.exact import Floats
+from pipelines.index.reader import FormRange, OpenIndex, OpenShard
+
+_KEPT_WORDS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextWeights:
+    """What a query's context words are worth: casefolded word -> weight.
+
+    A line's score is the sum of the weights of its words, over the root of its number of tokens.
+    """
+
+    weights: Mapping[str, float]
+
+    @staticmethod
+    def rocchio(
+        like: Sequence["ContextWeights"], unlike: Sequence["ContextWeights"], negative: float
+    ) -> "ContextWeights":
+        """Return the mean of some contexts, less a share of the mean of others."""
+        weights: dict[str, float] = {}
+        for contexts, share in ((like, 1.0), (unlike, -negative)):
+            for context in contexts:
+                for word, weight in context.weights.items():
+                    weights[word] = weights.get(word, 0.0) + share * weight / len(contexts)
+        return ContextWeights(weights=weights)
+
+
+class _Known(NamedTuple):
+    ranges: tuple[FormRange, ...]
+    idf: float
+
+
+class ContextWords:
+    """Scores occurrences by the words around them.
+
+    Args:
+      index: the open index.
+    """
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._index = index
+        self._lines = sum(shard.shard.rows["sentences"] for shard in index.shards.values())
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def of(self, tokens: Sequence[str], own: Collection[str]) -> ContextWeights:
+        """Weigh the words of a sentence.
+
+        Those that the index does not have, such as stop words by default, weigh nothing.
+
+        Args:
+          tokens: of the sentence.
+          own: casefolded spellings of the word itself.
+        """
+        words = sorted({token.casefold() for token in tokens} - set(own))
+        known = {word: self._look_up(word) for word in words}
+        squares = {word: found.idf**2 for word, found in known.items() if found.ranges}
+        total = sum(squares.values())
+        root = float(np.sqrt(len(tokens)))
+        return ContextWeights(
+            weights={word: root * value / total for word, value in squares.items()}
+        )
+
+    def _look_up(self, word: str) -> _Known:
+        """Return where a casefolded word stands, and its idf."""
+        if word not in self._known:
+            ranges = tuple(self._index.forms.ranges(word))
+            count = min(self._lines, sum(stretch.rows for stretch in ranges))
+            idf = float(np.log1p((self._lines - count + 0.5) / (count + 0.5)))
+            self._known[word] = _Known(ranges, idf)
+            if len(self._known) > _KEPT_WORDS:
+                self._known.popitem(last=False)
+        return self._known[word]
+
+    def scores(
+        self, shard: OpenShard, positions: NDArray[np.int64], context: ContextWeights
+    ) -> Floats:
+        """Score occurrences at some positions of a shard, [n], about 0 to 1."""
+        lines, inverse = np.unique(shard.keys["sentence"][positions], return_inverse=True)
+        sums = np.zeros(len(lines), np.float64)
+        if len(lines):
+            for word, weight in context.weights.items():
+                sums[self._having(word, shard, lines)] += weight
+            sums /= np.sqrt(np.maximum(shard.lengths[lines], 1))
+        return np.minimum(sums, 1).astype(np.float32)[inverse]
+
+    def _having(self, word: str, shard: OpenShard, lines: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Say which of some lines, in ascending order, have a word; [lines]."""
+        having = np.zeros(len(lines), bool)
+        for stretch in self._look_up(word).ranges:
+            if stretch.shard == shard.shard.shard:
+                found = shard.keys["sentence"][stretch.first : stretch.first + stretch.rows]
+                places = np.searchsorted(lines, found).clip(max=len(lines) - 1)
+                having[places[lines[places] == found]] = True
+        return having
+
+    @staticmethod
+    def scores_of(sentences: Sequence[Sequence[str]], context: ContextWeights) -> Floats:
+        """Score sentences given as tokens, [n]."""
+        sums = [
+            sum(context.weights.get(word, 0.0) for word in {t.casefold() for t in tokens})
+            / max(1, len(tokens)) ** 0.5
+            for tokens in sentences
+        ]
+        return np.minimum(np.array(sums, np.float32), 1)

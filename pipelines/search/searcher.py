@@ -1,0 +1,339 @@
+"""Search a corpus by sense: a query's word against its occurrences, or sentence against sentences.
+
+The model is loaded at the first query; a Searcher keeps it, and the files it opened.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.corpus.view import CorpusView
+from pipelines.errors import UsageError
+from pipelines.index.centering import normalize
+from pipelines.index.exact import Floats
+from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.checks import (
+    check_filters,
+    check_has_tokens,
+    check_sense,
+    refuse_word_options,
+)
+from pipelines.search.context_words import ContextWeights, ContextWords
+from pipelines.search.examples import find_example
+from pipelines.search.hits import Hits, SensesOfWord, sort_hits
+from pipelines.search.line_reader import LineReader, LocatedHit, by_score
+from pipelines.search.occurrences import (
+    Positions,
+    Scanned,
+    WordForms,
+    choose_forms,
+    count_positions,
+    describe_absence,
+    join_forms,
+    positions_of,
+    scan_unindexed,
+)
+from pipelines.search.options import SearchOptions
+from pipelines.search.query_encoder import QueryEncoder
+from pipelines.search.scoring import Scorer, Target
+from schemas import table_of
+
+TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
+NEGATIVE_WEIGHT = 0.5  # of Rocchio's formula; 0.15 to 0.5 are usual
+
+
+class Searcher:
+    """Searches one snapshot of a corpus; keeps the model, the index and its files open.
+
+    Args:
+      corpus: an open corpus with an index.
+      tell_senses: returns the senses of a word's forms.
+      model: where the model is now, if it is not where `embed` found it.
+      device: of the model.
+      cache_dir: for files of a remote index.
+    """
+
+    def __init__(
+        self,
+        corpus: CorpusView,
+        *,
+        tell_senses: TellSenses,
+        model: str | None = None,
+        device: str = "auto",
+        cache_dir: str | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self._tell_senses = tell_senses
+        self.index = OpenIndex.open(corpus, cache_dir)
+        self.lines = LineReader(self.index)
+        self.encoder = QueryEncoder(corpus, model=model, device=device)
+        self.context_words = ContextWords(self.index)
+        self.scorer = Scorer(self.index, self.context_words)
+
+    # --- the kinds of search -----------------------------------------------------------------
+
+    def search(self, query: str, options: SearchOptions) -> Hits:
+        """Search for a query; a bracketed word searches words, none sentences.
+
+        Raises:
+          UsageError: if the query or an option cannot mean anything.
+          CorpusError: if the model, the corpus or the index cannot serve.
+        """
+        started = time.perf_counter()
+        if "[" in query.replace("\\[", ""):
+            check_has_tokens(self.index)
+        encoded = self.encoder.encode(query)
+        hits = Hits([], query=query, word=encoded.word)
+        hits.encode_ms = 1000 * (time.perf_counter() - started)
+        if encoded.several:
+            hits.notes.append("the query has several sentences; they were read as one")
+        sentence = self._center("sentences", encoded.sentence_vector)
+        if encoded.word is None or encoded.token_vector is None:
+            refuse_word_options(options)
+            target = Target(table="sentences", vector=sentence, sentence_vector=None)
+            return self._finish(hits, target, None, options)
+        vector = self._center("tokens", encoded.token_vector)
+        forms = self._forms(encoded.word, encoded.token_index == 0, options)
+        target = Target(
+            table="tokens",
+            vector=vector,
+            sentence_vector=sentence,
+            context=self._context(encoded.tokens, forms),
+        )
+        return self._finish(hits, target, forms, options)
+
+    def like(
+        self, vector_ids: Sequence[int], options: SearchOptions, *, unlike: Sequence[int] = ()
+    ) -> Hits:
+        """Search for more like some lines, and less like others (Rocchio 1971).
+
+        Args:
+          vector_ids: of tokens (then their forms are searched), or of sentences; not both.
+          options: of the search.
+          unlike: of lines that are not meant.
+
+        Raises:
+          UsageError: if an id is not in the corpus, or tokens and sentences are mixed.
+        """
+        if not vector_ids:
+            raise UsageError("give at least one vector_id to search for more like it")
+        tables = {table_of(vector_id) for vector_id in (*vector_ids, *unlike)}
+        if len(tables) > 1:
+            raise UsageError("the examples mix tokens and sentences; give ids of one kind")
+        [table] = tables
+        examples = {
+            i: find_example(self.index, self.scorer, table, i) for i in (*vector_ids, *unlike)
+        }
+        vector = _rocchio(
+            [examples[i].vector for i in vector_ids], [examples[i].vector for i in unlike]
+        )
+        sentence = _rocchio(
+            [examples[i].sentence for i in vector_ids], [examples[i].sentence for i in unlike]
+        )
+        words = sorted({examples[i].form for i in vector_ids})
+        named = " ".join(str(vector_id) for vector_id in vector_ids)
+        hits = Hits([], query=f"like {named}", word=words[0] if table == "tokens" else None)
+        target = Target(
+            table=table,
+            vector=vector,
+            sentence_vector=sentence,
+            excluded=frozenset(examples),
+        )
+        if table == "sentences":
+            refuse_word_options(options)
+            return self._finish(hits, target, None, options)
+        chosen = [choice for word in words if (choice := self._forms(word, False, options))]
+        forms = join_forms(chosen) if chosen else None
+        contexts = {i: self._context(example.tokens, forms) for i, example in examples.items()}
+        context = ContextWeights.rocchio(
+            [contexts[i] for i in vector_ids], [contexts[i] for i in unlike], NEGATIVE_WEIGHT
+        )
+        return self._finish(hits, replace(target, context=context), forms, options)
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def _center(self, table: str, vector: Floats) -> Floats:
+        return self.index.centering[table].apply(vector[None])[0]
+
+    def _forms(self, word: str, first: bool, options: SearchOptions) -> WordForms | None:
+        if options.any_word:
+            return None
+        return choose_forms(
+            self.index,
+            word,
+            fold_case=options.fold_case,
+            inflected=options.inflections,
+            starts_sentence=first,
+        )
+
+    def _context(self, tokens: Sequence[str], forms: WordForms | None) -> ContextWeights:
+        """Weigh the words of a sentence around a word; none count where all words are searched."""
+        if forms is None or not self.scorer.context_weight:
+            return ContextWeights(weights={})
+        own = {forms.word, *forms.word.split(" "), *forms.counts, *(forms.forms or ())}
+        return self.context_words.of(tokens, {form.casefold() for form in own})
+
+    def _finish(
+        self, hits: Hits, target: Target, forms: WordForms | None, options: SearchOptions
+    ) -> Hits:
+        started = time.perf_counter()
+        if self.index.unindexed:
+            hits.notes.append(
+                f"{len(self.index.unindexed)} segments are newer than the index and were scanned"
+                " exactly; sensegrep index adds them"
+            )
+        check_filters(self.index, options)
+        if forms is None:
+            found = self._everything(target, options, hits)
+        else:
+            hits.notes += forms.notes
+            hits.forms = forms.counts
+            found = self._occurrences(target, forms, options, hits)
+        found = self._choose(found, target, options, hits)
+        hits += self.lines.hits(found, target.table, (options.left, options.right))
+        if options.sort != "score":
+            sort_hits(hits, options.sort)
+        hits.search_ms = 1000 * (time.perf_counter() - started)
+        return hits
+
+    def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[LocatedHit]:
+        """Search all tokens or sentences: in the index, and in segments that it lacks."""
+        wanted = options.k + len(target.excluded)
+        keys = self.index.shards
+        found = [
+            LocatedHit(
+                match.score,
+                self._vector_id(target.table, keys[match.shard], match.position),
+                match.shard,
+                match.position,
+                {},
+                "",
+                None,
+            )
+            for match in self.index.nearest(
+                target.table, target.vector, wanted, filters=options.filters
+            )
+        ]
+        hits.compared = sum(shard.shard.rows[target.table] for shard in keys.values())
+        for scanned in scan_unindexed(self.index, target.table, None, options.filters):
+            hits.compared += len(scanned.vectors)
+            scores = scanned.vectors @ target.vector
+            found += _scanned(scanned, scores, None, wanted)
+            found = sorted(found, key=by_score)[:wanted]
+        return found
+
+    def _vector_id(self, table: str, shard: OpenShard, position: int) -> int:
+        if table == "tokens":
+            return int(shard.keys["vector_id"][position])
+        return int(shard.lines.row(position)["vector_id"])
+
+    def _occurrences(
+        self, target: Target, forms: WordForms, options: SearchOptions, hits: Hits
+    ) -> list[LocatedHit]:
+        """Search the occurrences of a word exactly."""
+        senses = None
+        if forms.indexed and (options.senses or options.sense is not None):
+            senses = hits.senses = self._tell_senses(self.index, forms)
+        check_sense(options.sense, senses, forms.word)
+        mean = self.scorer.word_mean(forms)
+        wanted = options.k + len(target.excluded)
+        found: list[LocatedHit] = []
+        for name, shard in self.index.shards.items():
+            where = positions_of(shard, forms.ranges, options.filters)
+            if options.sense is not None and senses is not None:
+                where = _of_sense(shard, where, senses, options.sense)
+            hits.compared += count_positions(where)
+            if count_positions(where):
+                scores, positions = self.scorer.best(shard, where, target, mean, wanted)
+                ids = shard.keys["vector_id"][positions]
+                numbers = [None] * len(ids) if senses is None else senses.of(ids).tolist()
+                found += [
+                    LocatedHit(score, int(i), name, int(position), {}, "", number)
+                    for score, i, position, number in zip(
+                        scores.tolist(), ids, positions, numbers, strict=True
+                    )
+                ]
+        for scanned in scan_unindexed(self.index, "tokens", forms, options.filters):
+            found += self._score_scanned(scanned, target, mean, senses, options, hits)
+        if not hits.compared and not forms.indexed:
+            hits.notes.append(describe_absence(self.index, forms.word))
+        elif not hits.compared:
+            hits.notes.append(
+                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
+                " the filters"
+            )
+        return sorted(found, key=by_score)[:wanted]
+
+    def _score_scanned(
+        self,
+        scanned: Scanned,
+        target: Target,
+        mean: Floats | None,
+        senses: SensesOfWord | None,
+        options: SearchOptions,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        numbers = None
+        if senses is not None:
+            numbers = senses.assign(scanned.vectors, self.scorer.sentences_of(scanned)[0])
+        scores = self.scorer.scanned(scanned, target, mean)
+        if options.sense is not None and numbers is not None:
+            scores = np.where(numbers == options.sense, scores, -np.inf)
+        hits.compared += int(np.isfinite(scores).sum())
+        return _scanned(scanned, scores, numbers, options.k + len(target.excluded))
+
+    def _choose(
+        self, found: list[LocatedHit], target: Target, options: SearchOptions, hits: Hits
+    ) -> list[LocatedHit]:
+        """Leave out examples and low scores; sample."""
+        kept = [f for f in found if f.vector_id not in target.excluded][: options.k]
+        if options.min_score is not None:
+            above = [f for f in kept if f.score >= options.min_score]
+            if len(above) < len(kept):
+                hits.notes.append(
+                    f"{len(kept) - len(above)} of the nearest {len(kept)} lines score below"
+                    f" {options.min_score} and were left out"
+                )
+            kept = above
+        if options.sample is not None and options.sample < len(kept):
+            rng = np.random.default_rng(options.seed)
+            chosen = np.sort(rng.choice(len(kept), options.sample, replace=False))
+            hits.notes.append(
+                f"{options.sample} lines chosen at random of the nearest {len(kept)}"
+                f" (seed {options.seed})"
+            )
+            kept = [kept[i] for i in chosen]
+        return kept
+
+
+def _rocchio(like: Sequence[Floats], unlike: Sequence[Floats]) -> Floats:
+    """Return the direction from what is not meant to what is, [D] of length 1 (Rocchio 1971)."""
+    vector = np.mean(like, axis=0)
+    if unlike:
+        vector = vector - NEGATIVE_WEIGHT * np.mean(unlike, axis=0)
+    return normalize(vector[None].astype(np.float32))[0]
+
+
+def _of_sense(shard: OpenShard, where: Positions, senses: SensesOfWord, number: int) -> Positions:
+    positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+    return positions[senses.of(shard.keys["vector_id"][positions]) == number]
+
+
+def _scanned(
+    scanned: Scanned, scores: Floats, numbers: NDArray[np.int32] | None, wanted: int
+) -> list[LocatedHit]:
+    found = []
+    for place in np.argsort(-scores, kind="stable")[:wanted].tolist():
+        if not np.isfinite(scores[place]):
+            break
+        row = scanned.rows.slice(place, 1).to_pylist()[0]
+        number = None if numbers is None else int(numbers[place])
+        found.append(
+            LocatedHit(
+                float(scores[place]), row["vector_id"], None, 0, row, scanned.segment_id, number
+            )
+        )
+    return found

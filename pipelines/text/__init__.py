@@ -1,0 +1,1 @@
+"""Text without any corpus: sentences, tokens, segmenters, forms of words."""
