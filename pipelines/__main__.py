@@ -25,7 +25,10 @@ COMMANDS = {
     "info": ("pipelines.commands.info", "say what a corpus holds"),
     "verify": ("pipelines.commands.verify", "check every file of a corpus"),
     "delete": ("pipelines.commands.delete", "take documents out of a corpus"),
-    "compact": ("pipelines.commands.compact", "merge segments and drop dead rows"),
+    "compact": (
+        "pipelines.commands.compact",
+        "merge segments, without deleted documents",
+    ),
     "vacuum": ("pipelines.commands.vacuum", "remove files that nothing names any more"),
     "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
     "evaluate": ("pipelines.commands.evaluate", "score models on sense and similarity sets"),

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from elmo_infer.static import NNLM_FILE, NNLM_WEIGHTS
@@ -220,21 +220,6 @@ class Nnlm:
             part.replace(directory)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-
-
-def load_nnlm(directory: str | Path) -> Nnlm:
-    """Read a whole NNLM, as a language model; `elmo_infer.load` reads it as an encoder."""
-    path = Path(directory)
-    settings = json.loads((path / NNLM_FILE).read_text(encoding="utf-8"))
-    tensors = load_file(path / NNLM_WEIGHTS)
-    return Nnlm(
-        vocabulary=settings["vocabulary"],
-        context=settings["context"],
-        direct=settings["direct"],
-        embedding=torch.cat([tensors["embedding"], tensors["start"][None]]),
-        hidden=tensors["hidden"],
-        output=tensors["output"],
-    )
 
 
 def train_nnlm(

@@ -1,4 +1,4 @@
-"""`sensegrep compact --corpus DIR`: fewer, larger segments without dead rows."""
+"""`sensegrep compact --corpus DIR`: fewer, larger segments without deleted documents."""
 
 import argparse
 

@@ -98,8 +98,8 @@ def _print(facts: dict[str, Any]) -> None:
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in facts["reject_reasons"].items())
     print(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
     if facts["tombstones"]:
-        dead = counted(facts["tombstones"], "document")
-        print(f"tombstones   {dead}; sensegrep compact drops their rows")
+        deleted = counted(facts["tombstones"], "document")
+        print(f"tombstones   {deleted}; sensegrep compact drops their rows")
     print(
         f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart"
     )

@@ -16,7 +16,7 @@ from pipelines.errors import CorpusError
 def read_tombstones(
     store: Store, paths: Iterable[str], segment_ids: Iterable[str]
 ) -> dict[str, pa.Array]:
-    """Return for each of some segments that has any the ids of its documents that are dead."""
+    """Return for each of some segments that has any the ids of its deleted documents."""
     found: dict[str, list[pa.Array]] = {}
     wanted = set(segment_ids)
     for path in paths:
@@ -31,25 +31,25 @@ def read_tombstones(
 def scan_rows(
     store: Store,
     path: str,
-    dead: pa.Array | None,
+    deleted: pa.Array | None,
     columns: Sequence[str] | None,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file whose documents live, in order.
+    """Yield the rows of a Parquet file whose documents are not deleted, in order.
 
     Args:
       store: of the corpus.
       path: of the file, in the store.
-      dead: ids of documents to leave out.
+      deleted: ids of documents to leave out.
       columns: names, in the order wanted; None for all.
-      batch_rows: at most so many rows at a time.
+      batch_rows: most rows per batch.
 
     Raises:
       CorpusError: if the file is missing.
     """
     wanted = None if columns is None else list(columns)
     needed = wanted
-    if wanted is not None and dead is not None and "doc_id" not in wanted:
+    if wanted is not None and deleted is not None and "doc_id" not in wanted:
         needed = [*wanted, "doc_id"]
     try:
         file = store.open(path)
@@ -59,8 +59,8 @@ def scan_rows(
         ) from error
     with file, pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=needed):
-            if dead is not None:
-                batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), dead)))
+            if deleted is not None:
+                batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), deleted)))
             if batch.num_rows:
                 yield batch if wanted is None else batch.select(wanted)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.evaluate import Score, SetReport
+from pipelines.evaluation.table import Table
 
 SCHEMA_VERSION = 1
 
@@ -144,67 +145,18 @@ def _table(
             for c in shown
         ]
         rows.insert(0, ["(chance)", "", "", *nothing])
-    groups = ["", "", "", *_once([column.group for column in shown])]
-    titles = ["model", "layer", "pooling", *(column.title for column in shown)]
-    return "\n\n".join(_fitted([groups, titles, *rows], width))
-
-
-def _fitted(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Render rows as one table, or as several of whole groups that are no wider than `width`."""
-    starts = [column for column in range(3, len(rows[0])) if rows[0][column]]
-    if width is None or not starts:
-        return [_aligned(rows)]
-    done, held = [], list(range(3))
-    for start, end in zip(starts, [*starts[1:], len(rows[0])], strict=True):
-        wider = [*held, *range(start, end)]
-        if len(held) > 3 and _width(_aligned(_columns(rows, wider))) > width:
-            done.append(_aligned(_columns(rows, held)))
-            wider = [*range(3), *range(start, end)]
-        held = wider
-    return [*done, _aligned(_columns(rows, held))]
-
-
-def _columns(rows: Sequence[Sequence[str]], kept: Sequence[int]) -> list[list[str]]:
-    return [[row[column] for column in kept] for row in rows]
-
-
-def _width(text: str) -> int:
-    return max(len(line) for line in text.splitlines())
-
-
-def _once(names: Sequence[str]) -> list[str]:
-    """Blank out each name that repeats the one before it."""
-    return ["" if index and names[index - 1] == name else name for index, name in enumerate(names)]
+    table = Table(
+        names=3,
+        groups=["", "", "", *(column.group for column in shown)],
+        titles=["model", "layer", "pooling", *(column.title for column in shown)],
+        rows=rows,
+    )
+    return table.text(width)
 
 
 def percent(value: float | None) -> str:
     """A score x 100 with one decimal; nothing if it was not measured."""
     return "" if value is None else f"{100 * value:.1f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, text to the left, numbers to the right; empty ones left out.
-
-    The first row names groups, which may run over the columns that follow.
-    """
-    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[2:])]
-    widths = {i: max(len(row[i]) for row in rows[1:]) for i in kept}
-    lines = []
-    for number, row in enumerate(rows):
-        if number > 1 and not any(row[i] for i in kept[1:]):
-            continue  # nothing to say about these columns
-        line = ""
-        end = 0
-        for i in kept:
-            end += widths[i] + 2
-            if number == 0:
-                # A group's name begins where its first column begins.
-                line = line.ljust(end - widths[i] - 2) + (row[i] + "  " if row[i] else "")
-            else:
-                cell = row[i].ljust(widths[i]) if i < 3 else row[i].rjust(widths[i])
-                line += cell + "  "
-        lines.append(line.rstrip())
-    return "\n".join(lines)
 
 
 def to_json(models: Sequence[ModelReport], settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The short table that puts models side by side, as Markdown: for a README or a model card."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pipelines.evaluation.evaluate import POOLINGS
 from pipelines.evaluation.report import Column, ModelReport, percent
+from pipelines.evaluation.table import Table
 
 COLUMNS = (
     Column("coarsewsd20", "macro_f1", "CoarseWSD-20", "F1", "majority_macro_f1"),
@@ -60,8 +61,7 @@ def _values(model: ModelReport) -> Values:
 
 
 def _table(values: dict[str, Values], columns: Sequence[tuple[str, Column]]) -> str:
-    titles = [f"{c.group} {pooling or c.title}" for pooling, c in columns]
-    rows = [["model", *titles], ["---", *("---:" for _ in titles)]]
+    rows = []
     nothing = [_chance(values, column) for _, column in columns]
     if any(nothing):
         rows.append(["chance", *nothing])
@@ -71,7 +71,13 @@ def _table(values: dict[str, Values], columns: Sequence[tuple[str, Column]]) -> 
             cells = [_cell(each.get((layer, p, c.set, c.metric), {})) for p, c in columns]
             if any(cells):
                 rows.append([label if len(layers) == 1 else f"{label} {layer}", *cells])
-    return "\n".join(_line(row) for row in rows)
+    table = Table(
+        names=1,
+        groups=["", *(column.group for _, column in columns)],
+        titles=["model", *(pooling or column.title for pooling, column in columns)],
+        rows=rows,
+    )
+    return table.markdown()
 
 
 def _chance(values: dict[str, Values], column: Column) -> str:
@@ -87,7 +93,3 @@ def _cell(by_centering: dict[str, float]) -> str:
     centered = [value for name, value in by_centering.items() if name != "raw"]
     shown = [percent(by_centering["raw"])] if "raw" in by_centering else []
     return " / ".join([*shown, *([percent(max(centered))] if centered else [])])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -117,17 +117,3 @@ def _ivf(index: Any) -> Any:
         return faiss.extract_index_ivf(index)
     except RuntimeError:
         return None
-
-
-def recall_at_k(found: Ids, truth: Ids) -> float:
-    """Return the mean share of each query's true neighbours that were found.
-
-    Args:
-      found, truth: [Q, K] ids; -1 in `found` is none.
-    """
-    if truth.size == 0:
-        return 1.0
-    shares = [
-        len(np.intersect1d(mine, true)) / len(true) for mine, true in zip(found, truth, strict=True)
-    ]
-    return float(np.mean(shares))

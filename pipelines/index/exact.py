@@ -3,11 +3,11 @@
 Letters follow FAISS: D is the vectors' width, K the neighbours asked for, Q the queries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import faiss
 import numpy as np
@@ -43,23 +43,6 @@ def flat_header(rows: int, dim: int, dtype: str) -> bytes:
     header[8:16] = np.int64(rows).tobytes()
     header[-8:] = np.int64(length).tobytes()
     return bytes(header)
-
-
-def write_flat(
-    file: IO[bytes], blocks: Iterable[NDArray[Any]], rows: int, dim: int, dtype: str
-) -> None:
-    """Write an exact index from blocks of vectors, holding one block at a time.
-
-    Raises:
-      ValueError: if the blocks do not add up to `rows`.
-    """
-    file.write(flat_header(rows, dim, dtype))
-    written = 0
-    for block in blocks:
-        file.write(np.ascontiguousarray(block, np.dtype(dtype)).tobytes())
-        written += len(block)
-    if written != rows:
-        raise ValueError(f"an index of {rows} vectors was given {written}")
 
 
 class FlatFile:

@@ -1,8 +1,8 @@
 """What an index build has to do: which segments are new, what is kept, how much memory it takes.
 
 An index keeps the shards of the one before it and adds one for what is new. It is built anew when
-settings change, when it has outgrown what it was trained on, when much of it is dead, or when it
-has many shards.
+settings change, when it has outgrown what it was trained on, when many of its documents are
+deleted, or when it has many shards.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from schemas import Segment
 
 TABLES = {"sentences": "sentences", "tokens": "token_vectors"}  # and the count of each
 MAX_SHARDS = 8
-MAX_DEAD_SHARE = 0.3
+MAX_DELETED_SHARE = 0.3
 OUTGROWN = 3  # times the vectors it was fitted to
 CENTERING_ROWS = 100_000
 # Vectors that an approximate index is not trained on, but measured with; few of a small table.
@@ -188,7 +188,7 @@ def _why_anew(
     total = sum(shard.rows["sentences"] for shard in base.shards)
     by_id = {segment.segment_id: segment.counts["sentences"] for segment in segments}
     alive = sum(by_id[s] for shard in base.shards for s in shard.segments if s in live_ids)
-    if alive < (1 - MAX_DEAD_SHARE) * total:
+    if alive < (1 - MAX_DELETED_SHARE) * total:
         return f"of its {total} sentences only {alive} are in live segments"
     if len(living) >= MAX_SHARDS and live_ids - set(base.segments):
         return f"it has {len(living)} shards"

@@ -203,25 +203,25 @@ class OpenShard:
         return table["document"].to_numpy() if len(table) else np.zeros(0, np.int32)
 
     @cached_property
-    def dead(self) -> NDArray[np.bool_] | None:
-        """[documents] which are live no more; None if all are live."""
+    def deleted(self) -> NDArray[np.bool_] | None:
+        """[documents] which are deleted; None if none is."""
         live = {segment.segment_id for segment in self._corpus.segments}
         tombstones = self._corpus.tombstones
         suspects = [s for s in self.shard.segments if s not in live or s in tombstones]
         if not suspects:
             return None
         table = self.documents.table()
-        dead = np.zeros(len(table), bool)
+        deleted = np.zeros(len(table), bool)
         for segment_id in suspects:
             mine = pc.equal(table["segment_id"], segment_id)
             if segment_id in live:
                 mine = pc.and_(mine, pc.is_in(table["doc_id"], tombstones[segment_id]))
-            dead |= mine.to_numpy()
-        return dead if dead.any() else None
+            deleted |= mine.to_numpy()
+        return deleted if deleted.any() else None
 
     def allowed_documents(self, filters: Mapping[str, str]) -> NDArray[np.bool_] | None:
         """[documents] which are live and carry the metadata; None if all do."""
-        allowed = None if self.dead is None else ~self.dead
+        allowed = None if self.deleted is None else ~self.deleted
         if not filters:
             return allowed
         metadata = self.documents.table()["metadata"]

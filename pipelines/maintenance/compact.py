@@ -102,24 +102,24 @@ def _live_rows(
     corpus: CorpusView, chosen: list[Segment], table: str, forget: frozenset[str]
 ) -> Iterator[pa.RecordBatch]:
     for segment in chosen:
-        dead = corpus.tombstones.get(segment.segment_id)
+        deleted = corpus.tombstones.get(segment.segment_id)
         for batch in corpus.read(table, None, [segment.segment_id], _READ_ROWS):
             if table == "rejects":
-                batch = batch.filter(_worth_keeping(batch, dead, forget))
+                batch = batch.filter(_worth_keeping(batch, deleted, forget))
             if batch.num_rows:
                 yield batch
 
 
 def _worth_keeping(
-    batch: pa.RecordBatch, dead: pa.Array | None, forget: frozenset[str]
+    batch: pa.RecordBatch, deleted: pa.Array | None, forget: frozenset[str]
 ) -> pa.Array:
-    """Drop rejects of forgotten documents, and of sentences whose document is dead."""
+    """Drop rejects of forgotten documents, and of sentences whose document is deleted."""
     doc_ids = batch.column("doc_id")
     keep = pc.invert(pc.is_in(doc_ids, pa.array(sorted(forget), pa.string())))
-    if dead is None:
+    if deleted is None:
         return keep
-    of_the_dead = pc.and_(pc.is_in(doc_ids, dead), pc.is_valid(batch.column("sentence_index")))
-    return pc.and_(keep, pc.invert(of_the_dead))
+    of_deleted = pc.and_(pc.is_in(doc_ids, deleted), pc.is_valid(batch.column("sentence_index")))
+    return pc.and_(keep, pc.invert(of_deleted))
 
 
 class LazyTable:

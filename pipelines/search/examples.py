@@ -72,7 +72,7 @@ def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -
 
 
 def _is_live(shard: OpenShard, table: str, position: int) -> bool:
-    if shard.dead is None:
+    if shard.deleted is None:
         return True
     numbers = shard.keys["document"] if table == "tokens" else shard.sentence_documents
-    return not shard.dead[int(numbers[position])]
+    return not shard.deleted[int(numbers[position])]

@@ -37,7 +37,7 @@ class WordForms:
 
     @property
     def indexed(self) -> int:
-        """Occurrences in the index, dead ones included."""
+        """Occurrences in the index, deleted ones included."""
         return sum(stretch.rows for stretch in self.ranges)
 
     @property

@@ -67,7 +67,7 @@ class Scorer:
         sums = np.zeros(self._index.manifest.dim)
         count = 0
         step = max(1, forms.indexed // _MEAN_ROWS)
-        # The dead count too: after `compact` all that the index has may be, and scores stay.
+        # Deleted ones count too: after `compact` all that the index has may be, and scores stay.
         for stretch in forms.ranges:
             shard = self._index.shards[stretch.shard]
             where = np.arange(stretch.first, stretch.first + stretch.rows, step)

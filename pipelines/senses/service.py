@@ -36,9 +36,9 @@ def word_senses(index: OpenIndex, forms: WordForms) -> WordSenses:
 
     Where the corpus cannot be written they are induced each time.
     """
-    # Documents that died since count no more, so their senses are others'.
-    dead = list(index.corpus.snapshot.tombstones)
-    path = senses_path(index.manifest.index_id, sorted(forms.counts), dead)
+    # Documents deleted since do not count: with them gone the senses are others.
+    deleted = list(index.corpus.snapshot.tombstones)
+    path = senses_path(index.manifest.index_id, sorted(forms.counts), deleted)
     store = index.corpus.store
     if store.exists(path):
         return from_bytes(store.read(path), forms.word, path)

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 
 from pipelines.api import Corpus
-from pipelines.index.approximate import recall_at_k
 from pipelines.index.reader import OpenIndex
 from pipelines.index.sizing import PROCESS_BYTES
 
@@ -86,6 +85,12 @@ def run_apart(python: str, program: str, *words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def recall_at_k(found: np.ndarray, truth: np.ndarray) -> float:
+    """The mean share of each query's true neighbours that were found; ids [Q, K], -1 is none."""
+    pairs = zip(found, truth, strict=True)
+    return float(np.mean([len(np.intersect1d(mine, true)) / len(true) for mine, true in pairs]))
 
 
 def row(
