@@ -145,11 +145,29 @@ class PartSummary:
       part: number of the part, as planned.
       files: for each table its file: {"temporary": path as written, "part": Part}.
       counts: as in Segment, plus documents_planned and documents_rejected.
+      segment_id: of the segment that the part belongs to.
+      segment_parts: how many parts the segment has, as planned.
+      supersede: for each live segment the documents in it that this part replaces.
     """
 
     part: int
     files: Mapping[str, tuple[str, Part]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    segment_id: str = ""
+    segment_parts: int = 1
+    supersede: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return a text that `from_json` reads."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "PartSummary":
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        files = {table: (name, Part(**part)) for table, (name, part) in fields["files"].items()}
+        supersede = {segment: tuple(ids) for segment, ids in fields["supersede"].items()}
+        return cls(**{**fields, "files": files, "supersede": supersede})
 
 
 def _dump(fields: dict[str, Any]) -> str:

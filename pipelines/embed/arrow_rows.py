@@ -13,10 +13,11 @@ from pipelines.reading.documents import Reject
 from schemas import DOCUMENTS, REJECTS, first_vector_id, sentences_schema, tokens_schema
 
 
-def sentence_rows(embedded: EmbeddedBatch, segment: int, dtype: str) -> pa.RecordBatch:
+def sentence_rows(embedded: EmbeddedBatch, dtype: str) -> pa.RecordBatch:
     """Return the rows of `sentences` of one batch."""
     sentences = embedded.batch.sentences
-    first = first_vector_id(segment, "sentences", embedded.batch.part)
+    _, number, part = embedded.batch.part
+    first = first_vector_id(number, "sentences", part)
     schema = sentences_schema(dtype, embedded.sentence_vectors.shape[1])
     lengths = [len(sentence.tokens) for sentence in sentences]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
@@ -39,13 +40,12 @@ def sentence_rows(embedded: EmbeddedBatch, segment: int, dtype: str) -> pa.Recor
 
 
 def token_rows(
-    embedded: EmbeddedBatch, segment: int, dtype: str, keep: Callable[[str], bool] | None
+    embedded: EmbeddedBatch, dtype: str, keep: Callable[[str], bool] | None
 ) -> pa.RecordBatch:
     """Return the rows of `tokens` of one batch.
 
     Args:
       embedded: the batch.
-      segment: number of the segment.
       dtype: of the stored vectors.
       keep: says of a token whether its vector is stored; None keeps all.
     """
@@ -67,7 +67,8 @@ def token_rows(
     lengths = [len(sentence.tokens) for sentence in sentences]
     rows = indices + (np.cumsum(lengths) - lengths)[owner]
     first_tokens = np.array([sentence.first_token for sentence in sentences], dtype=np.int64)
-    first = first_vector_id(segment, "tokens", embedded.batch.part)
+    _, number, part = embedded.batch.part
+    first = first_vector_id(number, "tokens", part)
     schema = tokens_schema(dtype, embedded.token_vectors.shape[1])
     begins, words = pa.array(starts, pa.int64()), pa.array(texts, pa.string())
     columns = [

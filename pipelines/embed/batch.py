@@ -1,11 +1,50 @@
 """Packed batches of sentences, before and after the model: keys, texts, tokens, no padding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.reading.documents import Reject
+from pipelines.reading.documents import Document, Reject
+
+
+class PartId(NamedTuple):
+    """Names one part of one segment.
+
+    Attributes:
+      segment_id: of the segment.
+      number: of the segment; the part's vector_ids begin with it.
+      part: of the segment, from 0.
+    """
+
+    segment_id: str
+    number: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnd:
+    """The mark that follows the last record of a part; what gathers rows closes the part at it.
+
+    Attributes:
+      documents: of the part, as planned; each is written or rejected.
+      segment_parts: how many parts the segment has.
+      supersede: for each live segment the documents in it that the part replaces.
+    """
+
+    documents: int
+    segment_parts: int = 1
+    supersede: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """One record on its way into a part, or the mark that there are no more."""
+
+    part: PartId
+    record: Document | Reject | PartEnd
 
 
 @dataclass(slots=True)
@@ -65,13 +104,15 @@ class SentenceBatch:
       sentences: [B].
       ends: documents that end in this batch.
       rejects: of sentences and documents of this batch.
+      last: the mark of the part's end, on its last batch only.
     """
 
-    part: int
+    part: PartId
     sequence: int = 0
     sentences: list[Sentence] = field(default_factory=list)
     ends: list[DocumentEnd] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    last: PartEnd | None = None
 
     def __len__(self) -> int:
         return len(self.sentences)

@@ -1,72 +1,56 @@
 """The DoFns of the embedding job; each wraps a plain function of batches or parts."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines.corpus.store import Store
-from pipelines.embed.batch import EmbeddedBatch, SentenceBatch
+from pipelines.embed.batch import EmbeddedBatch, PartEnd, PartId, PartRecord, SentenceBatch
+from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.meter import METER, METRICS
 from pipelines.embed.part_writer import PartWriter
-from pipelines.embed.recipe import Recipe
-from pipelines.embed.segments import finish_segment
+from pipelines.embed.segments import CommittedSegment, SegmentPlan, commit_segment
 from pipelines.embed.token_batcher import TokenBatcher
-from pipelines.embed.tokenizing import tokenize_document
-from pipelines.reading.documents import Document, Reject
-from pipelines.reading.splits import ReadTask, read_task
+from pipelines.embed.tokenizing import tokenize_record
+from pipelines.reading.documents import Document
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
-from schemas import PartSummary, Segment
+from schemas import PartSummary
 
-REJECTS = "rejects"  # the output of what cannot become a document
+SETTLED = "settled"  # the output of summaries that an earlier attempt left
 
-
-@dataclass(frozen=True)
-class SegmentTarget:
-    """Where and how a segment is written.
-
-    Attributes:
-      store: of the corpus.
-      segment_id: reserved for this segment alone.
-      number: its number.
-      recipe: of its rows.
-      planned_documents: that must be accounted for.
-      planned_parts: parts written before the pipeline ran (rejects of the plan).
-      row_group_bytes: of vectors in a row group.
-    """
-
-    store: Store
-    segment_id: str
-    number: int
-    recipe: Recipe
-    planned_documents: int
-    planned_parts: tuple[PartSummary, ...] = ()
-    row_group_bytes: int = 8 << 20
+# What a task holds: its parts, and the records of those that are not to be passed over.
+PartIds = Callable[[Any], Iterable[PartId]]
+ReadRecords = Callable[[Any, frozenset[PartId]], Iterator[PartRecord]]
 
 
-class ReadTaskFn(beam.DoFn):
-    """ReadTask -> Document, and Reject in the output REJECTS."""
+class ReadPartsFn(beam.DoFn):
+    """A task -> PartRecord; the summaries of parts that are settled in the output SETTLED."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: PartIds, read: ReadRecords, job: JobDirectory | None) -> None:
+        self._parts = parts
+        self._read = read
+        self._job = job
         self._documents = Metrics.counter(METRICS, "documents_read")
 
-    def process(self, task: ReadTask) -> Iterator[Any]:
-        for record in read_task(task):
-            if isinstance(record, Reject):
-                Metrics.counter(METRICS, f"rejects_{record.reason}").inc()
-                yield beam.pvalue.TaggedOutput(REJECTS, record)
-            else:
+    def process(self, task: Any) -> Iterator[Any]:
+        settled = set()
+        for part in self._parts(task) if self._job else ():
+            assert self._job is not None
+            summary = self._job.settled(part.segment_id, part.part)
+            if summary is not None:
+                settled.add(part)
+                yield beam.pvalue.TaggedOutput(SETTLED, summary)
+        for record in self._read(task, frozenset(settled)):
+            if isinstance(record.record, Document):
                 self._documents.inc()
-                yield record
+            yield record
 
 
 class TokenizeFn(beam.DoFn):
-    """Document -> SentenceBatch, the last of a document with its end."""
+    """PartRecord -> SentenceBatch, the last of a document with its end."""
 
     def __init__(self, tokenizer: Tokenizer | PretokenizedText, max_tokens: int) -> None:
         self._tokenizer = tokenizer
@@ -75,19 +59,23 @@ class TokenizeFn(beam.DoFn):
         self._tokens = Metrics.counter(METRICS, "tokens")
         self._latency = Metrics.distribution(METRICS, "tokenize_document_latency_us")
 
-    def process(self, document: Document) -> Iterator[SentenceBatch]:
+    def process(self, record: PartRecord) -> Iterator[SentenceBatch]:
         spent, started = 0, time.perf_counter_ns()
-        for batch in tokenize_document(document, self._tokenizer, self._max_tokens):
+        for batch in tokenize_record(record, self._tokenizer, self._max_tokens):
             spent += time.perf_counter_ns() - started
             self._sentences.inc(len(batch))
             self._tokens.inc(batch.n_tokens)
             yield batch
             started = time.perf_counter_ns()  # what came between was not this stage's
-        self._latency.update((spent + time.perf_counter_ns() - started) // 1000)
+        if isinstance(record.record, Document):
+            self._latency.update((spent + time.perf_counter_ns() - started) // 1000)
 
 
 class BatchFn(beam.DoFn):
-    """SentenceBatch -> SentenceBatch of at most `max_tokens`, numbered within their part."""
+    """SentenceBatch -> SentenceBatch of at most `max_tokens`, numbered within their part.
+
+    What is left goes on at the mark of the part's end, in the window of that mark.
+    """
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
@@ -103,9 +91,9 @@ class BatchFn(beam.DoFn):
     def process(self, small: SentenceBatch) -> Iterator[SentenceBatch]:
         yield from self._measured(self._batcher.add(small))
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        for batch in self._measured(self._batcher.flush()):
-            yield beam.transforms.window.GlobalWindows.windowed_value(batch)
+    def finish_bundle(self) -> None:
+        if self._batcher.open_part is not None:
+            raise RuntimeError(_torn(self._batcher.open_part))
 
     def _measured(self, batches: Iterable[SentenceBatch]) -> Iterator[SentenceBatch]:
         for batch in batches:
@@ -120,14 +108,23 @@ class BatchFn(beam.DoFn):
             yield batch
 
 
+def _torn(part: PartId) -> str:
+    return (
+        f"part {part.part} of segment {part.segment_id} did not end in its bundle: the runner"
+        " split a part over bundles, which this sink does not support"
+    )
+
+
 class WritePartsFn(beam.DoFn):
     """EmbeddedBatch -> PartSummary; a thread writes beside the model's work on the next batch."""
 
-    def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
-        self._target = target
+    def __init__(self, plan: SegmentPlan, tokenizer: Tokenizer | PretokenizedText) -> None:
+        self._plan = plan
         self._tokenizer = tokenizer
         self._latency = Metrics.distribution(METRICS, "write_batch_latency_us")
         self._documents = Metrics.counter(METRICS, "documents_written")
+        self._written = Metrics.counter(METRICS, "tokens_written")
+        self._parts = Metrics.counter(METRICS, "parts_written")
         self._bytes = Metrics.counter(METRICS, "bytes_written")
         self._writer: PartWriter | None = None
         self._writing: tuple[SentenceBatch, Future[int]] | None = None
@@ -135,13 +132,22 @@ class WritePartsFn(beam.DoFn):
     def setup(self) -> None:
         self._thread = ThreadPoolExecutor(1, "write")
 
+    def start_bundle(self) -> None:
+        # What an attempt that failed left behind.
+        self._abort()
+
     def process(self, embedded: EmbeddedBatch) -> Iterator[PartSummary]:
         self._wait()
-        if self._writer is not None and self._writer.part != embedded.batch.part:
-            yield self._finish()
         if self._writer is None:
             self._writer = self._open(embedded.batch.part)
+        elif self._writer.part != embedded.batch.part:
+            part = self._writer.part
+            self._abort()
+            raise RuntimeError(_torn(part))
         self._writing = embedded.batch, self._thread.submit(_write, self._writer, embedded)
+        if embedded.batch.last is not None:
+            self._wait()
+            yield self._finish(embedded.batch.last)
 
     def _wait(self) -> None:
         """Wait until the batch before is written; so no more than one is held."""
@@ -159,40 +165,35 @@ class WritePartsFn(beam.DoFn):
 
     def _count(self, batch: SentenceBatch) -> None:
         self._documents.inc(len(batch.ends))
+        self._written.inc(batch.n_tokens)
         METER.add(documents=len(batch.ends), tokens=batch.n_tokens, rejects=len(batch.rejects))
         for reject in batch.rejects:
             Metrics.counter(METRICS, f"rejects_{reject.reason}").inc()
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        self._wait()
+    def finish_bundle(self) -> None:
         if self._writer is not None:
-            yield beam.transforms.window.GlobalWindows.windowed_value(self._finish())
+            part = self._writer.part
+            self._abort()
+            raise RuntimeError(_torn(part))
 
     def teardown(self) -> None:
         self._abort()
         self._thread.shutdown()
 
-    def _open(self, part: int) -> PartWriter:
-        target = self._target
-        keep = self._tokenizer.is_content if target.recipe.options["tokens"] == "content" else None
-        return PartWriter(
-            target.store,
-            target.segment_id,
-            target.number,
-            part,
-            target.recipe,
-            keep,
-            target.row_group_bytes,
-        )
+    def _open(self, part: PartId) -> PartWriter:
+        plan = self._plan
+        keep = self._tokenizer.is_content if plan.recipe.options["tokens"] == "content" else None
+        return PartWriter(plan.store, part, plan.recipe, keep, plan.row_group_bytes)
 
-    def _finish(self) -> PartSummary:
+    def _finish(self, end: PartEnd) -> PartSummary:
         assert self._writer is not None
         try:
-            summary = self._writer.finish()
+            summary = self._writer.finish(end)
         except BaseException:
             self._abort()
             raise
         self._writer = None
+        self._parts.inc()
         self._bytes.inc(sum(part.bytes for _, part in summary.files.values()))
         return summary
 
@@ -212,19 +213,40 @@ def _write(writer: PartWriter, embedded: EmbeddedBatch) -> int:
     return (time.perf_counter_ns() - started) // 1000
 
 
-class FinishSegmentFn(beam.DoFn):
-    """The summaries of all parts -> the segment."""
+class SettleFn(beam.DoFn):
+    """PartSummary -> the summary of the attempt at this part that finished first."""
 
-    def __init__(self, target: SegmentTarget) -> None:
-        self._target = target
+    def __init__(self, job: JobDirectory) -> None:
+        self._job = job
 
-    def process(self, summaries: list[PartSummary], *_: Any) -> Iterator[Segment]:
-        target = self._target
-        yield finish_segment(
-            target.store,
-            target.segment_id,
-            target.number,
-            target.recipe,
-            [*target.planned_parts, *summaries],
-            target.planned_documents,
-        )
+    def process(self, summary: PartSummary) -> Iterator[PartSummary]:
+        yield self._job.settle(summary)
+
+
+class CommitEarlyFn(beam.DoFn):
+    """PartSummary -> the same; a segment is committed as soon as its last part is settled.
+
+    A grouping waits for the whole input on most engines; a job that fails an hour later keeps
+    what was committed here.
+    """
+
+    def __init__(self, plan: SegmentPlan) -> None:
+        self._plan = plan
+
+    def process(self, summary: PartSummary) -> Iterator[PartSummary]:
+        job = self._plan.job
+        assert job is not None
+        if job.settled_parts(summary.segment_id) == summary.segment_parts:
+            found = [job.settled(summary.segment_id, n) for n in range(summary.segment_parts)]
+            commit_segment(self._plan, [each for each in found if each is not None])
+        yield summary
+
+
+class CommitSegmentFn(beam.DoFn):
+    """(segment_id, its summaries) -> CommittedSegment."""
+
+    def __init__(self, plan: SegmentPlan) -> None:
+        self._plan = plan
+
+    def process(self, grouped: tuple[str, Iterable[PartSummary]]) -> Iterator[CommittedSegment]:
+        yield commit_segment(self._plan, list(grouped[1]))

@@ -114,7 +114,9 @@ def embed_batch(batch: SentenceBatch, model: Any, recipe: Recipe) -> EmbeddedBat
         _blame(failed, model)
     rejects = [_reject(sentence, error) for sentence, error in failed]
     done = [sentence for piece in pieces for sentence in piece[0]]
-    left = SentenceBatch(batch.part, batch.sequence, done, batch.ends, batch.rejects + rejects)
+    left = SentenceBatch(
+        batch.part, batch.sequence, done, batch.ends, batch.rejects + rejects, batch.last
+    )
     if len(pieces) == 1:
         return EmbeddedBatch(left, *pieces[0][1:])
     width = (0, recipe.dim)

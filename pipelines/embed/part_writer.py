@@ -4,7 +4,7 @@ What an attempt wrote whose summary never arrived is an orphan that nothing name
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -12,9 +12,9 @@ from pipelines.corpus.parquet_writer import TableWriter
 from pipelines.corpus.segment_files import COUNTS
 from pipelines.corpus.store import Store
 from pipelines.embed.arrow_rows import document_rows, reject_rows, sentence_rows, token_rows
-from pipelines.embed.batch import DocumentEnd, EmbeddedBatch
+from pipelines.embed.batch import DocumentEnd, EmbeddedBatch, PartEnd, PartId
 from pipelines.embed.recipe import Recipe
-from pipelines.reading.documents import Reject
+from pipelines.reading.documents import EMBED, TOKENIZE, Reject
 from schemas import TABLES, PartSummary, table_schema
 
 
@@ -23,9 +23,7 @@ class PartWriter:
 
     Args:
       store: of the corpus.
-      segment_id: the segment.
-      number: its number.
-      part: number of the part.
+      part: which.
       recipe: decides dtype, width and which tokens are stored.
       keep: says of a token whether its vector is stored; None stores all.
       row_group_bytes: of vectors in a row group.
@@ -34,16 +32,13 @@ class PartWriter:
     def __init__(
         self,
         store: Store,
-        segment_id: str,
-        number: int,
-        part: int,
+        part: PartId,
         recipe: Recipe,
         keep: Callable[[str], bool] | None,
         row_group_bytes: int,
     ) -> None:
         self._store = store
-        self._directory = f"segments/{segment_id}"
-        self._number = number
+        self._directory = f"segments/{part.segment_id}"
         self.part = part
         self._recipe = recipe
         self._keep = keep
@@ -64,14 +59,14 @@ class PartWriter:
         batch = embedded.batch
         if batch.sequence != self._next_sequence:
             raise RuntimeError(
-                f"part {self.part} got batch {batch.sequence} when {self._next_sequence} was next:"
-                " the runner split a part over bundles, which this sink does not support"
+                f"part {self.part.part} got batch {batch.sequence} when {self._next_sequence} was"
+                " next: the runner split a part over bundles, which this sink does not support"
             )
         self._next_sequence += 1
         if len(batch):
-            self._put("sentences", sentence_rows(embedded, self._number, self._dtype))
+            self._put("sentences", sentence_rows(embedded, self._dtype))
             if self._recipe.options["tokens"] != "none":
-                rows = token_rows(embedded, self._number, self._dtype, self._keep)
+                rows = token_rows(embedded, self._dtype, self._keep)
                 self._put("tokens", rows)
                 self._counts["token_vectors"] += rows.num_rows
         self._counts["sentences"] += len(batch)
@@ -92,7 +87,7 @@ class PartWriter:
             if reject.sentence_index is not None:
                 self._open.setdefault(str(reject.doc_id), [0, 0, 0])[2] += 1
                 self._counts["rejected_sentences"] += 1
-            else:
+            elif reject.stage in (TOKENIZE, EMBED):  # it was planned as a document
                 self._counts["documents_rejected"] += 1
 
     def _write_ends(self, ends: list[DocumentEnd]) -> None:
@@ -118,41 +113,39 @@ class PartWriter:
         if table not in self._writers:
             self._writers[table] = TableWriter(
                 self._store,
-                f"{self._directory}/{table}/part-{self.part:05d}.parquet",
+                f"{self._directory}/{table}/part-{self.part.part:05d}.parquet",
                 table_schema(table, dtype=self._dtype, dim=self._recipe.dim),
                 self._row_group_bytes,
             )
         self._writers[table].write(rows)
 
-    def finish(self) -> PartSummary:
-        """Close the files and tell what was written."""
+    def finish(self, end: PartEnd) -> PartSummary:
+        """Close the files and tell what was written.
+
+        Raises:
+          RuntimeError: if not every document of the part was written or rejected.
+        """
+        accounted = self._counts["documents"] + self._counts["documents_rejected"]
+        if accounted != end.documents:
+            raise RuntimeError(
+                f"part {self.part.part} of segment {self.part.segment_id} accounts for {accounted}"
+                f" documents, but {end.documents} were planned; run the command again"
+            )
         files = {}
         for table in TABLES:
             if table in self._writers:
                 writer = self._writers[table]
                 files[table] = (writer.temporary, writer.close(self._directory))
-        return PartSummary(part=self.part, files=files, counts=dict(self._counts))
+        return PartSummary(
+            part=self.part.part,
+            files=files,
+            counts={**self._counts, "documents_planned": end.documents},
+            segment_id=self.part.segment_id,
+            segment_parts=end.segment_parts,
+            supersede=dict(end.supersede),
+        )
 
     def abort(self) -> None:
         """Remove the files of a part that will not be finished."""
         for writer in self._writers.values():
             writer.abort()
-
-
-def write_rejects_part(
-    store: Store, segment_id: str, part: int, rejects: Iterable[Reject]
-) -> PartSummary:
-    """Write the rejects found while planning as a part of their own."""
-    rows = reject_rows(rejects)
-    directory = f"segments/{segment_id}"
-    path = f"{directory}/rejects/part-{part:05d}.parquet"
-    writer = TableWriter(store, path, rows.schema, 1)
-    try:
-        writer.write(rows)
-        file = writer.close(directory)
-    except BaseException:
-        writer.abort()
-        raise
-    return PartSummary(
-        part=part, files={"rejects": (writer.temporary, file)}, counts={"rejects": rows.num_rows}
-    )

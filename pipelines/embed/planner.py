@@ -8,6 +8,8 @@ position, so they are copied to a spool file beside the job.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pipelines.embed.batch import PartEnd, PartId
+from pipelines.embed.planned_parts import PlannedPart
 from pipelines.embed.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
 from pipelines.reading.documents import SELECT, Document, Reject, raw_start
 from pipelines.reading.input_files import InputFile
@@ -74,6 +76,25 @@ class Slice:
             groups[-1].append(chosen)
             filled += chosen.text_bytes
         return [ReadTask(part, _ranges(group), options) for part, group in enumerate(groups)]
+
+    def parts(
+        self, segment_id: str, number: int, workers: int, options: InputOptions
+    ) -> list[PlannedPart]:
+        """Return the parts of the slice's segment; the first has what concerns the whole slice."""
+        tasks = self.tasks(workers, options) or [ReadTask(0, (), options)]
+        return [
+            PlannedPart(
+                PartId(segment_id, number, task.part),
+                task,
+                () if task.part else tuple(self.rejects),
+                PartEnd(
+                    sum(len(found.positions or ()) for found in task.ranges),
+                    len(tasks),
+                    {} if task.part else {old: tuple(ids) for old, ids in self.supersede.items()},
+                ),
+            )
+            for task in tasks
+        ]
 
 
 class Planner:

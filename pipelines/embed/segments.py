@@ -1,43 +1,160 @@
-"""Parts -> a segment: final names for the files that summaries name, segment.json last."""
+"""Parts -> a committed segment: final names, segment.json, then the next snapshot.
+
+Any worker may do this, and may do it again: the same segment committed twice is one commit.
+"""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from pipelines.corpus.manifests import written_by
+from pipelines.corpus.commits import Change, commit
+from pipelines.corpus.manifests import read_segment, read_snapshot, snapshot_numbers, written_by
+from pipelines.corpus.scan import scan_rows
 from pipelines.corpus.segment_files import COUNTS, write_manifest
 from pipelines.corpus.store import Store
+from pipelines.corpus.view import CorpusView
+from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.recipe import Recipe
 from pipelines.errors import CorpusError
-from schemas import Part, PartSummary, Segment
+from schemas import Part, PartSummary, Segment, Snapshot
 
 
-def finish_segment(
-    store: Store,
-    segment_id: str,
-    number: int,
-    recipe: Recipe,
-    summaries: Iterable[PartSummary],
-    planned_documents: int,
-) -> Segment:
+@dataclass(frozen=True, kw_only=True)
+class SegmentPlan:
+    """What all segments of a job share.
+
+    Attributes:
+      store: of the corpus.
+      recipe: of the rows.
+      base: number of the snapshot that the job was planned on.
+      row_group_bytes: of vectors in a row group.
+      job: where the workers of a job on an engine meet; None for a job on this machine.
+    """
+
+    store: Store
+    recipe: Recipe
+    base: int
+    row_group_bytes: int = 8 << 20
+    job: JobDirectory | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommittedSegment:
+    """A segment that is live, and what it brought.
+
+    Attributes:
+      segment_id: of the segment.
+      counts: as in its manifest, plus documents_rejected.
+      superseded: documents of other segments that it replaced.
+    """
+
+    segment_id: str
+    counts: dict[str, int] = field(default_factory=dict)
+    superseded: int = 0
+
+
+def commit_segment(plan: SegmentPlan, summaries: Sequence[PartSummary]) -> CommittedSegment:
+    """Make the segment of these parts live, unless it is.
+
+    Raises:
+      CorpusError: if a part is missing, or another writer committed the same documents.
+    """
+    store, [segment_id] = plan.store, {summary.segment_id for summary in summaries}
+    counts: Counter[str] = Counter()
+    for summary in summaries:
+        counts.update(summary.counts)
+    supersede: dict[str, list[str]] = {}
+    for summary in summaries:
+        for old, doc_ids in summary.supersede.items():
+            supersede.setdefault(old, []).extend(doc_ids)
+    committed = CommittedSegment(
+        segment_id=segment_id,
+        counts=dict(counts),
+        superseded=sum(map(len, supersede.values())),
+    )
+    if _was_committed(plan, segment_id):
+        return committed
+    segment = finish_segment(store, plan.recipe, summaries)
+    change = Change(
+        operation="embed",
+        add=(segment,),
+        supersede=supersede,
+        claims=frozenset(_document_ids(store, segment)),
+    )
+    try:
+        commit(_base(plan), change)
+    except CorpusError:
+        # Another attempt at this very segment may have been faster.
+        if segment_id not in CorpusView.newest(store).snapshot.segments:
+            raise
+    return committed
+
+
+def _was_committed(plan: SegmentPlan, segment_id: str) -> bool:
+    """Say whether a snapshot since the job began has named a segment; it may be compacted since."""
+    if not plan.store.exists(f"segments/{segment_id}/segment.json"):
+        return False
+    since = [number for number in snapshot_numbers(plan.store) if number > plan.base]
+    return any(segment_id in read_snapshot(plan.store, n).segments for n in reversed(since))
+
+
+def _base(plan: SegmentPlan) -> CorpusView:
+    """Return the corpus that a change of this job is made on.
+
+    What other workers of the same job committed since has other documents by plan, so that a
+    corpus with nothing newer but theirs is as good as the one the job was planned on.
+    """
+    current = CorpusView.newest(plan.store, _seen.get(plan.store.url, ()))
+    _seen[plan.store.url] = current.segments
+    if current.snapshot.number == plan.base:
+        return current
+    base = read_snapshot(plan.store, plan.base) if plan.base else Snapshot(number=0)
+    ours = set() if plan.job is None else plan.job.segment_ids()
+    if all(segment.segment_id in {*base.segments, *ours} for segment in current.segments):
+        return current
+    manifests = {segment.segment_id: segment for segment in current.segments}
+    segments = (manifests.get(i) or read_segment(plan.store, i) for i in base.segments)
+    return CorpusView(plan.store, base, tuple(segments))
+
+
+# Manifests this process has read, by corpus: they never change.
+_seen: dict[str, tuple[Segment, ...]] = {}
+
+
+def _document_ids(store: Store, segment: Segment) -> Iterable[str]:
+    for part in segment.parts.get("documents", ()):
+        path = f"segments/{segment.segment_id}/{part.path}"
+        for batch in scan_rows(store, path, None, ["doc_id"], 65536):
+            yield from batch.column("doc_id").to_pylist()
+
+
+def finish_segment(store: Store, recipe: Recipe, summaries: Iterable[PartSummary]) -> Segment:
     """Give the files of all parts their final names and write segment.json.
 
     Running it twice with the same summaries changes nothing.
 
     Raises:
-      CorpusError: if the parts do not account for every document that was planned.
+      CorpusError: if a part is missing or there twice, or documents that were planned are missing.
     """
     parts = sorted(summaries, key=lambda summary: summary.part)
+    segment_id = parts[0].segment_id
     twice = [n for n, count in Counter(summary.part for summary in parts).items() if count > 1]
     if twice:
         raise CorpusError(f"part {twice[0]} of segment {segment_id} was written twice")
+    if len(parts) != parts[0].segment_parts:
+        raise CorpusError(
+            f"segment {segment_id} has {len(parts)} parts, but {parts[0].segment_parts} were"
+            " planned; nothing of it was committed, run the command again"
+        )
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
     for summary in parts:
         counts.update(summary.counts)
-    accounted = counts["documents"] + counts.pop("documents_rejected", 0)
-    if accounted != planned_documents:
+    accounted = counts["documents"] + counts["documents_rejected"]
+    if accounted != counts["documents_planned"]:
         raise CorpusError(
-            f"segment {segment_id} accounts for {accounted} documents, but {planned_documents} were"
-            " planned; nothing was committed, run the command again"
+            f"segment {segment_id} accounts for {accounted} documents, but"
+            f" {counts['documents_planned']} were planned; nothing was committed, run the command"
+            " again"
         )
     files: dict[str, list[Part]] = {}
     for summary in parts:
@@ -46,7 +163,7 @@ def finish_segment(
             files.setdefault(table, []).append(part)
     segment = Segment(
         segment_id=segment_id,
-        number=number,
+        number=int(segment_id),
         fingerprint=recipe.fingerprint,
         recipe=recipe.digest,
         model=recipe.model,
@@ -63,5 +180,7 @@ def finish_segment(
 def _settle(store: Store, temporary: str, path: str, part: Part) -> None:
     if store.exists(temporary):
         store.move(temporary, path)
-    if not store.exists(path) or store.size(path) != part.bytes:
-        raise CorpusError(f"{path} should have {part.bytes} bytes, but is not there so")
+    if not store.exists(path):
+        raise CorpusError(f"{path} is missing; expected {part.bytes} bytes")
+    if (size := store.size(path)) != part.bytes:
+        raise CorpusError(f"{path} has {size} bytes, expected {part.bytes}")

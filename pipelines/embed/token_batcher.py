@@ -1,8 +1,8 @@
-"""Small batches of a part -> batches up to a budget of tokens, numbered."""
+"""Small batches of a part -> batches up to a budget of tokens, numbered; flushed at its end."""
 
 from collections.abc import Iterator
 
-from pipelines.embed.batch import Sentence, SentenceBatch
+from pipelines.embed.batch import PartId, Sentence, SentenceBatch
 from schemas.tables import MAX_PART_ROWS
 
 
@@ -14,17 +14,32 @@ class TokenBatcher:
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
+        self._part: PartId | None = None
         self._batch: SentenceBatch | None = None
         self._tokens = self._sequence = self._next_sentence = self._next_token = 0
 
+    @property
+    def open_part(self) -> PartId | None:
+        """The part that is not at its end yet."""
+        return self._part
+
     def add(self, small: SentenceBatch) -> Iterator[SentenceBatch]:
-        """Take a batch; yield what is full before it."""
+        """Take a batch; yield what is full before it, and all that is left at the part's end.
+
+        Raises:
+          RuntimeError: if a part begins before the one before it ended.
+        """
         size = small.n_tokens
-        if self._batch is not None and small.part != self._batch.part:
-            yield from self.flush()
+        if self._part is None:
+            self._part = small.part
             self._sequence = self._next_sentence = self._next_token = 0
-        elif self._batch is not None and self._tokens + size > self._max_tokens:
-            yield from self.flush()
+        elif small.part != self._part:
+            raise RuntimeError(
+                f"part {small.part.part} of segment {small.part.segment_id} began before part"
+                f" {self._part.part} ended: the runner mixed the records of two parts"
+            )
+        if self._batch is not None and self._tokens + size > self._max_tokens:
+            yield self._take()
         if self._batch is None:
             self._batch = SentenceBatch(small.part, self._sequence)
         for sentence in small.sentences:
@@ -32,13 +47,17 @@ class TokenBatcher:
         self._batch.ends += small.ends
         self._batch.rejects += small.rejects
         self._tokens += size
+        if small.last is not None:
+            self._batch.last = small.last
+            self._part = None
+            yield self._take()
 
-    def flush(self) -> Iterator[SentenceBatch]:
-        """Yield what is left."""
-        if self._batch is not None:
-            yield self._batch
-            self._batch, self._tokens = None, 0
-            self._sequence += 1
+    def _take(self) -> SentenceBatch:
+        batch = self._batch
+        assert batch is not None
+        self._batch, self._tokens = None, 0
+        self._sequence += 1
+        return batch
 
     def _numbered(self, sentence: Sentence) -> Sentence:
         sentence.ordinal, sentence.first_token = self._next_sentence, self._next_token

@@ -2,25 +2,37 @@
 
 from collections.abc import Iterator
 
-from pipelines.embed.batch import DocumentEnd, Sentence, SentenceBatch
+from pipelines.embed.batch import DocumentEnd, PartEnd, PartId, PartRecord, Sentence, SentenceBatch
 from pipelines.reading.documents import TOKENIZE, Document, Reject, raw_start
 from pipelines.text.tokenizer import PretokenizedText, TokenizedSentence, Tokenizer
 
 
+def tokenize_record(
+    record: PartRecord, tokenizer: Tokenizer | PretokenizedText, max_tokens: int
+) -> Iterator[SentenceBatch]:
+    """Yield the batches of a document; of a reject, or the mark of the part's end, one without."""
+    if isinstance(record.record, Document):
+        yield from tokenize_document(record.part, record.record, tokenizer, max_tokens)
+    elif isinstance(record.record, PartEnd):
+        yield SentenceBatch(record.part, last=record.record)
+    else:
+        yield SentenceBatch(record.part, rejects=[record.record])
+
+
 def tokenize_document(
-    document: Document, tokenizer: Tokenizer | PretokenizedText, max_tokens: int
+    part: PartId, document: Document, tokenizer: Tokenizer | PretokenizedText, max_tokens: int
 ) -> Iterator[SentenceBatch]:
     """Yield the sentences of a document in batches of at most `max_tokens`, the last with its end.
 
     A document that the tokeniser fails on gives a last batch with a reject instead of an end.
     """
-    batch = SentenceBatch(document.part)
+    batch = SentenceBatch(part)
     n_sentences = n_tokens = in_batch = 0
     try:
         for found in tokenizer.sentences(document.text):
             if batch.sentences and in_batch + len(found.tokens) > max_tokens:
                 yield batch
-                batch, in_batch = SentenceBatch(document.part), 0
+                batch, in_batch = SentenceBatch(part), 0
             batch.sentences.append(_sentence(document, n_sentences, found))
             n_sentences += 1
             in_batch += len(found.tokens)
@@ -31,9 +43,7 @@ def tokenize_document(
                 f"tokenising {document.doc_id!r} failed half-way: {error}"
             ) from error
         detail = raw_start(f"the tokeniser failed: {error!r}")
-        yield SentenceBatch(
-            document.part, rejects=[_document_reject(document, "tokenizer-failed", detail)]
-        )
+        yield SentenceBatch(part, rejects=[_document_reject(document, "tokenizer-failed", detail)])
         return
     batch.ends.append(
         DocumentEnd(

@@ -2,13 +2,16 @@
 
 Wiring only: the DoFns are in `dofns`, and what they do in plain functions below them.
 
-tasks | ReadDocuments() | TokenizeDocuments(tokenizer) | BatchByTokens(8192)
-      | EmbedSentences(handler) | WriteSegment(...)
+tasks | EmbedParts(reader, handler, tokenizer, plan) | CommitSegment(plan)
+
+where EmbedParts is Read | TokenizeRecords | BatchByTokens | EmbedSentences | WriteParts. A part
+travels as its records and a mark after the last; all of it must pass through one bundle, as it does
+where no shuffle stands between (the stages are fused).
 
 Metrics, in the namespace "sensegrep"; a runner that retries may count twice, so they are for the
 eye, and the commit counts on the summaries of parts alone:
 
-  documents_read, documents_written, rejects_<reason>
+  documents_read, documents_written, tokens_written, parts_written, rejects_<reason>
   sentences, tokens           as the tokeniser made them
   batch_tokens, batch_sentences, batch_types (distinct words)      distributions over batches
   batch_fill_percent          tokens of the budget; over 100 if one sentence exceeds it
@@ -20,48 +23,47 @@ eye, and the commit counts on the summaries of parts alone:
 RunInference adds its own (inference_batch_latency_micro_secs and so on) in "sensegrep_embed".
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
-from apache_beam.transforms.combiners import ToListCombineFn
 
 import pipelines.embed.batch_coder  # noqa: F401  # registers the coder of batches
-from pipelines.embed.batch import EmbeddedBatch, SentenceBatch
+from pipelines.embed.batch import EmbeddedBatch, PartRecord, SentenceBatch
 from pipelines.embed.dofns import (
-    REJECTS,
+    SETTLED,
     BatchFn,
-    FinishSegmentFn,
-    ReadTaskFn,
-    SegmentTarget,
+    CommitEarlyFn,
+    CommitSegmentFn,
+    PartIds,
+    ReadPartsFn,
+    ReadRecords,
+    SettleFn,
     TokenizeFn,
     WritePartsFn,
 )
 from pipelines.embed.inference import ElmoModelHandler
-from pipelines.reading.documents import Document
-from pipelines.reading.splits import ReadTask
+from pipelines.embed.segments import CommittedSegment, SegmentPlan
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
-from schemas import Segment
+from schemas import PartSummary
 
 
-@beam.typehints.with_input_types(ReadTask)
-class ReadDocuments(beam.PTransform):
-    """Reads the records of each task.
+@dataclass(frozen=True)
+class PartReader:
+    """How tasks are read: functions of an importable module, for workers.
 
-    Tasks come from a Planner, which has chosen records already, or from `range_tasks`, which
-    divides whole files; of these, what cannot become a document is in the output `rejects`.
+    Attributes:
+      parts: task -> the parts it holds.
+      read: (task, parts to pass over) -> PartRecord, those of a part followed by its PartEnd.
     """
 
-    def expand(self, tasks: beam.PCollection) -> Any:
-        """ReadTask -> .documents: Document, .rejects: Reject."""
-        return tasks | "ReadTask" >> beam.ParDo(ReadTaskFn()).with_outputs(
-            REJECTS, main="documents"
-        )
+    parts: PartIds
+    read: ReadRecords
 
 
-@beam.typehints.with_input_types(Document)
+@beam.typehints.with_input_types(PartRecord)
 @beam.typehints.with_output_types(SentenceBatch)
-class TokenizeDocuments(beam.PTransform):
+class TokenizeRecords(beam.PTransform):
     """Splits documents into sentences and tokens with offsets.
 
     Args:
@@ -74,9 +76,9 @@ class TokenizeDocuments(beam.PTransform):
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
 
-    def expand(self, documents: beam.PCollection) -> beam.PCollection:
-        """Document -> SentenceBatch, the last of a document with its end."""
-        return documents | "Tokenize" >> beam.ParDo(TokenizeFn(self._tokenizer, self._max_tokens))
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        """PartRecord -> SentenceBatch, the last of a document with its end."""
+        return records | "Tokenize" >> beam.ParDo(TokenizeFn(self._tokenizer, self._max_tokens))
 
 
 @beam.typehints.with_input_types(SentenceBatch)
@@ -116,25 +118,95 @@ class EmbedSentences(beam.PTransform):
 
 
 @beam.typehints.with_input_types(EmbeddedBatch)
-@beam.typehints.with_output_types(Segment)
-class WriteSegment(beam.PTransform):
-    """Writes each part under temporary names, then all final names and segment.json.
+@beam.typehints.with_output_types(PartSummary)
+class WriteParts(beam.PTransform):
+    """Writes each part under temporary names, and tells of it when it is at its end.
 
     Args:
-      target: where and how.
+      plan: where and how.
       tokenizer: tells content tokens from others, if only those are stored.
     """
 
-    def __init__(self, target: SegmentTarget, tokenizer: Tokenizer | PretokenizedText) -> None:
+    def __init__(self, plan: SegmentPlan, tokenizer: Tokenizer | PretokenizedText) -> None:
         super().__init__()
-        self._target = target
+        self._plan = plan
         self._tokenizer = tokenizer
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """EmbeddedBatch -> the one Segment."""
-        return (
-            batches
-            | "WriteParts" >> beam.ParDo(WritePartsFn(self._target, self._tokenizer))
-            | "GatherSummaries" >> beam.CombineGlobally(ToListCombineFn())
-            | "FinishSegment" >> beam.ParDo(FinishSegmentFn(self._target))
+        """EmbeddedBatch -> PartSummary."""
+        return batches | "Write" >> beam.ParDo(WritePartsFn(self._plan, self._tokenizer))
+
+
+@beam.typehints.with_output_types(PartSummary)
+class EmbedParts(beam.PTransform):
+    """Embeds whole parts: read, tokenise, batch, infer, write.
+
+    On an engine (`plan.job`) a part that an earlier attempt finished is passed over, and of two
+    attempts the first to finish counts.
+
+    Args:
+      reader: how a task is read.
+      handler: the model, its mix and its pooling.
+      tokenizer: of the job.
+      plan: where and how parts are written.
+    """
+
+    def __init__(
+        self,
+        reader: PartReader,
+        handler: ElmoModelHandler,
+        tokenizer: Tokenizer | PretokenizedText,
+        plan: SegmentPlan,
+    ) -> None:
+        super().__init__()
+        self._reader = reader
+        self._handler = handler
+        self._tokenizer = tokenizer
+        self._plan = plan
+
+    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+        """Any task that the reader reads -> PartSummary."""
+        job, budget = self._plan.job, self._handler.options.max_tokens_per_batch
+        read = tasks | "Read" >> beam.ParDo(
+            ReadPartsFn(self._reader.parts, self._reader.read, job)
+        ).with_outputs(SETTLED, main="records")
+        written = (
+            read.records
+            | "TokenizeRecords" >> TokenizeRecords(self._tokenizer, max(1, budget // 4))
+            | "BatchByTokens" >> BatchByTokens(budget)
+            | "EmbedSentences" >> EmbedSentences(self._handler)
+            | "WriteParts" >> WriteParts(self._plan, self._tokenizer)
         )
+        if job is None:
+            return written
+        settled = written | "Settle" >> beam.ParDo(SettleFn(job))
+        return (settled, read[SETTLED]) | "Summaries" >> beam.Flatten()
+
+
+@beam.typehints.with_input_types(PartSummary)
+@beam.typehints.with_output_types(CommittedSegment)
+class CommitSegment(beam.PTransform):
+    """Makes segments live, in a worker; a segment that is live already stays as it is.
+
+    Args:
+      plan: of the job.
+    """
+
+    def __init__(self, plan: SegmentPlan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def expand(self, summaries: beam.PCollection) -> beam.PCollection:
+        """PartSummary -> CommittedSegment, once a segment."""
+        if self._plan.job is not None:
+            summaries = summaries | "CommitEarly" >> beam.ParDo(CommitEarlyFn(self._plan))
+        return (
+            summaries
+            | "KeyBySegment" >> beam.Map(_by_segment)
+            | "GroupBySegment" >> beam.GroupByKey()
+            | "Commit" >> beam.ParDo(CommitSegmentFn(self._plan))
+        )
+
+
+def _by_segment(summary: PartSummary) -> tuple[str, PartSummary]:
+    return summary.segment_id, summary

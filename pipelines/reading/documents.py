@@ -19,7 +19,6 @@ class Document:
       metadata: all other fields, as strings.
       uri: the file it came from.
       position: byte offset or row in that file.
-      part: the part of the segment that it will be written to.
     """
 
     doc_id: str
@@ -27,7 +26,6 @@ class Document:
     metadata: dict[str, str] = field(default_factory=dict)
     uri: str = ""
     position: int = 0
-    part: int = 0
 
     @property
     def sha256(self) -> str:

@@ -1,9 +1,10 @@
 """The input cut into splits: which records one task reads.
 
-A planner names the records it chose; `range_tasks` divides whole files without reading them.
+A planner that has read the input names the records it chose (`ReadTask`). Without reading it,
+`count_pieces` and `piece_bounds` divide files by their bytes (`FilePiece`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.reading.documents import Document, Reject
@@ -46,36 +47,43 @@ class ReadTask:
     options: InputOptions
 
 
-def range_tasks(
-    files: Iterable[InputFile], options: InputOptions, range_bytes: int
-) -> list[ReadTask]:
-    """Divide whole files into tasks of about so many bytes, without reading them.
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """One of the pieces that a file is divided into, without reading it.
+
+    Attributes:
+      index: of the piece in the whole input; pieces follow one another in input order.
+      file: that it is a piece of.
+      piece: of the file, from 0.
+      pieces: that the file has.
+    """
+
+    index: int
+    file: InputFile
+    piece: int = 0
+    pieces: int = 1
+
+
+def count_pieces(file: InputFile, options: InputOptions, piece_bytes: int) -> int:
+    """Return how many pieces of about so many bytes a file has; it is not opened.
 
     Lines are divided by byte range, Parquet by rows; what is compressed, CSV (a quoted field may
-    hold line breaks) and whole texts are one task each.
+    hold line breaks) and whole texts are one piece each.
     """
-    ranges: list[ReadRange] = []
-    for file in files:
-        edges = _edges(file, options, range_bytes)
-        ends = [*edges[1:], None]
-        ranges += [
-            ReadRange(file, None, start, end) for start, end in zip(edges, ends, strict=True)
-        ]
-    return [ReadTask(part, (found,), options) for part, found in enumerate(ranges)]
+    lines = file.format == "jsonl" or (file.format == "txt" and options.lines)
+    if not file.seekable or not (lines or file.format == "parquet"):
+        return 1
+    return max(1, -(-(file.size or 0) // piece_bytes))
 
 
-def _edges(file: InputFile, options: InputOptions, range_bytes: int) -> list[int]:
-    """Return where ranges of a file begin."""
-    size = file.size or 0
-    if not file.seekable or size <= range_bytes:
-        return [0]
-    if file.format == "parquet":
-        rows = count_rows(file)
-        step = max(1, rows * range_bytes // size)
-        return list(range(0, rows, step)) or [0]
-    if file.format == "jsonl" or (file.format == "txt" and options.lines):
-        return list(range(0, size, range_bytes))
-    return [0]
+def piece_bounds(piece: FilePiece) -> tuple[int, int | None]:
+    """Return [start, end) of the records that begin in a piece; None is the end of the file."""
+    if piece.pieces == 1:
+        return 0, None
+    whole = count_rows(piece.file) if piece.file.format == "parquet" else piece.file.size or 0
+    start = whole * piece.piece // piece.pieces
+    last = piece.piece == piece.pieces - 1
+    return start, None if last else whole * (piece.piece + 1) // piece.pieces
 
 
 def read_task(task: ReadTask) -> Iterator[Document | Reject]:
@@ -86,33 +94,19 @@ def read_task(task: ReadTask) -> Iterator[Document | Reject]:
     """
     for part in task.ranges:
         if part.positions is None:
-            for record in scan(part.file, task.options, part.start, part.end):
-                yield record if isinstance(record, Reject) else _of_part(record, task.part)
+            yield from scan(part.file, task.options, part.start, part.end)
         elif part.file.format == SPOOL:
             with open(part.file.uri, "rb") as stream:
-                for document in read_spool(stream, part.positions):
-                    yield _of_part(document, task.part)
+                yield from read_spool(stream, part.positions)
         else:
             for record in fetch(part.file, task.options, part.positions):
-                yield _still_a_document(record, task.part)
+                yield _still_a_document(record)
 
 
-def _still_a_document(record: Document | Reject, part: int) -> Document:
+def _still_a_document(record: Document | Reject) -> Document:
     if isinstance(record, Reject):
         raise RuntimeError(
             f"input {record.uri} changed while it was read: the record at {record.position}"
             f" was a document and is now rejected ({record.reason}); run the command again"
         )
-    return _of_part(record, part)
-
-
-def _of_part(document: Document, part: int) -> Document:
-    # dataclasses.replace takes four times as long, for each document.
-    return Document(
-        document.doc_id,
-        document.text,
-        document.metadata,
-        document.uri,
-        document.position,
-        part,
-    )
+    return record

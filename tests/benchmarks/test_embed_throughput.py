@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.embed import dofns
+from pipelines.embed import dofns, planned_parts
 from pipelines.embed.inference import load_model
 from pipelines.embed.jobs.job import EmbedJob
 from pipelines.embed.jobs.local import embed
@@ -67,8 +67,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(monkeypatch)
     clock.put_on_iterator(Planner, "slices", "planning")
-    clock.put_on_iterator(dofns, "read_task", "reading")
-    clock.put_on_iterator(dofns, "tokenize_document", "tokenising")
+    clock.put_on_iterator(planned_parts, "read_task", "reading")
+    clock.put_on_iterator(dofns, "tokenize_record", "tokenising")
     clock.put_on_iterator(dofns.TokenBatcher, "add", "batching")
     clock.put_on(PartWriter, "write", "writing")
     clock.put_on(PartWriter, "finish", "writing")

@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.corpus.store import Store
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.local import embed
 from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
@@ -266,14 +267,17 @@ def assert_same_rows(rows_of: Callable[..., list[dict[str, Any]]]) -> Callable[[
 
 @pytest.fixture
 def interleave(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """A function that lets another writer work from beginning to end before embed's next commit."""
+    """A function that lets another writer work from beginning to end before embed's next commit.
+
+    embed has planned by then: what the other writer commits is not in the corpus it planned on.
+    """
 
     def arrange(other: Callable[[], Any]) -> None:
-        def after_the_other(base: Corpus, change: Change) -> Corpus:
-            monkeypatch.setattr("pipelines.embed.jobs.local.commit", commit)
+        def after_the_other(store: Store) -> tuple[str, int]:
+            monkeypatch.setattr("pipelines.embed.jobs.local.reserve_segment", reserve_segment)
             other()
-            return commit(base, change)
+            return reserve_segment(store)
 
-        monkeypatch.setattr("pipelines.embed.jobs.local.commit", after_the_other)
+        monkeypatch.setattr("pipelines.embed.jobs.local.reserve_segment", after_the_other)
 
     return arrange

@@ -16,29 +16,21 @@ from pipelines.corpus.commits import Change, commit, reserve_segment
 from pipelines.corpus.manifests import read_segment
 from pipelines.corpus.segment_files import clean_segment
 from pipelines.corpus.view import CorpusView
-from pipelines.embed.dofns import SegmentTarget
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
+from pipelines.embed.jobs.errors import worker_error
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.workers.launcher import WorkerLauncher
-from pipelines.embed.meter import METER
-from pipelines.embed.part_writer import write_rejects_part
+from pipelines.embed.planned_parts import PlannedPart, part_ids, read_part
 from pipelines.embed.planner import Planner, Slice
 from pipelines.embed.recipe import make_recipe
-from pipelines.embed.segments import finish_segment
+from pipelines.embed.segments import SegmentPlan
 from pipelines.embed.selection import LiveDocuments, Selector
-from pipelines.embed.transforms import (
-    BatchByTokens,
-    EmbedSentences,
-    ReadDocuments,
-    TokenizeDocuments,
-    WriteSegment,
-)
+from pipelines.embed.transforms import CommitSegment, EmbedParts, PartReader
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.records import check_columns
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
-from schemas import PartSummary, Segment
 
 logger = logging.getLogger(__name__)
 
@@ -186,19 +178,10 @@ class _LocalRun:
     def take(self, current: Slice) -> None:
         """Embed and commit one slice, if there is anything new in it."""
         report = self._report
-        METER.add(rejects=len(current.rejects))
         self._check_reject_fraction(current)
-        segment = None
+        counts = Counter[str]()
         if current.chosen or current.rejects:
-            segment = self._embed(current)
-            change = Change(
-                operation="embed",
-                add=(segment,),
-                supersede=current.supersede,
-                claims=frozenset(current.claims),
-            )
-            self._prepared.corpus = commit(self._prepared.corpus, change)
-        counts = segment.counts if segment else Counter[str]()
+            counts.update(self._embed(current))
         lost = len(current.chosen) - counts["documents"]
         report.read += current.read
         report.changed += sum(map(len, current.supersede.values()))
@@ -209,8 +192,6 @@ class _LocalRun:
         report.written += counts["documents"]
         report.sentences += counts["sentences"]
         report.tokens += counts["tokens"]
-        if segment:
-            report.segments.append(segment.segment_id)
         if report.read != report.written + report.rejected + report.unchanged:
             raise CorpusError(
                 f"{report.read} documents were read, but {report.written} written,"
@@ -218,49 +199,40 @@ class _LocalRun:
                 " add up"
             )
 
-    def _embed(self, current: Slice) -> Segment:
-        store = self._prepared.corpus.store
-        segment_id, number = reserve_segment(store)
+    def _embed(self, current: Slice) -> dict[str, int]:
+        corpus, job = self._prepared.corpus, self._job
+        segment_id, number = reserve_segment(corpus.store)
+        plan = SegmentPlan(
+            store=corpus.store,
+            recipe=self._handler.recipe,
+            base=corpus.snapshot.number,
+            row_group_bytes=job.running.row_group_bytes,
+        )
+        parts = current.parts(segment_id, number, job.running.workers, job.reading)
         try:
-            tasks = current.tasks(self._job.running.workers, self._job.reading)
-            planned: tuple[PartSummary, ...] = ()
-            if current.rejects:
-                planned = (write_rejects_part(store, segment_id, len(tasks), current.rejects),)
-            target = SegmentTarget(
-                store,
-                segment_id,
-                number,
-                self._handler.recipe,
-                len(current.chosen),
-                planned,
-                self._job.running.row_group_bytes,
-            )
-            if tasks:
-                self._run_pipeline(tasks, target)
-            else:
-                finish_segment(store, segment_id, number, target.recipe, planned, 0)
-            return read_segment(store, segment_id)
-        except BaseException:
-            clean_segment(store, segment_id)
+            self._run_pipeline(parts, plan)
+        except Exception:
+            # A worker may have committed it before something else failed.
+            if segment_id not in corpus.refresh().snapshot.segments:
+                clean_segment(corpus.store, segment_id)
             raise
+        self._prepared.corpus = corpus.refresh()
+        self._report.segments.append(segment_id)
+        return dict(read_segment(corpus.store, segment_id).counts)
 
-    def _run_pipeline(self, tasks: list[Any], target: SegmentTarget) -> None:
-        budget = self._job.model.max_tokens_per_batch
+    def _run_pipeline(self, parts: list[PlannedPart], plan: SegmentPlan) -> None:
         pipeline = beam.Pipeline(self._runner, pipeline_options(self._job))
-        read = pipeline | "Tasks" >> beam.Create(tasks) | "ReadDocuments" >> ReadDocuments()
+        reader = PartReader(part_ids, read_part)
         _ = (
-            read.documents
-            | "TokenizeDocuments" >> TokenizeDocuments(self._tokenizer, max(1, budget // 4))
-            | "BatchByTokens" >> BatchByTokens(budget)
-            | "EmbedSentences" >> EmbedSentences(self._handler)
-            | "WriteSegment" >> WriteSegment(target, self._tokenizer)
+            pipeline
+            | "Parts" >> beam.Create(parts)
+            | "EmbedParts" >> EmbedParts(reader, self._handler, self._tokenizer, plan)
+            | "CommitSegment" >> CommitSegment(plan)
         )
         try:
             pipeline.run().wait_until_finish()
         except RuntimeError as error:
-            # From another process an error comes as the text of its traceback.
-            *_, last = str(error).strip().splitlines()
-            raise RuntimeError(last.removeprefix("RuntimeError: ")) from error
+            raise worker_error(error) from error
 
     def _check_reject_fraction(self, current: Slice) -> None:
         read = self._report.read + current.read

@@ -1,6 +1,7 @@
 """Each transform by itself, as another pipeline would use it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,28 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.corpus.manifests import read_segment
+from pipelines.api import Corpus
 from pipelines.corpus.store import Store
-from pipelines.embed.batch import SentenceBatch
-from pipelines.embed.dofns import SegmentTarget
+from pipelines.embed.batch import PartEnd, PartId, PartRecord, SentenceBatch
 from pipelines.embed.inference import ElmoModelHandler, load_model
+from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.options import EmbedOptions, ModelOptions
 from pipelines.embed.recipe import Recipe, make_recipe
+from pipelines.embed.segments import SegmentPlan
 from pipelines.embed.transforms import (
     BatchByTokens,
+    CommitSegment,
+    EmbedParts,
     EmbedSentences,
-    ReadDocuments,
-    TokenizeDocuments,
-    WriteSegment,
+    PartReader,
+    TokenizeRecords,
+    WriteParts,
 )
+from pipelines.maintenance.compact import compact
 from pipelines.reading.documents import Document
-from pipelines.reading.input_files import find_inputs
-from pipelines.reading.options import InputOptions
-from pipelines.reading.splits import range_tasks
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 
+PART = PartId("00000001", 1, 0)
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(30)]
 
 
@@ -35,8 +38,12 @@ def pipeline() -> beam.Pipeline:
     return beam.Pipeline(runner="FnApiRunner")
 
 
-def ids(documents: Any) -> Any:
-    return documents | beam.Map(lambda document: document.doc_id)
+def records_of(*parts: list[Document]) -> list[PartRecord]:
+    return [
+        PartRecord(PartId("00000001", 1, number), record)
+        for number, documents in enumerate(parts)
+        for record in (*documents, PartEnd(len(documents), len(parts)))
+    ]
 
 
 @pytest.fixture
@@ -47,39 +54,86 @@ def handler(tiny_elmo_dir: Path) -> ElmoModelHandler:
     return ElmoModelHandler(model, recipe)
 
 
-def test_ranges_read_every_record_once_and_tell_rejects(write_jsonl: Any) -> None:
-    source = write_jsonl([*RECORDS[:20], "{broken", *RECORDS[20:]])
-    tasks = range_tasks(find_inputs([str(source)]), InputOptions(), 100)
-    assert len(tasks) > 10
-    with pipeline() as p:
-        read = p | beam.Create(tasks) | ReadDocuments()
-        assert_that(ids(read.documents), equal_to([r["id"] for r in RECORDS]), "documents")
-        assert_that(
-            read.rejects | beam.Map(lambda r: r.reason), equal_to(["invalid-json"]), "rejects"
-        )
-    counters = {m.key.metric.name: m.committed for m in p.result.metrics().query()["counters"]}
-    assert (counters["documents_read"], counters["rejects_invalid-json"]) == (30, 1)
+def read_records(task: tuple[int, int], settled: frozenset[PartId]) -> Iterator[PartRecord]:
+    """Read every third record, of the part that the task names."""
+    part, parts = task
+    mine = [Document(str(r["id"]), str(r["text"])) for r in RECORDS[part::parts]]
+    if PartId("00000001", 1, part) not in settled:
+        for record in (*mine, PartEnd(len(mine), parts)):
+            yield PartRecord(PartId("00000001", 1, part), record)
 
 
-def test_stages_write_a_segment(tmp_path: Path, handler: ElmoModelHandler) -> None:
-    store = Store(tmp_path / "corpus")
-    documents = [Document(str(r["id"]), str(r["text"]), part=n % 2) for n, r in enumerate(RECORDS)]
-    documents.sort(key=lambda document: document.part)
-    target = SegmentTarget(store, "00000001", 1, handler.recipe, len(documents))
-    tokenizer = Tokenizer("en")
+def part_ids(task: tuple[int, int]) -> list[PartId]:
+    return [PartId("00000001", 1, task[0])]
+
+
+def run_parts(plan: SegmentPlan, handler: ElmoModelHandler) -> None:
+    reader, tokenizer = PartReader(part_ids, read_records), Tokenizer("en")
     with pipeline() as p:
-        segment = (
+        committed = (
             p
-            | beam.Create(documents, reshuffle=False)
-            | TokenizeDocuments(tokenizer)
-            | BatchByTokens(40)
-            | EmbedSentences(handler)
-            | WriteSegment(target, tokenizer)
+            | beam.Create([(part, 3) for part in range(3)])
+            | EmbedParts(reader, handler, tokenizer, plan)
+            | CommitSegment(plan)
         )
-        assert_that(segment | beam.Map(lambda s: s.counts["documents"]), equal_to([30]))
-    written = read_segment(store, "00000001")
-    assert written.counts["sentences"] == 60
-    assert sum(part.rows for part in written.parts["sentences"]) == 60
+        counts = committed | beam.Map(lambda c: (c.segment_id, c.counts["documents"]))
+        assert_that(counts, equal_to([("00000001", 30)]))
+
+
+@pytest.mark.parametrize("on_engine", [False, True])
+def test_parts_become_a_live_segment_and_once_more_change_nothing(
+    tmp_path: Path, handler: ElmoModelHandler, *, on_engine: bool
+) -> None:
+    store = Store(tmp_path / "corpus")
+    job = JobDirectory(store, "job") if on_engine else None
+    plan = SegmentPlan(store=store, recipe=handler.recipe, base=0, job=job)
+    run_parts(plan, handler)
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert (corpus.snapshot.number, corpus.snapshot.segments) == (1, ("00000001",))
+    assert corpus.segments[0].counts["sentences"] == 60
+    assert [part.rows for part in corpus.segments[0].parts["documents"]] == [10, 10, 10]
+
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*.*")}
+    run_parts(plan, handler)
+    again = Corpus.open(tmp_path / "corpus")
+    assert again.snapshot.number == 1
+    if on_engine:  # what was settled is not read, embedded or written again
+        assert files == {
+            path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*.*")
+        }
+
+
+def test_the_same_job_run_again_after_a_compaction_doubles_nothing(
+    tmp_path: Path, handler: ElmoModelHandler
+) -> None:
+    store = Store(tmp_path / "corpus")
+    plan = SegmentPlan(store=store, recipe=handler.recipe, base=0, job=JobDirectory(store, "job"))
+    run_parts(plan, handler)
+    compact(Corpus.open(tmp_path / "corpus"), ["00000001"])
+    run_parts(plan, handler)
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert corpus.live_counts()["documents"] == 30
+    assert "00000001" not in corpus.snapshot.segments
+
+
+def test_part_with_a_missing_document_is_an_error(
+    tmp_path: Path, handler: ElmoModelHandler
+) -> None:
+    plan = SegmentPlan(store=Store(tmp_path), recipe=handler.recipe, base=0)
+    tokenizer = Tokenizer("en")
+    p = pipeline()
+    short = [PartRecord(PartId("00000001", 1, 0), r) for r in (Document("a", "One."), PartEnd(2))]
+    _ = (
+        p
+        | beam.Create(short, reshuffle=False)
+        | TokenizeRecords(tokenizer)
+        | BatchByTokens(100)
+        | EmbedSentences(handler)
+        | WriteParts(plan, tokenizer)
+    )
+    with pytest.raises(RuntimeError, match="accounts for 1 documents, but 2 were planned"):
+        p.run()
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) -> None:
@@ -88,14 +142,14 @@ def test_metrics_count_what_passed(tmp_path: Path, handler: ElmoModelHandler) ->
     model.take_word_counts()
     p = pipeline()
     documents = [Document(str(r["id"]), str(r["text"])) for r in RECORDS]
-    target = SegmentTarget(Store(tmp_path), "00000001", 1, handler.recipe, 30)
+    plan = SegmentPlan(store=Store(tmp_path), recipe=handler.recipe, base=0)
     _ = (
         p
-        | beam.Create(documents, reshuffle=False)
-        | TokenizeDocuments(Tokenizer("en"))
+        | beam.Create(records_of(documents), reshuffle=False)
+        | TokenizeRecords(Tokenizer("en"))
         | BatchByTokens(100)
         | EmbedSentences(handler)
-        | WriteSegment(target, Tokenizer("en"))
+        | WriteParts(plan, Tokenizer("en"))
     )
     result = p.run()
     result.wait_until_finish()
@@ -129,8 +183,8 @@ def test_metrics_of_an_over_full_batch_and_of_one_without_sentences() -> None:
     documents = [Document("long", "a b c d e f"), Document("blank", "")]
     _ = (
         p
-        | beam.Create(documents, reshuffle=False)
-        | TokenizeDocuments(PretokenizedText(), 4)
+        | beam.Create(records_of(documents), reshuffle=False)
+        | TokenizeRecords(PretokenizedText(), 4)
         | BatchByTokens(4)
     )
     result = p.run()
@@ -142,16 +196,22 @@ def test_metrics_of_an_over_full_batch_and_of_one_without_sentences() -> None:
 
 
 def test_part_torn_over_bundles_is_an_error(tmp_path: Path, handler: ElmoModelHandler) -> None:
-    target = SegmentTarget(Store(tmp_path), "00000001", 1, handler.recipe, 1)
-    p = pipeline()
-    _ = (
-        p
-        | beam.Create([SentenceBatch(part=0, sequence=1)])
-        | EmbedSentences(handler)
-        | WriteSegment(target, Tokenizer("en"))
-    )
-    with pytest.raises(RuntimeError, match="the runner split a part over bundles"):
-        p.run()
+    plan, part = SegmentPlan(store=Store(tmp_path), recipe=handler.recipe, base=0), PART
+    torn = [
+        ([SentenceBatch(part, sequence=1)], "the runner split a part over bundles"),
+        ([SentenceBatch(part)], "did not end in its bundle: the runner split a part"),
+        ([SentenceBatch(part), SentenceBatch(PartId("00000001", 1, 1))], "part 0 .* did not end"),
+    ]
+    for batches, words in torn:
+        p = pipeline()
+        _ = (
+            p
+            | beam.Create(batches, reshuffle=False)
+            | EmbedSentences(handler)
+            | WriteParts(plan, Tokenizer("en"))
+        )
+        with pytest.raises(RuntimeError, match=words):
+            p.run()
 
 
 def test_recipe_depends_on_what_decides_rows_alone() -> None:

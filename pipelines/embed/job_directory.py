@@ -1,0 +1,111 @@
+"""Where the workers of one job on an engine meet: a directory of the corpus, jobs/<job_id>/.
+
+Every file in it is created once and never rewritten, so that whatever an engine runs twice finds
+what the first attempt settled:
+
+  segments/<group>.json             the segment number reserved for a group of parts
+  parts/<segment_id>/<part>.json    the summary of the attempt that finished the part first
+  report.json                       what the job did, written last
+
+The directory goes when the job is done, but for the report of a job that nobody waits for.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.corpus.commits import reserve_segment
+from pipelines.corpus.store import Store
+from schemas import PartSummary
+
+
+@dataclass(frozen=True)
+class JobDirectory:
+    """The directory of one job.
+
+    Attributes:
+      store: of the corpus.
+      job_id: unique in the corpus.
+    """
+
+    store: Store
+    job_id: str
+
+    @property
+    def path(self) -> str:
+        """The directory, relative to the corpus."""
+        return f"jobs/{self.job_id}"
+
+    def reserve(self, group: str) -> tuple[str, int]:
+        """Return (segment_id, number) of a group of parts; the same at every attempt."""
+        path = f"{self.path}/segments/{group}.json"
+        if not self.store.exists(path):
+            reserved = json.dumps(reserve_segment(self.store)).encode()
+            self._create(path, reserved)
+        segment_id, number = json.loads(self.store.read(path))
+        return segment_id, number
+
+    def segment_ids(self) -> set[str]:
+        """Return the segments that were reserved for this job."""
+        directory = f"{self.path}/segments"
+        return {
+            json.loads(self.store.read(f"{directory}/{name}"))[0]
+            for name in self.store.names(directory)
+            if name.endswith(".json") and not name.startswith(".")
+        }
+
+    def settle(self, summary: PartSummary) -> PartSummary:
+        """Record a finished part; returns the summary of the attempt that came first.
+
+        What a later attempt wrote is removed: it is no part of the segment.
+        """
+        path = self._part_path(summary.segment_id, summary.part)
+        if not self._create(path, summary.to_json().encode()):
+            first = PartSummary.from_json(self.store.read(path))
+            kept = {temporary for temporary, _ in first.files.values()}
+            for temporary, _ in summary.files.values():
+                if temporary not in kept:
+                    self.store.remove(temporary)
+            return first
+        return summary
+
+    def settled(self, segment_id: str, part: int) -> PartSummary | None:
+        """Return the summary of a part that an earlier attempt finished."""
+        path = self._part_path(segment_id, part)
+        if not self.store.exists(path):
+            return None
+        return PartSummary.from_json(self.store.read(path))
+
+    def settled_parts(self, segment_id: str) -> int:
+        """Return how many parts of a segment are finished."""
+        names = self.store.names(f"{self.path}/parts/{segment_id}")
+        return sum(name.endswith(".json") and not name.startswith(".") for name in names)
+
+    def report(self) -> dict[str, Any] | None:
+        """Return what the job did, or None if it is not done."""
+        path = f"{self.path}/report.json"
+        return json.loads(self.store.read(path)) if self.store.exists(path) else None
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Write what the job did, and remove what only its workers needed."""
+        self._create(f"{self.path}/report.json", json.dumps(report, sort_keys=True).encode())
+        for name in ("segments", "parts"):
+            self.store.remove_tree(f"{self.path}/{name}")
+
+    def remove(self) -> None:
+        """Remove the directory."""
+        self.store.remove_tree(self.path)
+        if not self.store.names("jobs"):
+            self.store.remove_tree("jobs")
+
+    def _part_path(self, segment_id: str, part: int) -> str:
+        return f"{self.path}/parts/{segment_id}/{part:05d}.json"
+
+    def _create(self, path: str, data: bytes) -> bool:
+        """Create a file; returns False if it was there."""
+        try:
+            self.store.create_exclusive(path, data)
+        except FileExistsError:
+            # A put whose answer was lost is sent again, and then finds what it made itself.
+            return self.store.read(path) == data
+        return True

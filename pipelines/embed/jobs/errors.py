@@ -1,0 +1,26 @@
+"""An error of a worker, as a runner hands it on, told in one line."""
+
+import re
+
+from pipelines.errors import CorpusError, UsageError
+
+_KINDS = {"CorpusError": CorpusError, "UsageError": UsageError}
+# "package.module.SomeError: message", as the last lines of a traceback have it.
+_RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
+# What Beam adds to the message of an error: the step it happened in.
+_STEP = re.compile(r"(?: \[while running '[^']*'\])+$")
+
+
+def worker_error(error: BaseException) -> Exception:
+    """Return what a worker raised, from the text of its traceback.
+
+    Args:
+      error: as the runner raised it; its text may hold tracebacks of several processes.
+    """
+    lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines() if line.strip()]
+    found = [match for line in lines if (match := _RAISED.match(line))]
+    if not found:  # it was raised in this very process, and is no text of a traceback
+        kind = type(error).__name__
+        return _KINDS.get(kind, RuntimeError)(_STEP.sub("", lines[-1]) if lines else repr(error))
+    kind, message = found[-1].groups()
+    return _KINDS.get(kind, RuntimeError)(_STEP.sub("", message))
