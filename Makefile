@@ -4,9 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check format benchmark clean
+# As many test processes as cores, each with one thread: they do not fight for the cores.
+TEST_WORKERS ?= auto
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --maxprocesses 8 \
+	--dist worksteal --durations 25 --durations-min 0.5
+# PyTorch chooses kernels by the processor and parts sums among threads. The other targets run with
+# one thread and this processor's kernels; these runs take other kernels, and all threads.
+NUMERIC := tests/elmo_infer
+
+.PHONY: help install demo test test-all test-numeric check format benchmark clean
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## make the virtual environment and install sensegrep into it
 
@@ -22,8 +30,16 @@ demo: $(STAMP) ## embed a small corpus of ambiguous words and search it by sense
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'They sat on the [bank] of the river'
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'The [bank] lent us money to buy a house'
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, except those that take minutes
+	$(TEST)
+
+test-all: $(STAMP) ## run all tests
+	$(TEST) -m 'not benchmark'
+
+test-numeric: $(STAMP) ## run the tests of the model's numbers with other kernels and threads
+	ATEN_CPU_CAPABILITY=avx2 $(TEST) $(NUMERIC)
+	ATEN_CPU_CAPABILITY=default $(TEST) $(NUMERIC)
+	OMP_NUM_THREADS= $(BIN)/python -m pytest $(NUMERIC)
 
 check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .

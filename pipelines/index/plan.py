@@ -30,7 +30,7 @@ CENTERING_ROWS = 100_000
 # Vectors that an approximate index is not trained on, but measured with; few of a small table.
 HELD_OUT_ROWS = 2000
 HELD_OUT_SHARE = 0.05
-_CHUNK_BYTES = (8 << 20, 256 << 20)
+CHUNK_BYTES = (8 << 20, 256 << 20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +263,7 @@ def _sample_rates(
 def _chunk_bytes(options: IndexOptions) -> int:
     # The sort holds a chunk, its sorted copy, and its bytes on the way to the file.
     free = options.max_memory_bytes - PROCESS_BYTES
-    return min(max(free // 6, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
+    return min(max(free // 6, CHUNK_BYTES[0]), CHUNK_BYTES[1])
 
 
 def _index_id(

@@ -13,8 +13,58 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from elmo_infer.config import BiLmConfig
+
 Layers = list[np.ndarray]
 COPIES = ("aten::_to_copy", "aten::copy_")
+
+
+def sum_bound(
+    terms: int, *, steps: int = 1, layers: int = 1, scale: float = 1.0, dtype: str = "float32"
+) -> float:
+    """How far two computations may lie apart that only take the same sums in another order.
+
+    The order of a sum is the processor's and the library's affair: the width of its vectors, AMX
+    tiles, threads, how many rows there are. Each of n additions is rounded by at most half a unit
+    in the last place, 0.29 eps of standard deviation; n independent ones make sqrt(n) of that. A
+    recurrent layer goes on from what it has rounded, so its steps count like terms; its gates and
+    tanh have slopes of at most 1 and do not stretch. Layers stand one on the other, so theirs add.
+    Between two computations, sqrt(2) times 4 standard deviations: 1.6 eps, taken as 2.
+
+    Args:
+      terms: of the longest sum.
+      steps: of the recurrence.
+      layers: one on the other.
+      scale: size of the numbers that are summed up to.
+      dtype: in which the sums are taken.
+    """
+    return 2 * float(np.finfo(dtype).eps) * scale * layers * (terms * steps) ** 0.5
+
+
+def model_bound(
+    config: BiLmConfig, steps: int, *, scale: float = 1.0, dtype: str = "float32"
+) -> float:
+    """`sum_bound` of a biLM that reads `steps` tokens; its token layer is one of the layers."""
+    terms = max(
+        2 * config.projection_dim,
+        config.cell_dim,
+        config.n_filters,
+        *(width * config.character_dim for width, _ in config.filters),
+    )
+    layers = config.n_lstm_layers + 1
+    return sum_bound(terms, steps=steps, layers=layers, scale=scale, dtype=dtype)
+
+
+@pytest.fixture(scope="session", name="sum_bound")
+def sum_bound_fixture() -> Callable[..., float]:
+    """The function `sum_bound`."""
+    return sum_bound
+
+
+@pytest.fixture(scope="session", name="model_bound")
+def model_bound_fixture() -> Callable[..., float]:
+    """The function `model_bound`."""
+    return model_bound
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

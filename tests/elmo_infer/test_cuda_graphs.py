@@ -55,7 +55,7 @@ def random_case(
 
 
 @pytest.mark.parametrize("settings", [{}, {"skip_connections": False, "layers": 3}])
-def test_graphs_compute_what_the_stacks_compute(make_elmo, rng, settings) -> None:
+def test_graphs_compute_what_the_stacks_compute(make_elmo, rng, settings, model_bound) -> None:
     directory = make_elmo(**settings)
     usual = load(directory, device="cpu").bilm
     graphed = build(directory, torch.float32)
@@ -65,11 +65,15 @@ def test_graphs_compute_what_the_stacks_compute(make_elmo, rng, settings) -> Non
     expected, expected_after = usual.forward(*case, n_layers)
     computed, after = graphed.forward(*case, n_layers)
 
+    # Other row counts, so other kernels: on a processor with AMX 3.3e-6 apart, elsewhere less.
+    def bound(numbers: torch.Tensor) -> float:
+        return model_bound(usual.config, steps=40, scale=float(numbers.abs().max()))
+
     for want, got in zip(expected, computed, strict=True):
-        torch.testing.assert_close(got[0], want[0], atol=2e-6, rtol=0)
-        torch.testing.assert_close(got[1], want[1], atol=2e-6, rtol=0)
-    torch.testing.assert_close(after.h, expected_after.h, atol=1e-5, rtol=0)
-    torch.testing.assert_close(after.c, expected_after.c, atol=1e-5, rtol=0)
+        torch.testing.assert_close(got[0], want[0], atol=bound(want[0]), rtol=0)
+        torch.testing.assert_close(got[1], want[1], atol=bound(want[1]), rtol=0)
+    torch.testing.assert_close(after.h, expected_after.h, atol=bound(expected_after.h), rtol=0)
+    torch.testing.assert_close(after.c, expected_after.c, atol=bound(expected_after.c), rtol=0)
 
 
 def test_half_precision_products_stay_near_float32(tiny_elmo_dir: Path, rng) -> None:

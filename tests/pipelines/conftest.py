@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.__main__ import main
 from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit, reserve_segment
 from pipelines.corpus.store import Store
@@ -281,3 +283,30 @@ def interleave(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]],
         monkeypatch.setattr("pipelines.embed.jobs.local.reserve_segment", after_the_other)
 
     return arrange
+
+
+@pytest.fixture(scope="session")
+def secrets() -> list[dict[str, Any]]:
+    """The documents of `corpus_dir`, d0 to d5."""
+    return [{"id": f"d{n}", "text": f"Secret{n} stands on the bank. Yes!"} for n in range(6)]
+
+
+@pytest.fixture(scope="session")
+def three_segments(
+    tmp_path_factory: pytest.TempPathFactory, tiny_elmo_dir: Path, secrets: list[dict[str, Any]]
+) -> Path:
+    """A directory with in.jsonl and its corpus of three segments and a reject, never changed."""
+    directory = tmp_path_factory.mktemp("three")
+    lines = [*map(json.dumps, secrets), "{broken"]
+    (directory / "in.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    arguments = ["--corpus", str(directory / "corpus"), "--model", str(tiny_elmo_dir)]
+    status = main(["embed", str(directory / "in.jsonl"), *arguments, "--commit-every", "2"])
+    assert status == 3
+    return directory
+
+
+@pytest.fixture
+def corpus_dir(three_segments: Path, tmp_path: Path) -> str:
+    """A corpus of three segments with two documents each and a reject, to be changed."""
+    shutil.copytree(three_segments / "corpus", tmp_path / "corpus")
+    return str(tmp_path / "corpus")

@@ -1,4 +1,4 @@
-"""The commands index, search and senses, from a text to what is printed."""
+"""The command search, from a query to what is printed."""
 
 import csv
 import io
@@ -7,52 +7,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipelines.__main__ import main
-from pipelines.api import Corpus
+RIVER = "They sat on the bank of the river ."
+MONEY = "The bank gave her a loan ."
 
-RIVER = ["They sat on the bank of the river .", "The bank of the stream was muddy ."]
-MONEY = ["He took the money to the bank .", "The bank gave her a loan ."]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory, tiny_elmo_dir: Path) -> str:
-    """A small corpus that was embedded and indexed by the commands themselves."""
-    directory = tmp_path_factory.mktemp("commands")
-    records = [
-        {"id": f"{topic}/{number}", "text": text, "topic": topic}
-        for topic, texts in (("river", RIVER), ("money", MONEY))
-        for number, text in enumerate(texts * 8)
-    ]
-    records.append({"id": "other", "text": "Banks lend. Bank BANK."})
-    source = directory / "in.jsonl"
-    source.write_text("".join(json.dumps(record) + "\n" for record in records))
-    root = str(directory / "corpus")
-    arguments = ["embed", str(source), "--corpus", root, "--model", str(tiny_elmo_dir)]
-    assert main([*arguments, "--tokens", "all"]) == 0
-    assert main(["index", "--corpus", root]) == 0
-    return root
+Run = Callable[..., tuple[int, str, str]]
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run a command; returns status, standard output, standard error."""
-    capsys.readouterr()
-    status = main(list(arguments))
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def test_the_query_itself_comes_first(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_query_itself_comes_first(corpus: str, run: Run) -> None:
     query = "They sat on the [bank] of the river ."
-    status, out, _ = run(capsys, "search", "--corpus", corpus, query, "--json", "--k", "12")
+    status, out, _ = run("search", "--corpus", corpus, query, "--json", "--k", "12")
     found = json.loads(out)
     first = found["hits"][0]
     assert status == 0
     assert first["score"] == pytest.approx(1, abs=2e-3)
-    assert first["left"] + first["node"] + first["right"] == RIVER[0]
+    assert first["left"] + first["node"] + first["right"] == RIVER
     assert first["metadata"] == {"topic": "river"}
     assert found["query"] == query
     assert set(first) >= {
@@ -64,10 +35,8 @@ def test_the_query_itself_comes_first(corpus: str, capsys: pytest.CaptureFixture
     assert len(first["attention"]) == len(first["tokens"])
 
 
-def test_lines_are_aligned_and_plain_where_there_is_no_terminal(
-    corpus: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, out, _ = run(capsys, "search", "--corpus", corpus, "on the [bank] of", "--k", "4")
+def test_lines_are_aligned_and_plain_where_there_is_no_terminal(corpus: str, run: Run) -> None:
+    status, out, _ = run("search", "--corpus", corpus, "on the [bank] of", "--k", "4")
     lines = out.splitlines()
     assert status == 0
     assert len({line.index("bank") for line in lines[:4]}) == 1
@@ -75,54 +44,50 @@ def test_lines_are_aligned_and_plain_where_there_is_no_terminal(
     assert "\x1b" not in out
 
 
-def test_sentences_are_searched_without_brackets(
-    corpus: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, out, _ = run(capsys, "search", "--corpus", corpus, MONEY[1], "--k", "1")
+def test_sentences_are_searched_without_brackets(corpus: str, run: Run) -> None:
+    status, out, _ = run("search", "--corpus", corpus, MONEY, "--k", "1")
     assert status == 0
-    assert MONEY[1] in out
+    assert MONEY in out
 
 
-def test_csv_has_a_head_and_a_row_a_hit(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_has_a_head_and_a_row_a_hit(corpus: str, run: Run) -> None:
     arguments = ("search", "--corpus", corpus, "the [bank]", "--csv", "--k", "3")
-    status, out, _ = run(capsys, *arguments)
+    status, out, _ = run(*arguments)
     rows = list(csv.DictReader(io.StringIO(out)))
     assert status == 0
     assert [row["node"] for row in rows] == ["bank"] * 3
     assert set(json.loads(rows[0]["metadata"])) == {"topic"}
 
 
-def test_a_line_is_an_example_for_the_next_search(
-    corpus: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, out, _ = run(capsys, "search", "--corpus", corpus, "the [bank]", "--json", "--k", "2")
+def test_a_line_is_an_example_for_the_next_search(corpus: str, run: Run) -> None:
+    _, out, _ = run("search", "--corpus", corpus, "the [bank]", "--json", "--k", "2")
     first, second = (hit["vector_id"] for hit in json.loads(out)["hits"])
     arguments = ("--like", first, "--unlike", second, "--json", "--k", "99")
-    status, out, _ = run(capsys, "search", "--corpus", corpus, *arguments)
+    status, out, _ = run("search", "--corpus", corpus, *arguments)
     ids = {hit["vector_id"] for hit in json.loads(out)["hits"]}
     assert status == 0
     assert len(ids) == 30
     assert not ids & {first, second}
 
 
-def test_filters_and_context_are_read(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_and_context_are_read(corpus: str, run: Run) -> None:
     arguments = ("--filter", "topic=money", "--context", "1:2", "--json")
-    _, out, _ = run(capsys, "search", "--corpus", corpus, "the [bank]", *arguments)
+    _, out, _ = run("search", "--corpus", corpus, "the [bank]", *arguments)
     hits = json.loads(out)["hits"]
     assert {hit["metadata"]["topic"] for hit in hits} == {"money"}
     assert all(len(hit["left"].split()) <= 1 and len(hit["right"].split()) <= 2 for hit in hits)
 
 
-def test_a_word_that_never_occurs_is_said(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = run(capsys, "search", "--corpus", corpus, "the [bannk]")
+def test_a_word_that_never_occurs_is_said(corpus: str, run: Run) -> None:
+    status, out, err = run("search", "--corpus", corpus, "the [bannk]")
     assert (status, out) == (0, "")
     assert "'bannk' never occurs in this corpus; nearest forms: " in err
 
 
-def test_folding_case_takes_every_spelling(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folding_case_takes_every_spelling(corpus: str, run: Run) -> None:
     counted = {}
     for flag in ("--fold-case", "--inflections"):
-        _, out, _ = run(capsys, "search", "--corpus", corpus, "the [bank]", flag, "--json")
+        _, out, _ = run("search", "--corpus", corpus, "the [bank]", flag, "--json")
         counted[flag] = json.loads(out)["forms"]
     assert counted["--fold-case"] == {"bank": 32, "BANK": 1, "Bank": 1}
     assert counted["--inflections"] == {"bank": 32, "BANK": 1, "Bank": 1, "Banks": 1}
@@ -144,84 +109,18 @@ def test_folding_case_takes_every_spelling(corpus: str, capsys: pytest.CaptureFi
     ],
 )
 def test_bad_usage_exits_2_and_says_what_is_wrong(
-    corpus: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+    corpus: str, run: Run, arguments: list[str], words: str
 ) -> None:
-    status, out, err = run(capsys, "search", "--corpus", corpus, *arguments)
+    status, out, err = run("search", "--corpus", corpus, *arguments)
     assert (status, out) == (2, "")
     assert words in err
 
 
-def test_another_model_is_refused(
-    corpus: str, capsys: pytest.CaptureFixture[str], make_elmo: Callable[..., Path]
-) -> None:
+def test_another_model_is_refused(corpus: str, run: Run, make_elmo: Callable[..., Path]) -> None:
     other = str(make_elmo(seed=5))
-    status, _, err = run(capsys, "search", "--corpus", corpus, "the [bank]", "--model", other)
+    status, _, err = run("search", "--corpus", corpus, "the [bank]", "--model", other)
     assert status == 1
     assert "is not the one the corpus was embedded with" in err
-
-
-def test_senses_are_told_and_drawn(
-    corpus: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    for name in ("map.png", "map.html"):
-        plot = str(tmp_path / name)
-        status, out, _ = run(capsys, "senses", "--corpus", corpus, "bank", "--plot", plot)
-        assert status == 0
-        assert "occurrences (" in out
-    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
-    page = (tmp_path / "map.html").read_text(encoding="utf-8")
-    assert page.count("<circle") == 32
-    assert "river/0" in page
-    _, out, _ = run(capsys, "senses", "--corpus", corpus, "bank", "--json")
-    told = json.loads(out)
-    assert sum(sense["size"] for sense in told["senses"]) == 32
-    assert told["senses"][0]["lines"][0]["node"] == "bank"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["bannk"], "never occurs in this corpus; nearest forms:"),
-        ([" "], "the word is empty"),
-        (["bank", "--plot", "map.gif"], "give a file that ends in .png or .html"),
-    ],
-)
-def test_senses_of_nothing_exit_2(
-    corpus: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
-) -> None:
-    status, _, err = run(capsys, "senses", "--corpus", corpus, *arguments)
-    assert status == 2
-    assert words in err
-
-
-def test_the_index_report_says_what_was_measured(
-    corpus: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, out, _ = run(capsys, "index", "--corpus", corpus)
-    assert "up to date: the index covers every segment" in out
-    assert "recall@10 1.000" in out
-    _, out, _ = run(capsys, "index", "--corpus", corpus, "--json")
-    report: dict[str, Any] = json.loads(out)
-    assert report["index_id"] == Corpus.open(corpus).snapshot.index
-    assert report["tables"]["tokens"]["latency_ms"].keys() == {"p50", "p99"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--max-memory", "lots"], "'lots' is not a size; write it like 4G"),
-        (["--max-memory", "1M"], "needs at least"),
-        (["--max-memry=4G"], "unknown option --max-memry"),
-        (["--factory", "Nonsense"], "not an index that can be built here"),
-        (["--factory", "IVF65536,SQfp16"], "takes at least 72106 vectors to train"),
-    ],
-)
-def test_an_impossible_index_exits_2(
-    corpus: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
-) -> None:
-    status, _, err = run(capsys, "index", "--corpus", corpus, *arguments)
-    assert status == 2
-    assert words in err
 
 
 def test_searching_imports_no_beam_and_no_scikit_learn(corpus: str) -> None:
@@ -236,17 +135,15 @@ def test_searching_imports_no_beam_and_no_scikit_learn(corpus: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_remote_index_is_searched_through_a_cache(
-    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_remote_index_is_searched_through_a_cache(corpus: str, tmp_path: Path, run: Run) -> None:
     import fsspec
 
     memory = fsspec.filesystem("memory")
     memory.put(corpus, "/remote", recursive=True)
     cache = tmp_path / "cache"
     arguments = ("search", "the [bank]", "--json", "--cache-dir", str(cache))
-    _, local, _ = run(capsys, *arguments, "--corpus", corpus)
-    status, remote, _ = run(capsys, *arguments, "--corpus", "memory://remote")
+    _, local, _ = run(*arguments, "--corpus", corpus)
+    status, remote, _ = run(*arguments, "--corpus", "memory://remote")
     assert status == 0
     assert json.loads(remote)["hits"] == json.loads(local)["hits"]
     assert any(path.name.endswith(".faiss") for path in cache.iterdir())

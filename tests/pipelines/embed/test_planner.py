@@ -16,6 +16,7 @@ from pipelines.reading.options import InputOptions
 from pipelines.reading.splits import read_task
 
 FILES = [InputFile("a", "jsonl"), InputFile("b", "jsonl")]
+
 chosen_lists = st.lists(
     st.builds(Chosen, st.sampled_from(FILES), st.just(0), st.integers(1, MAX_PART_BYTES)),
     max_size=40,
@@ -59,15 +60,6 @@ def test_slices_hold_so_many_documents_each(tmp_path: Path, write_jsonl: Any, na
         texts.append([d.text for t in tasks for d in read_task(t) if isinstance(d, Document)])
     assert texts == [["T0", "T1", "T2"], ["T3", "T4", "T5"], ["T6"]]
     assert list(tmp_path.glob("*.spool")) == []
-
-
-def test_input_that_changes_meanwhile_is_an_error(tmp_path: Path, write_jsonl: Any) -> None:
-    source = write_jsonl([{"id": n, "text": f"Text {n}"} for n in range(3)])
-    [current] = planner(tmp_path, source, 9).slices()
-    source.write_bytes(b"x" * source.stat().st_size)
-    [task] = current.tasks(1, InputOptions())
-    with pytest.raises(RuntimeError, match=r"changed while it was read: .*invalid-json.*again"):
-        list(read_task(task))
 
 
 def test_rejects_alone_fill_slices_too(

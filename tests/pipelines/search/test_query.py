@@ -1,4 +1,4 @@
-"""Queries: brackets and escapes, the bracketed token, near and inflected forms."""
+"""Queries: brackets and escapes, and the bracketed token."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from pipelines.errors import UsageError
 from pipelines.search.query import ParsedQuery, find_node, parse_query
-from pipelines.text.word_forms import inflections, nearest_forms
 
 
 @pytest.mark.parametrize(
@@ -80,29 +79,3 @@ def test_brackets_around_anything_but_one_token_are_refused(
     with pytest.raises(UsageError) as caught:
         find_node(TEXT, node, STARTS, ENDS)
     assert words in str(caught.value)
-
-
-def test_nearest_forms_are_those_spelled_most_alike() -> None:
-    forms = ["bank", "banks", "Bank", "tank", "river", "banking", "unrelated"]
-    assert nearest_forms("bankk", forms)[:3] == ["Bank", "bank", "banks"]
-    assert nearest_forms("zzzzzz", forms) == []
-
-
-@pytest.mark.parametrize(
-    ("word", "related", "unrelated"),
-    [
-        ("bank", {"banks", "banked", "banking"}, {"banker", "ban", "bunk"}),
-        ("running", {"run", "runs", "running"}, {"ring", "ran"}),
-        ("studies", {"study", "studied", "studying"}, {"stud"}),
-        ("making", {"make", "makes", "making"}, {"mask"}),
-        ("boxes", {"box", "boxed"}, {"boxer"}),
-        ("glass", {"glasses"}, {"glas"}),
-        ("sing", {"sings", "singing"}, {"s", "sed"}),
-    ],
-)
-def test_inflections_follow_regular_english_spelling(
-    word: str, related: set[str], unrelated: set[str]
-) -> None:
-    forms = inflections(word)
-    assert related <= forms
-    assert not unrelated & forms

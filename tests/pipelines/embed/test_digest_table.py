@@ -1,4 +1,4 @@
-"""What is new: the flat table against a dict, decisions in input order."""
+"""The flat table of digests, against a dict."""
 
 import pytest
 from hypothesis import given

@@ -1,0 +1,70 @@
+"""compact: merged segments with the same rows and ids."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.api import Corpus
+from pipelines.errors import CorpusError
+from pipelines.maintenance.compact import compact, groups_to_compact
+from pipelines.maintenance.verify import verify
+
+Run = Callable[..., Any]
+
+
+def test_compact_keeps_rows_and_ids(corpus_dir: str, rows_of: Run) -> None:
+    main(["delete", "d3", "--corpus", corpus_dir])
+    before = {t: rows_of(t) for t in ("documents", "sentences", "tokens", "rejects")}
+    assert main(["compact", "--corpus", corpus_dir]) == 0
+    corpus = Corpus.open(corpus_dir)
+    [segment] = corpus.segments
+    assert segment.compacted_from == ("00000001", "00000002", "00000003", "00000004")
+    assert {t: rows_of(t) for t in before} == before
+    assert segment.counts["documents"] == 5
+    assert segment.counts["sentences"] == len(before["sentences"])
+    assert verify(corpus).faults == []
+
+
+def test_compact_leaves_nothing_to_embed(
+    corpus_dir: str, three_segments: Path, run_embed: Run
+) -> None:
+    main(["compact", "--corpus", corpus_dir])
+    report = run_embed(three_segments / "in.jsonl")
+    assert (report.unchanged, report.rejected, report.segments) == (6, 1, [])
+
+
+def test_compact_merges_up_to_a_size(corpus_dir: str) -> None:
+    corpus = Corpus.open(corpus_dir)
+    assert groups_to_compact(corpus, 4) == [["00000001", "00000002"], ["00000003", "00000004"]]
+    assert groups_to_compact(corpus, 1) == []
+
+
+def test_compact_does_not_mix_models(corpus_dir: str, write_jsonl: Run, run_embed: Run) -> None:
+    run_embed(write_jsonl([{"id": "other", "text": "Mean."}]), pooling="mean")
+    corpus = Corpus.open(corpus_dir)
+    assert len(groups_to_compact(corpus, 100)) == 1
+    with pytest.raises(CorpusError, match="different models or settings cannot be merged"):
+        compact(corpus, [corpus.segments[0].segment_id, corpus.segments[-1].segment_id])
+    with pytest.raises(CorpusError, match="holds vectors of 2 different models or settings"):
+        _ = corpus.fingerprint
+
+
+def test_compact_gives_way_to_a_delete_meanwhile(corpus_dir: str, rows_of: Run) -> None:
+    stale = Corpus.open(corpus_dir)
+    main(["delete", "d1", "--corpus", corpus_dir])
+    with pytest.raises(CorpusError, match="run the command again"):
+        compact(stale, ["00000001", "00000002"])
+    assert len(rows_of("documents")) == 5
+
+
+def test_embed_on_top_of_a_compact_meanwhile_supersedes_the_merged_rows(
+    corpus_dir: str, write_jsonl: Run, run_embed: Run, rows_of: Run, interleave: Run
+) -> None:
+    interleave(lambda: main(["compact", "--corpus", corpus_dir]))
+    run_embed(write_jsonl([{"id": "d1", "text": "A new version."}]))
+    texts = [row["text"] for row in rows_of("sentences") if row["doc_id"] == "d1"]
+    assert texts == ["A new version."]
+    assert len(rows_of("documents")) == 6

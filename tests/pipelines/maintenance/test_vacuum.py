@@ -1,0 +1,52 @@
+"""vacuum: orphans and old states go, nothing that is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.api import Corpus
+from pipelines.corpus.commits import reserve_segment
+from pipelines.maintenance.vacuum import vacuum
+
+Run = Callable[..., Any]
+
+
+def test_vacuum_removes_orphans_and_old_states_only(
+    corpus_dir: str, rows_of: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compact", "--corpus", corpus_dir])
+    orphan = Path(corpus_dir) / "segments/00000009/sentences/part-00000.parquet"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"never finished")
+    mine = Path(corpus_dir) / "notes.txt"
+    mine.write_text("not the corpus's")
+    before = rows_of("sentences")
+    assert main(["vacuum", "--corpus", corpus_dir]) == 0  # all is younger than a day
+    assert orphan.exists()
+    out = capsys.readouterr().out
+    assert "removed 0 files, 0 bytes" in out
+    assert "that nothing names stayed: younger than 1d" in out
+    assert main(["vacuum", "--corpus", corpus_dir, "--older-than", "0s"]) == 0
+    assert "stayed" not in capsys.readouterr().out
+    assert not orphan.exists()
+    assert mine.exists()
+    assert rows_of("sentences") == before
+    segments = sorted(p.name for p in (Path(corpus_dir) / "segments").iterdir())
+    assert segments == ["00000005"]
+
+
+def test_vacuum_never_lets_a_number_be_given_out_again(corpus_dir: str) -> None:
+    corpus = Corpus.open(corpus_dir)
+    segment_id, number = reserve_segment(corpus.store)
+    vacuum(corpus, older_than_seconds=0.0)
+    assert reserve_segment(corpus.store)[1] == number + 1
+    assert segment_id == "00000005"
+
+
+def test_vacuum_keeps_as_many_states_as_asked(corpus_dir: str) -> None:
+    vacuum(Corpus.open(corpus_dir), older_than_seconds=0.0, keep_snapshots=2)
+    names = sorted(p.name for p in (Path(corpus_dir) / "snapshots").iterdir())
+    assert names == ["00000003.json", "00000004.json"]
