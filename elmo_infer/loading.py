@@ -146,6 +146,30 @@ def model_location(name: str) -> str:
     )
 
 
+def earlier_versions(name: str) -> list[str]:
+    """Return the bundled names of a bundled model's earlier weights, the newest first.
+
+    They stay loadable, so that what was embedded with them can be searched.
+    """
+    if "/" in name or "\\" in name or not (MODELS / name).is_dir():
+        return []
+    return sorted((entry.name for entry in MODELS.glob(f"{name}-*/")), reverse=True)
+
+
+def read_beside(name: str, file: str) -> bytes | None:
+    """Return the bytes of a file that lies beside a model's weights; None if there is none.
+
+    Args:
+      name: of a model, as `load` takes it.
+      file: base name.
+    """
+    try:
+        found = ModelFiles.find(model_location(name))
+    except (FileNotFoundError, ValueError, OSError):
+        return None
+    return found.read(file) if file in found.paths else None
+
+
 def _load_static(files: ModelFiles, *, device: str, dtype: str) -> "StaticEncoder":
     from elmo_infer import static  # the baselines are rarely wanted
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from elmo_infer import load
+from elmo_infer.loading import earlier_versions
+from pipelines.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,11 +58,37 @@ def test_static_layer_cannot_tell_them(
         assert np.abs(one[1, 0] - two[1, 1]).max() > 1e-2
 
 
-def test_bundled_model_has_a_card_and_a_query() -> None:
-    folder = ROOT / "elmo_infer" / "models" / "en-small"
+@pytest.mark.parametrize("name", ["en-small", "en-small-0.1"])
+def test_bundled_model_has_a_card_and_a_query(name: str) -> None:
+    folder = ROOT / "elmo_infer" / "models" / name
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     for word in ("CC BY-SA", "perplexity", "Seed", "not good at"):
         assert word in card, f"MODEL_CARD.md says nothing of {word!r}"
     assert (folder / "pooling.safetensors").is_file()
     total = sum(path.stat().st_size for path in folder.iterdir())
     assert total <= 40e6
+
+
+# What version 0.1 wrote into segments: a corpus of it is told by this.
+FINGERPRINT_0_1 = "716252e79cb0843622713a36b27221c2"
+
+
+def test_the_weights_of_version_0_1_stay_loadable() -> None:
+    assert load("en-small-0.1", device="cpu").fingerprint == FINGERPRINT_0_1
+    assert load("en-small", device="cpu").fingerprint != FINGERPRINT_0_1
+    assert earlier_versions("en-small") == ["en-small-0.1"]
+
+
+def test_attention_rests_on_content_words() -> None:
+    tokenizer = Tokenizer("en")
+    text = (ROOT / "tests" / "data" / "ambiguous.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("# ")]
+    sentences = [sentence.tokens for line in lines for sentence in tokenizer.tokenize(line)]
+    result = load("en-small", device="cpu").embed(sentences)
+    content, punctuation = [], []
+    for tokens, start in zip(sentences, result.offsets, strict=False):
+        weights = result.attention[start : start + len(tokens)]
+        content.append(tokenizer.is_content(tokens[int(weights.argmax())]))
+        punctuation.append(sum(w for t, w in zip(tokens, weights, strict=True) if not t.isalnum()))
+    assert np.mean(content) >= 0.95
+    assert np.mean(punctuation) < 0.03

@@ -94,10 +94,17 @@ class CorpusView:
             raise CorpusError(f"the corpus at {self.root} is empty; embed documents into it first")
         if len(found) > 1:
             models = sorted({str(segment.model.get("name")) for segment in self.segments})
+            changed = ""
+            if len(models) == 1:
+                changed = (
+                    f" (the weights of {models[0]}, or the settings, have changed since; earlier"
+                    " weights of a bundled model have a name of their own, such as en-small-0.1)"
+                )
             raise CorpusError(
                 f"the corpus at {self.root} holds vectors of {len(found)} different models or"
                 f" settings ({', '.join(models)}), which cannot be compared; embed all its"
                 " documents again with one of them, and --prune what is no longer in the input"
+                + changed
             )
         return found[0]
 

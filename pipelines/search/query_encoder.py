@@ -24,6 +24,7 @@ class EncodedQuery:
       token_vector: [D] float32, contextual; None without brackets. Not centred.
       sentence_vector: [D] float32. Not centred.
       several: the query had several sentences and was read as one.
+      notes: what a reader should know of the model.
     """
 
     text: str
@@ -32,6 +33,7 @@ class EncodedQuery:
     token_vector: NDArray[np.float32] | None
     sentence_vector: NDArray[np.float32]
     several: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def word(self) -> str | None:
@@ -55,6 +57,7 @@ class QueryEncoder:
         self._segment = corpus.segments[0]
         self._name = model or str(self._segment.model["name"])
         self._device = device
+        self._notes: list[str] = []
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -68,24 +71,38 @@ class QueryEncoder:
         Raises:
           CorpusError: if it cannot be loaded, or is another one.
         """
+        expected = self._segment.model["fingerprint"]
+        elmo = self._load(self._name)
+        if elmo.fingerprint == expected:
+            return elmo
+        from elmo_infer.loading import earlier_versions
+
+        for earlier in earlier_versions(self._name):
+            older = self._load(earlier)
+            if older.fingerprint == expected:
+                self._notes.append(
+                    f"the corpus was embedded with earlier weights of {self._name}, so queries are"
+                    f" encoded with those (bundled as {earlier}); to use the present weights, embed"
+                    f" its documents again, or add to it as it is with --model {earlier}"
+                )
+                return older
+        raise CorpusError(
+            f"the model {self._name} (fingerprint {elmo.fingerprint[:12]}...) is not the one"
+            f" the corpus was embedded with ({expected[:12]}...), so their vectors cannot be"
+            " compared; give that model with --model, or embed the corpus again"
+        )
+
+    def _load(self, name: str) -> Any:
         from elmo_infer import load
 
         state = self._segment.options["initial_state"]
         try:
-            elmo = load(self._name, device=self._device, initial_state=state)
+            return load(name, device=self._device, initial_state=state)
         except (FileNotFoundError, ValueError) as error:
             raise CorpusError(
-                f"the corpus was embedded with the model {self._name}, which cannot be loaded"
+                f"the corpus was embedded with the model {name}, which cannot be loaded"
                 f" ({error}); say where it is now with --model"
             ) from error
-        expected = self._segment.model["fingerprint"]
-        if elmo.fingerprint != expected:
-            raise CorpusError(
-                f"the model {self._name} (fingerprint {elmo.fingerprint[:12]}...) is not the one"
-                f" the corpus was embedded with ({expected[:12]}...), so their vectors cannot be"
-                " compared; give that model with --model, or embed the corpus again"
-            )
-        return elmo
 
     def encode(self, query: str) -> EncodedQuery:
         """Encode a query; its brackets may mark one word.
@@ -116,4 +133,5 @@ class QueryEncoder:
             token_vector=None if index is None else result.token_vectors[index],
             sentence_vector=result.sentence_vectors[0],
             several=several and parsed.node is None,
+            notes=tuple(self._notes),
         )

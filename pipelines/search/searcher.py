@@ -88,6 +88,7 @@ class Searcher:
         encoded = self.encoder.encode(query)
         hits = Hits([], query=query, word=encoded.word)
         hits.encode_ms = 1000 * (time.perf_counter() - started)
+        hits.notes += encoded.notes
         if encoded.several:
             hits.notes.append("the query has several sentences; they were read as one")
         sentence = self._center("sentences", encoded.sentence_vector)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,49 @@ def test_another_model_is_refused(corpus: str, run: Run, make_elmo: Callable[...
     status, _, err = run("search", "--corpus", corpus, "the [bank]", "--model", other)
     assert status == 1
     assert "is not the one the corpus was embedded with" in err
+
+
+@pytest.fixture
+def outgrown(
+    corpus: str, tiny_elmo_dir: Path, make_elmo: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:  # fmt: skip
+    """A corpus of a bundled model whose weights have been replaced since."""
+    bundled = tmp_path / "models"
+    shutil.copytree(make_elmo(seed=5), bundled / "small")
+    shutil.copytree(make_elmo(seed=6), bundled / "small-0.0")
+    shutil.copytree(tiny_elmo_dir, bundled / "small-0.1")
+    monkeypatch.setattr("elmo_infer.loading.MODELS", bundled)
+    root = tmp_path / "corpus"
+    shutil.copytree(corpus, root)
+    for path in root.glob("segments/*/segment.json"):
+        path.write_text(path.read_text().replace(json.dumps(str(tiny_elmo_dir)), '"small"'))
+    return str(root)
+
+
+def test_a_corpus_of_earlier_weights_is_searched_with_them(
+    corpus: str, outgrown: str, run: Run
+) -> None:
+    query = ("on the [bank] of", "--json")
+    _, expected, _ = run("search", "--corpus", corpus, *query)
+    status, out, _ = run("search", "--corpus", outgrown, *query)
+    found = json.loads(out)
+    assert status == 0
+    assert found["hits"] == json.loads(expected)["hits"]
+    [note] = [note for note in found["notes"] if "weights" in note]
+    assert "earlier weights of small" in note
+    assert "bundled as small-0.1" in note
+    assert "embed its documents again" in note
+
+
+def test_a_corpus_of_weights_that_are_gone_says_what_to_do(
+    outgrown: str, tmp_path: Path, run: Run
+) -> None:
+    shutil.rmtree(tmp_path / "models" / "small-0.1")
+    status, _, err = run("search", "--corpus", outgrown, "the [bank]")
+    assert status == 1
+    assert "is not the one the corpus was embedded with" in err
+    assert "with --model, or embed the corpus again" in err
 
 
 def test_searching_imports_no_beam_and_no_scikit_learn(corpus: str) -> None:
