@@ -29,6 +29,7 @@ EXTRAS = {
     "gcp": ["gcsfs>=2025.3"],
     "aws": ["s3fs>=2025.3"],
     "http": ["aiohttp>=3.11,<4"],
+    "serve": ["prometheus-client>=0.22,<1", "starlette>=1.0,<2", "uvicorn>=0.40,<1"],
     "zh": ["jieba>=0.42,<1"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -42,12 +43,18 @@ EXTRAS["test"] = [
     "matplotlib>=3.10,<4",
     "moto[s3]>=5.1,<6",
     "mypy>=1.15,<3",
+    # The page in headless Chromium: make test-browser.
+    "playwright>=1.50,<2",
+    "prometheus-client>=0.22,<1",
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",
     "ruff>=0.11,<1",
     "s3fs>=2025.3",
+    "schemathesis>=4,<5",
+    "starlette>=1.0,<2",
     # Its interpreter runs the kernels of a GPU's training without one.
     "triton>=3.6,<4; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "uvicorn>=0.40,<1",
 ]
 
 setup(
@@ -76,9 +83,10 @@ setup(
         "pipelines.reading",
         "pipelines.search",
         "pipelines.senses",
+        "pipelines.serving",
         "pipelines.text",
     ],
-    package_data={"elmo_infer": ["models/*/*"]},
+    package_data={"elmo_infer": ["models/*/*"], "pipelines.serving": ["page/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sensegrep=pipelines.__main__:console"]},

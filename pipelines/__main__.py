@@ -22,6 +22,7 @@ COMMANDS = {
     "index": ("pipelines.commands.index", "build or extend the indexes of a corpus"),
     "search": ("pipelines.commands.search", "find occurrences of a word in the same sense first"),
     "senses": ("pipelines.commands.senses", "tell the senses of a word apart"),
+    "serve": ("pipelines.commands.serve", "serve the search page and the HTTP API"),
     "info": ("pipelines.commands.info", "say what a corpus holds"),
     "verify": ("pipelines.commands.verify", "check every file of a corpus"),
     "delete": ("pipelines.commands.delete", "take documents out of a corpus"),

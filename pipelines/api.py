@@ -10,7 +10,8 @@ from typing import Any
 from pipelines.corpus.view import CorpusView
 from pipelines.search.hits import Hits
 from pipelines.search.options import make_options
-from pipelines.search.searcher import Searcher
+from pipelines.search.query_encoder import QueryEncoder
+from pipelines.search.searcher import Searcher, TellSenses
 from pipelines.senses.lines import describe_senses
 from pipelines.senses.service import word_senses
 from pipelines.senses.store import WordSenses
@@ -91,12 +92,25 @@ def open_searcher(
     model: str | None = None,
     device: str = "auto",
     cache_dir: str | None = None,
+    tell_senses: TellSenses = word_senses,
+    encoder: QueryEncoder | None = None,
 ) -> Searcher:
     """Open the index of a corpus for search; the model is loaded at the first query.
+
+    Args:
+      corpus: an open corpus.
+      model: where the model is now, if it moved.
+      device: auto, cpu, cuda or cuda:N.
+      cache_dir: for files of a remote index.
+      tell_senses: tells the senses of a word, such as a cache of `word_senses`.
+      encoder: of an earlier searcher, whose model is used again; it must fit the corpus.
 
     Raises:
       CorpusError: if there is no index, or it cannot be read.
     """
     return Searcher(
-        corpus, tell_senses=word_senses, model=model, device=device, cache_dir=cache_dir
+        corpus,
+        tell_senses=tell_senses,
+        encoder=encoder or QueryEncoder(corpus, model=model, device=device),
+        cache_dir=cache_dir,
     )

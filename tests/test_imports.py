@@ -30,6 +30,7 @@ LAYERS = (
     "pipelines.search",
     "pipelines.senses",
     "pipelines.api",
+    "pipelines.serving",
     "pipelines.maintenance",
     "pipelines.evaluation",
     "pipelines.commands",
@@ -60,6 +61,7 @@ NEVER_REACHED = {
     "pipelines.search": {"apache_beam", "sklearn", "pipelines.senses"},
     "pipelines.senses": {"apache_beam", "sklearn"},
     "pipelines.api": {"apache_beam", "sklearn"},
+    "pipelines.serving": {"apache_beam", "sklearn", "matplotlib"},
     "pipelines.maintenance": {"apache_beam"},
     "pipelines.evaluation": {"apache_beam"},
 }

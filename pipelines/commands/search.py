@@ -114,25 +114,12 @@ def execute(args: argparse.Namespace) -> int:
     else:
         hits = searcher.search(args.query, options)
     if args.json:
-        print(json.dumps(to_json(hits), ensure_ascii=False, indent=1))
+        print(json.dumps(hits.to_json(), ensure_ascii=False, indent=1))
     elif args.csv:
         write_csv(hits, sys.stdout)
     else:
         print_hits(hits)
     return 0
-
-
-def to_json(hits: Any) -> dict[str, Any]:
-    """Return what --json prints."""
-    return {
-        "query": hits.query,
-        "word": hits.word,
-        "forms": hits.forms,
-        "compared": hits.compared,
-        "hits": [hit.to_json() for hit in hits],
-        "senses": None if hits.senses is None else hits.senses.to_json()["senses"],
-        "notes": hits.notes,
-    }
 
 
 def write_csv(hits: Any, file: TextIO) -> None:

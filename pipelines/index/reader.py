@@ -1,5 +1,9 @@
-"""An index opened for search: memory-mapped files, looked at only where a search needs them."""
+"""An index opened for search: memory-mapped files, looked at only where a search needs them.
 
+Several threads may search one: readers of files that keep a state take turns.
+"""
+
+import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -56,16 +60,19 @@ class ArrowRows:
 
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._lock = threading.Lock()
 
     def row(self, number: int) -> dict[str, Any]:
         """Return one row as a mapping of Python values."""
-        batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
+        with self._lock:
+            batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
         place = number % LINE_BATCH_ROWS
         return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
 
     def table(self) -> pa.Table:
         """Return all rows, still on the disk."""
-        return self._reader.read_all()
+        with self._lock:
+            return self._reader.read_all()
 
 
 class FormTable:
@@ -73,11 +80,14 @@ class FormTable:
 
     def __init__(self, path: Path) -> None:
         self._file = pq.ParquetFile(path)
-        groups = self._file.metadata.num_row_groups
-        spans = [self._file.metadata.row_group(i).column(0).statistics for i in range(groups)]
+        # An index without tokens has no forms: one group without rows, which says nothing of them.
+        about = self._file.metadata
+        groups = [about.row_group(i) for i in range(about.num_row_groups if about.num_rows else 0)]
+        spans = [group.column(0).statistics for group in groups]
         self._lows = [span.min for span in spans]
         self._highs = [span.max for span in spans]
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
 
     def ranges(self, folded: str) -> list[FormRange]:
         """Return where all forms of one casefolded spelling stand."""
@@ -97,20 +107,24 @@ class FormTable:
 
     @cached_property
     def _counts(self) -> dict[str, int]:
-        table = self._file.read(["form", "count"]).group_by("form").aggregate([("count", "sum")])
+        with self._lock:
+            table = self._file.read(["form", "count"])
+        table = table.group_by("form").aggregate([("count", "sum")])
         return dict(zip(table["form"].to_pylist(), table["count_sum"].to_pylist(), strict=True))
 
     def table(self) -> pa.Table:
         """Return the whole table."""
-        return self._file.read()
+        with self._lock:
+            return self._file.read()
 
     def _group(self, group: int) -> pa.Table:
-        if group not in self._cache:
-            self._cache[group] = self._file.read_row_group(group)
-            if len(self._cache) > _CACHED_GROUPS:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(group)
-        return self._cache[group]
+        with self._lock:
+            if group not in self._cache:
+                self._cache[group] = self._file.read_row_group(group)
+                if len(self._cache) > _CACHED_GROUPS:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(group)
+            return self._cache[group]
 
 
 class OpenShard:

@@ -1,9 +1,9 @@
 """What a search cannot mean, said before it is made.
 
-Each raises UsageError, or CorpusError where the corpus lacks what is asked for.
+Each raises UsageError, or NoTokenVectors where the corpus lacks what is asked for.
 """
 
-from pipelines.errors import CorpusError, UsageError
+from pipelines.errors import NoTokenVectors, UsageError
 from pipelines.index.reader import OpenIndex
 from pipelines.search.hits import SensesOfWord
 from pipelines.search.options import SearchOptions
@@ -58,10 +58,10 @@ def check_has_tokens(index: OpenIndex) -> None:
     """Refuse to look for words where only sentences were embedded.
 
     Raises:
-      CorpusError: if the corpus has no token vectors.
+      NoTokenVectors: if the corpus has none.
     """
     if not any(segment.counts["token_vectors"] for segment in index.corpus.segments):
-        raise CorpusError(
+        raise NoTokenVectors(
             f"the corpus at {index.corpus.root} has no token vectors (it was embedded with --tokens"
             " none), so words cannot be searched; search without brackets, or embed it with"
             " --tokens content or all"

@@ -11,6 +11,7 @@ the query's. So the index needs no vectors of words: the positions of each form,
 an inverted index. idf is that of BM25 (Robertson and Zaragoza 2009, eq. 3.3).
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class ContextWords:
         self._index = index
         self._lines = sum(shard.shard.rows["sentences"] for shard in index.shards.values())
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._lock = threading.Lock()
 
     def of(self, tokens: Sequence[str], own: Collection[str]) -> ContextWeights:
         """Weigh the words of a sentence.
@@ -84,14 +86,16 @@ class ContextWords:
 
     def _look_up(self, word: str) -> _Known:
         """Return where a casefolded word stands, and its idf."""
-        if word not in self._known:
-            ranges = tuple(self._index.forms.ranges(word))
-            count = min(self._lines, sum(stretch.rows for stretch in ranges))
-            idf = float(np.log1p((self._lines - count + 0.5) / (count + 0.5)))
-            self._known[word] = _Known(ranges, idf)
-            if len(self._known) > _KEPT_WORDS:
-                self._known.popitem(last=False)
-        return self._known[word]
+        with self._lock:
+            known = self._known.get(word)
+            if known is None:
+                ranges = tuple(self._index.forms.ranges(word))
+                count = min(self._lines, sum(stretch.rows for stretch in ranges))
+                idf = float(np.log1p((self._lines - count + 0.5) / (count + 0.5)))
+                known = self._known[word] = _Known(ranges, idf)
+                if len(self._known) > _KEPT_WORDS:
+                    self._known.popitem(last=False)
+            return known
 
     def scores(
         self, shard: OpenShard, positions: NDArray[np.int64], context: ContextWeights

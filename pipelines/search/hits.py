@@ -101,6 +101,9 @@ class Hits(list[Hit]):
       compared: vectors that passed all filters and were compared.
       senses: of the word, if they were asked for and it occurs in the index.
       notes: remarks in words.
+      nearest: of a word that never occurs, the forms spelled most alike, with their occurrences.
+      query_tokens: of the query's sentence; none of a search for more like some lines.
+      query_attention: [T] weights of those tokens in the query's sentence vector.
       encode_ms, search_ms: time to encode the query; to search, and to read the lines.
     """
 
@@ -112,8 +115,26 @@ class Hits(list[Hit]):
         self.compared = 0
         self.senses: SensesOfWord | None = None
         self.notes: list[str] = []
+        self.nearest: dict[str, int] = {}
+        self.query_tokens: tuple[str, ...] = ()
+        self.query_attention: tuple[float, ...] = ()
         self.encode_ms = 0.0
         self.search_ms = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sensegrep search --json` prints and `GET /v1/search` answers."""
+        return {
+            "query": self.query,
+            "word": self.word,
+            "forms": self.forms,
+            "compared": self.compared,
+            "hits": [hit.to_json() for hit in self],
+            "senses": None if self.senses is None else self.senses.to_json()["senses"],
+            "notes": self.notes,
+            "nearest": self.nearest,
+            "query_tokens": list(self.query_tokens),
+            "query_attention": [round(weight, 6) for weight in self.query_attention],
+        }
 
     def to_arrow(self) -> pa.Table:
         """Return the hits as an Arrow table, a row a hit, metadata as a map."""

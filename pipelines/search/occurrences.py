@@ -104,16 +104,20 @@ def choose_forms(
     )
 
 
-def describe_absence(index: OpenIndex, word: str) -> str:
-    """Say that a word never occurs, and which forms are spelled most alike."""
+def nearest_indexed(index: OpenIndex, word: str) -> dict[str, int]:
+    """Return the forms of the index that are spelled most like a word, with their occurrences."""
     counts = index.forms.counts()
-    near = nearest_forms(word, counts)
+    return {form: counts[form] for form in nearest_forms(word, counts)}
+
+
+def describe_absence(index: OpenIndex, word: str, near: Mapping[str, int]) -> str:
+    """Say that a word never occurs, and which forms are spelled most alike."""
     text = f"{word!r} never occurs in this corpus"
     stored = index.corpus.segments[0].options.get("tokens")
     if stored == "content":
         text += " (of which only content words were embedded: no stop words, no punctuation)"
     if near:
-        text += "; nearest forms: " + ", ".join(f"{form} ({counts[form]})" for form in near)
+        text += "; nearest forms: " + ", ".join(f"{form} ({n})" for form, n in near.items())
     return text
 
 

@@ -1,5 +1,6 @@
 """A query into vectors, with the very model, layer mix and tokeniser its corpus was made with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ class EncodedQuery:
       sentence_vector: [D] float32. Not centred.
       several: the query had several sentences and was read as one.
       notes: what a reader should know of the model.
+      attention: [T] weights of the tokens in the sentence's vector.
     """
 
     text: str
@@ -34,6 +36,7 @@ class EncodedQuery:
     sentence_vector: NDArray[np.float32]
     several: bool
     notes: tuple[str, ...] = ()
+    attention: tuple[float, ...] = ()
 
     @property
     def word(self) -> str | None:
@@ -48,16 +51,25 @@ class QueryEncoder:
       corpus: whose segments say model, layer mix, pooling and tokeniser.
       model: where the model is now, if it is not where `embed` found it.
       device: auto, cpu, cuda or cuda:N.
+      loaded: the corpus's model, loaded already: anything with its `embed`.
+      notes: what a reader should know of that model.
     """
 
     def __init__(
-        self, corpus: CorpusView, *, model: str | None = None, device: str = "auto"
+        self,
+        corpus: CorpusView,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        loaded: Any = None,
+        notes: Sequence[str] = (),
     ) -> None:
         corpus.fingerprint  # noqa: B018  # several models in one corpus are refused here
         self._segment = corpus.segments[0]
         self._name = model or str(self._segment.model["name"])
         self._device = device
-        self._notes: list[str] = []
+        self._loaded = loaded
+        self.notes = list(notes)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -71,6 +83,8 @@ class QueryEncoder:
         Raises:
           CorpusError: if it cannot be loaded, or is another one.
         """
+        if self._loaded is not None:
+            return self._loaded
         expected = self._segment.model["fingerprint"]
         elmo = self._load(self._name)
         if elmo.fingerprint == expected:
@@ -80,7 +94,7 @@ class QueryEncoder:
         for earlier in earlier_versions(self._name):
             older = self._load(earlier)
             if older.fingerprint == expected:
-                self._notes.append(
+                self.notes.append(
                     f"the corpus was embedded with earlier weights of {self._name}, so queries are"
                     f" encoded with those (bundled as {earlier}); to use the present weights, embed"
                     f" its documents again, or add to it as it is with --model {earlier}"
@@ -103,6 +117,14 @@ class QueryEncoder:
                 f"the corpus was embedded with the model {name}, which cannot be loaded"
                 f" ({error}); say where it is now with --model"
             ) from error
+
+    def tokens(self, text: str) -> list[tuple[int, int]]:
+        """Return the code points [start, end) of a text's tokens, in order."""
+        return [
+            place
+            for sentence in self.tokenizer.tokenize(text)
+            for place in zip(sentence.token_starts, sentence.token_ends, strict=True)
+        ]
 
     def encode(self, query: str) -> EncodedQuery:
         """Encode a query; its brackets may mark one word.
@@ -132,6 +154,7 @@ class QueryEncoder:
             token_index=index,
             token_vector=None if index is None else result.token_vectors[index],
             sentence_vector=result.sentence_vectors[0],
+            attention=tuple(result.attention.tolist()),
             several=several and parsed.node is None,
-            notes=tuple(self._notes),
+            notes=tuple(self.notes),
         )

@@ -1,5 +1,6 @@
 """Scores of a word's occurrences, as the settings of the index combine them."""
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ class Scorer:
         self._index = index
         self._context_words = context_words
         self._means: OrderedDict[tuple[FormRange, ...], Floats] = OrderedDict()
+        self._lock = threading.Lock()
 
     def weighs_sentences(self, target: Target) -> bool:
         """Say whether sentences have a part in the score."""
@@ -57,11 +59,13 @@ class Scorer:
         """
         if not self._index.manifest.settings["word_center"] or not forms.indexed:
             return None
-        if forms.ranges not in self._means:
-            self._means[forms.ranges] = self._measure_mean(forms)
-            if len(self._means) > _KEPT_MEANS:
-                self._means.popitem(last=False)
-        return self._means[forms.ranges]
+        with self._lock:
+            mean = self._means.get(forms.ranges)
+            if mean is None:
+                mean = self._means[forms.ranges] = self._measure_mean(forms)
+                if len(self._means) > _KEPT_MEANS:
+                    self._means.popitem(last=False)
+            return mean
 
     def _measure_mean(self, forms: WordForms) -> Floats:
         sums = np.zeros(self._index.manifest.dim)

@@ -33,11 +33,12 @@ from pipelines.search.occurrences import (
     count_positions,
     describe_absence,
     join_forms,
+    nearest_indexed,
     positions_of,
     scan_unindexed,
 )
 from pipelines.search.options import SearchOptions
-from pipelines.search.query_encoder import QueryEncoder
+from pipelines.search.query_encoder import EncodedQuery, QueryEncoder
 from pipelines.search.scoring import Scorer, Target
 from schemas import table_of
 
@@ -51,8 +52,7 @@ class Searcher:
     Args:
       corpus: an open corpus with an index.
       tell_senses: returns the senses of a word's forms.
-      model: where the model is now, if it is not where `embed` found it.
-      device: of the model.
+      encoder: turns queries into vectors as the corpus was made.
       cache_dir: for files of a remote index.
     """
 
@@ -61,15 +61,14 @@ class Searcher:
         corpus: CorpusView,
         *,
         tell_senses: TellSenses,
-        model: str | None = None,
-        device: str = "auto",
+        encoder: QueryEncoder,
         cache_dir: str | None = None,
     ) -> None:
         self.corpus = corpus
         self._tell_senses = tell_senses
         self.index = OpenIndex.open(corpus, cache_dir)
         self.lines = LineReader(self.index)
-        self.encoder = QueryEncoder(corpus, model=model, device=device)
+        self.encoder = encoder
         self.context_words = ContextWords(self.index)
         self.scorer = Scorer(self.index, self.context_words)
 
@@ -83,12 +82,27 @@ class Searcher:
           CorpusError: if the model, the corpus or the index cannot serve.
         """
         started = time.perf_counter()
+        encoded = self.encode(query)
+        hits = self.search_encoded(query, encoded, options)
+        hits.encode_ms = 1000 * (time.perf_counter() - started) - hits.search_ms
+        return hits
+
+    def encode(self, query: str) -> EncodedQuery:
+        """Encode a query for `search_encoded`.
+
+        Raises:
+          UsageError: if it is malformed.
+          CorpusError: if it has a bracketed word and the corpus no token vectors.
+        """
         if "[" in query.replace("\\[", ""):
             check_has_tokens(self.index)
-        encoded = self.encoder.encode(query)
+        return self.encoder.encode(query)
+
+    def search_encoded(self, query: str, encoded: EncodedQuery, options: SearchOptions) -> Hits:
+        """Do as `search` with a query that is encoded already."""
         hits = Hits([], query=query, word=encoded.word)
-        hits.encode_ms = 1000 * (time.perf_counter() - started)
         hits.notes += encoded.notes
+        hits.query_tokens, hits.query_attention = encoded.tokens, encoded.attention
         if encoded.several:
             hits.notes.append("the query has several sentences; they were read as one")
         sentence = self._center("sentences", encoded.sentence_vector)
@@ -260,7 +274,8 @@ class Searcher:
         for scanned in scan_unindexed(self.index, "tokens", forms, options.filters):
             found += self._score_scanned(scanned, target, mean, senses, options, hits)
         if not hits.compared and not forms.indexed:
-            hits.notes.append(describe_absence(self.index, forms.word))
+            hits.nearest = nearest_indexed(self.index, forms.word)
+            hits.notes.append(describe_absence(self.index, forms.word, hits.nearest))
         elif not hits.compared:
             hits.notes.append(
                 f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"

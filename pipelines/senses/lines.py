@@ -1,20 +1,22 @@
 """The senses of a word with the lines that show them best."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipelines.corpus.view import CorpusView
-from pipelines.errors import UsageError
+from pipelines.errors import AbsentWord, UsageError
 from pipelines.index.reader import OpenIndex
 from pipelines.search.checks import check_has_tokens
 from pipelines.search.hits import Hit
 from pipelines.search.line_reader import LineReader, LocatedHit
-from pipelines.search.occurrences import WordForms, choose_forms, describe_absence
+from pipelines.search.occurrences import WordForms, choose_forms, describe_absence, nearest_indexed
 from pipelines.senses.service import word_senses
 from pipelines.senses.store import WordSenses
+
+TellWordSenses = Callable[[OpenIndex, WordForms], WordSenses]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,17 +55,38 @@ def describe_senses(
     """Return the senses of a word with their prototype lines.
 
     Raises:
-      UsageError: if the word never occurs in the index; names the nearest forms.
+      AbsentWord: if the word never occurs in the index; names the nearest forms.
+      UsageError: if the word is empty.
       CorpusError: if there is no index, or no token vectors.
+    """
+    index = OpenIndex.open(corpus, cache_dir)
+    return describe_senses_in(index, word, fold_case=fold_case, inflections=inflections)
+
+
+def describe_senses_in(
+    index: OpenIndex,
+    word: str,
+    *,
+    fold_case: bool = False,
+    inflections: bool = False,
+    tell_senses: TellWordSenses = word_senses,
+) -> DescribedSenses:
+    """Do as `describe_senses` in an index that is open.
+
+    Args:
+      index: the open index.
+      word: a form.
+      fold_case, inflections: which other forms count as the word.
+      tell_senses: who tells them, such as a cache of `word_senses`.
     """
     if not word.strip():
         raise UsageError("the word is empty; give one, such as: sensegrep senses bank")
-    index = OpenIndex.open(corpus, cache_dir)
     check_has_tokens(index)
     forms = choose_forms(index, word, fold_case=fold_case, inflected=inflections)
     if not forms.indexed:
-        raise UsageError(describe_absence(index, word))
-    found = word_senses(index, forms)
+        near = nearest_indexed(index, word)
+        raise AbsentWord(describe_absence(index, word, near), near)
+    found = tell_senses(index, forms)
     return DescribedSenses(
         senses=found, lines=_prototype_lines(index, forms, found), index=index, forms=forms
     )

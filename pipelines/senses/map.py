@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import UsageError
+from pipelines.search.hits import Hit
 from pipelines.search.kwic import one_line
 from pipelines.search.line_reader import LineReader, LocatedHit
 from pipelines.senses.lines import DescribedSenses
@@ -27,7 +28,7 @@ def draw_map(described: DescribedSenses, path: str) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".html"):
         raise UsageError(f"--plot is {path!r}; give a file that ends in .png or .html")
-    found, vectors = _points(described)
+    found, vectors = _draw(described, POINTS)
     places = project(vectors)
     if suffix == ".png":
         _draw_png(described, found, places, path)
@@ -35,10 +36,27 @@ def draw_map(described: DescribedSenses, path: str) -> None:
         Path(path).write_text(_page(described, found, places), encoding="utf-8")
 
 
-def _points(described: DescribedSenses) -> tuple[list[LocatedHit], NDArray[np.float32]]:
-    """Draw up to POINTS occurrences evenly; returns them and their vectors [n, D]."""
+def map_points(
+    described: DescribedSenses, limit: int, context: tuple[int, int] = (8, 8)
+) -> tuple[list[Hit], NDArray[np.float32]]:
+    """Draw up to `limit` occurrences evenly over the corpus and place them in two dimensions.
+
+    Args:
+      described: the word's senses.
+      limit: most points.
+      context: tokens to show left and right of each occurrence.
+
+    Returns:
+      their lines, and their places [n, 2] on the two principal components.
+    """
+    found, vectors = _draw(described, limit)
+    return LineReader(described.index).hits(found, "tokens", context), project(vectors)
+
+
+def _draw(described: DescribedSenses, limit: int) -> tuple[list[LocatedHit], NDArray[np.float32]]:
+    """Draw up to `limit` occurrences evenly; returns them and their vectors [n, D]."""
     index, senses = described.index, described.senses
-    step = max(1, -(-described.forms.indexed // POINTS))
+    step = max(1, -(-described.forms.indexed // limit))
     found: list[LocatedHit] = []
     vectors = [np.zeros((0, index.manifest.dim), np.float32)]
     for stretch in described.forms.ranges:

@@ -1,0 +1,232 @@
+"""The server process: it listens, loads, refreshes, and stops when it is told to."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipelines.api import Corpus
+from pipelines.errors import UsageError
+from pipelines.index.reader import OpenIndex
+from pipelines.serving.app import build_app
+from pipelines.serving.live_corpus import LiveCorpus
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.problems import problem
+from pipelines.serving.search_routes import Service
+from pipelines.serving.settings import LOOPBACK, ServeSettings
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 64 << 10
+HEAD_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 30
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, with a time limit for a request's head, and errors in JSON."""
+
+    head_seconds = HEAD_SECONDS
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock: a head must be whole before it runs out."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a request under way has its own limits."""
+        idle = self.conn.their_state is h11.IDLE
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif idle and self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words say less
+        """Say in JSON that the head is too long, or not HTTP."""
+        held = len(self.conn.trailing_data[0])
+        if held >= MAX_HEAD_BYTES:
+            text = f"the request line and headers have more than {MAX_HEAD_BYTES:,} bytes"
+            self._refuse(431, "head_too_large", f"{text}; send long texts in a POST body")
+        else:
+            self._refuse(400, "malformed_request", "this is not an HTTP request")
+
+    def _cut_off(self) -> None:
+        self._head_timer = None
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: int, kind: str, message: str) -> None:
+        reply = problem(status, kind, message)
+        headers = [*reply.raw_headers, (b"connection", b"close")]
+        with contextlib.suppress(h11.LocalProtocolError):
+            events = (
+                h11.Response(status_code=status, headers=headers),
+                h11.Data(data=bytes(reply.body)),
+                h11.EndOfMessage(),
+            )
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class LogFormatter(logging.Formatter):
+    """Writes a record as one line of text, or of JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        made = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        message = record.getMessage()
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        if self._as_json:
+            content = {"time": made, "level": record.levelname.lower(), "message": message}
+            more = {"traceback": trace} if trace else {}
+            return json.dumps({**content, **fields, **more}, ensure_ascii=True)
+        # repr: what a client sent must not send commands to the reader's terminal.
+        said = " ".join(f"{name}={value!r}" for name, value in fields.items())
+        line = f"{made} {record.levelname.lower()} {message}{' ' if said else ''}{said}"
+        return f"{line}\n{trace}" if trace else line
+
+
+def set_up_logs(settings: ServeSettings) -> None:
+    """Send the server's log to standard error, one line a record."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter(as_json=settings.log_json))
+    for name in ("sensegrep", "pipelines", "uvicorn"):
+        log = logging.getLogger(name)
+        log.handlers[:] = [handler]
+        log.propagate = False
+        log.setLevel(logging.WARNING if name == "uvicorn" else logging.INFO)
+
+
+def listen(settings: ServeSettings) -> socket.socket:
+    """Take the address, so that one that is in use is told before anything is loaded.
+
+    Raises:
+      UsageError: if it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((settings.host, settings.port))
+        opened.listen(2048)
+    except OSError as error:
+        opened.close()
+        raise UsageError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error});"
+            " choose another --host or --port"
+        ) from error
+    return opened
+
+
+def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished.
+
+    Args:
+      settings: of the server.
+      announce: is told the server's address once it answers.
+
+    Raises:
+      UsageError: if the address cannot be had.
+      CorpusError: if the corpus, its index or its model cannot serve.
+    """
+    corpus = Corpus.open(settings.corpus)
+    OpenIndex.open(corpus, settings.cache_dir)  # a corpus without an index is told at once
+    metrics = Metrics()
+    live = LiveCorpus(settings=settings, observe=metrics.observe_batch)
+    metrics.watch(live)
+    service = Service(settings, live, metrics)
+    opened = listen(settings)
+    try:
+        asyncio.run(_serve(service, corpus, opened, announce))
+    finally:
+        opened.close()
+        service.close()
+        if live.served is not None:
+            live.served.model.batches.close()
+
+
+async def _serve(
+    service: Service, corpus: Corpus, opened: socket.socket, announce: Callable[[str], None]
+) -> None:
+    settings = service.settings
+    config = uvicorn.Config(
+        build_app(service),
+        http=_protocol(settings),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(settings.max_seconds) + 5,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again once it has stopped: to us it is the end, not an error.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    serving = asyncio.create_task(server.serve(sockets=[opened]))
+    caring = asyncio.create_task(_load_and_refresh(service, corpus, opened, announce))
+    await asyncio.wait((serving, caring), return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    caring.cancel()
+    await serving
+    with contextlib.suppress(asyncio.CancelledError):
+        await caring  # raises what stopped the loading
+    logger.info("stopped")
+
+
+def _protocol(settings: ServeSettings) -> type[BoundedProtocol]:
+    """Return the protocol with the server's own limit; uvicorn takes no arguments for it."""
+    seconds = min(HEAD_SECONDS, settings.max_seconds)
+    return type("Protocol", (BoundedProtocol,), {"head_seconds": seconds})
+
+
+async def _load_and_refresh(
+    service: Service, corpus: Corpus, opened: socket.socket, announce: Callable[[str], None]
+) -> None:
+    settings, live = service.settings, service.live
+    if not settings.checked_hosts:
+        logger.warning("any Host header is accepted; name this server's own with --allow-host")
+    if settings.host not in LOOPBACK and settings.api_key is None:
+        logger.warning(
+            "whoever reaches %s can search the corpus; set SENSEGREP_API_KEY", settings.host
+        )
+    await asyncio.to_thread(live.load, corpus)
+    host, port = opened.getsockname()[:2]
+    announce(f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
+    while True:
+        await asyncio.sleep(settings.refresh_seconds)
+        try:
+            if await asyncio.to_thread(live.refresh):
+                service.metrics.refreshes.inc()
+        except Exception:
+            logger.exception("looking for a newer snapshot failed; the old one stays")
