@@ -93,7 +93,7 @@ def _live_number(shard: OpenShard, doc_id: str) -> int | None:
     """Return the row of a live document in a shard."""
     same = pc.equal(shard.documents.table()["doc_id"], doc_id).to_numpy()
     for number in np.flatnonzero(same).tolist():
-        if shard.dead is None or not shard.dead[number]:
+        if shard.deleted is None or not shard.deleted[number]:
             return int(number)
     return None
 

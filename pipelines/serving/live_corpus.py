@@ -84,7 +84,7 @@ class ServedCorpus:
             for shard in index.shards.values():
                 for _ in (shard.tokens, shard.sentences, shard.keys, shard.lengths):
                     pass
-                for _ in (shard.lines, shard.documents, shard.approximate, shard.dead):
+                for _ in (shard.lines, shard.documents, shard.approximate, shard.deleted):
                     pass
                 shard.sentence_documents  # noqa: B018  # a cached property
         except (OSError, ValueError) as error:
