@@ -12,7 +12,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS)
 # one thread and this processor's kernels; these runs take other kernels, and all threads.
 NUMERIC := tests/elmo_infer
 
-.PHONY: help install demo test test-all test-numeric check format benchmark clean
+.PHONY: help install demo test test-all test-numeric check check-deploy format benchmark clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -45,6 +45,10 @@ check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check-deploy: $(STAMP) ## check the files of deploy/ with the tools of their targets
+	tests/deploy/install_tools.sh .deploy $(BIN)/python
+	$(TEST) tests/deploy
 
 format: $(STAMP) ## put the code into its standard form
 	$(BIN)/ruff format .

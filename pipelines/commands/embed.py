@@ -143,6 +143,13 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="Beam runner (default: FnApiRunner); Beam's own flags may follow, as --flag=value",
     )
+    group.add_argument(
+        "--fail-on-rejects",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="exit with status 3 if records were rejected; --no-fail-on-rejects exits with 0, for"
+        " schedulers that call any other status a failure",
+    )
     group.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -155,7 +162,7 @@ def execute(args: argparse.Namespace) -> int:
         print_report(report, args, corpus)
         if not args.dry_run and (report.written or report.pruned):
             print(f"next: sensegrep index --corpus {args.corpus}")
-    return status(report)
+    return exit_status(report, args)
 
 
 def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, CorpusView | None]":
@@ -197,6 +204,11 @@ def _run_embed(
 def status(report: "EmbedReport") -> int:
     """Return the exit status that a report deserves."""
     return REJECTED if report.rejected or report.rejected_sentences else DONE
+
+
+def exit_status(report: "EmbedReport", args: argparse.Namespace) -> int:
+    """Return the status to exit with: that of the report, unless rejects are no failure."""
+    return status(report) if args.fail_on_rejects else DONE
 
 
 def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":

@@ -6,41 +6,98 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import embed
 from pipelines.commands.index import format_report
+from pipelines.commands.vacuum import parse_age
+from pipelines.commands.wording import counted
+from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
+    from pipelines.corpus.view import CorpusView
     from pipelines.index.options import IndexOptions
 
 accepts_beam_flags = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options: those of `embed`, and the memory limit of `index`."""
+    """Declare the options: those of `embed`, the memory limit of `index`, and upkeep."""
     embed.add_arguments(parser)
     parser.add_argument_group("index").add_argument(
         "--max-memory",
         metavar="SIZE",
         help="peak memory of building the index, such as 4G (default: 2G)",
     )
+    upkeep = parser.add_argument_group("upkeep, for runs by a scheduler")
+    upkeep.add_argument(
+        "--compact-over",
+        type=int,
+        metavar="N",
+        help="merge the newest segments if the corpus has more than N (default: never)",
+    )
+    upkeep.add_argument(
+        "--vacuum-older-than",
+        metavar="AGE",
+        help="remove files that no snapshot names and that are older: 90s, 30m, 12h, 7d (default:"
+        " remove nothing)",
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Embed, index, print what was done; 0, or 3 if something was rejected."""
+    """Embed, merge what is small, index, clean up, print what was done; 0, or 3 for rejects."""
+    _check_upkeep(args)
     report, corpus = embed.run_embed(args)
+    merged = ""
+    if corpus is not None and args.compact_over is not None:
+        corpus, merged = _merge_newest(args)
     index: dict[str, Any] = {}
     if corpus is not None and corpus.live_counts()["sentences"]:
         from pipelines.index.build import build_index
 
         index = build_index(args.corpus, _index_options(args))
+    removed = _remove_old(args) if corpus is not None and args.vacuum_older_than else None
     if args.json:
         print(json.dumps({**embed.as_json(report, args), "index": index}, ensure_ascii=False))
-        return embed.status(report)
+        return embed.exit_status(report, args)
     embed.print_report(report, args, corpus)
+    if merged:
+        print(merged)
     if index:
         print(format_report(index))
+    if removed is not None:
+        print(f"removed {counted(removed, 'old file')}")
     if corpus is not None:
         example = "They sat on the [bank] of the river"
         print(f"next: sensegrep search --corpus {args.corpus} '{example}'")
-    return embed.status(report)
+    return embed.exit_status(report, args)
+
+
+def _check_upkeep(args: argparse.Namespace) -> None:
+    """Refuse impossible limits before any work."""
+    if args.compact_over is not None and args.compact_over < 1:
+        raise UsageError(f"--compact-over is {args.compact_over}, expected at least 1")
+    if args.vacuum_older_than is not None:
+        parse_age(args.vacuum_older_than, "--vacuum-older-than")
+
+
+def _merge_newest(args: argparse.Namespace) -> "tuple[CorpusView, str]":
+    """Merge small segments; returns the corpus after it, and what was done in words."""
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.upkeep import keep_compact
+
+    corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
+    before = len(corpus.segments)
+    number = corpus.snapshot.number
+    corpus = keep_compact(corpus, args.compact_over)
+    if corpus.snapshot.number == number:
+        return corpus, ""
+    return corpus, f"compacted {counted(before, 'segment')} into {len(corpus.segments):,}"
+
+
+def _remove_old(args: argparse.Namespace) -> int:
+    """Remove files that nothing names any more; returns how many."""
+    from pipelines.corpus.view import CorpusView
+    from pipelines.maintenance.vacuum import vacuum
+
+    age = parse_age(args.vacuum_older_than, "--vacuum-older-than")
+    return vacuum(CorpusView.open(args.corpus), older_than_seconds=age).files
 
 
 def _index_options(args: argparse.Namespace) -> "IndexOptions":

@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_age(text: str) -> float:
+def parse_age(text: str, option: str = "--older-than") -> float:
     """Read an age such as 90s, 30m, 12h or 7d into seconds.
 
     Raises:
@@ -58,5 +58,5 @@ def parse_age(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+)([smhd])", text.strip())
     if not match:
-        raise UsageError(f"--older-than is {text!r}; write it like 90s, 30m, 12h or 7d")
+        raise UsageError(f"{option} is {text!r}; write it like 90s, 30m, 12h or 7d")
     return float(int(match[1]) * _UNITS[match[2]])
