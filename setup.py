@@ -33,6 +33,8 @@ EXTRAS = {
     "zh": ["jieba>=0.42,<1"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+# Google Cloud's part of Beam: for submitting to Dataflow, and in its workers' image.
+EXTRAS["dataflow"] = ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"]
 EXTRAS["test"] = [
     # A server that speaks S3's protocol: conditional puts are tested against it.
     "flask>=3.1,<4",
