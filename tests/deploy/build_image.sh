@@ -53,6 +53,7 @@ if ! podman image exists localhost/launcher:stand-in; then
     # Google's launcher is not to be had here; a file in its place shows that it is copied.
     stand_in=$(mktemp -d)
     mkdir -p "${stand_in}/opt/google/dataflow"
+    # shellcheck disable=SC2016 # the launcher expands it
     printf '#!/bin/sh\nexec python "$FLEX_TEMPLATE_PYTHON_PY_FILE" "$@"\n' \
         >"${stand_in}/opt/google/dataflow/python_template_launcher"
     chmod 755 "${stand_in}/opt/google/dataflow/python_template_launcher"
