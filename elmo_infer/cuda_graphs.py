@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from torch import Tensor
 
 from elmo_infer.batching import Indices, Packing
 from elmo_infer.config import BiLmConfig
-from elmo_infer.model import DirectionRun, LstmState, advance_cells, double_candidates
+from elmo_infer.model import DirectionRun, LstmState, double_candidates
 from elmo_infer.placement import Placement
-from elmo_infer.quantized_linear import multiply
+from elmo_infer.quantized_linear import wide_product
+from elmo_infer.recurrent_steps import TorchSteps
 from elmo_infer.transfers import is_out_of_memory, to_device
 from elmo_infer.weights import ReadLstm
 
@@ -232,12 +234,34 @@ class _Buffers:
         self.active = torch.zeros(steps, rows, 1, dtype=torch.bool, device=self.h.device)
 
 
+def fused_steps(device: torch.device) -> TorchSteps:
+    """Return steps that are fused, where the device is one that Triton compiles for."""
+    if device.type == "cuda" and find_spec("triton") is not None:
+        from elmo_infer.fused_steps import TritonSteps
+
+        return TritonSteps()
+    return TorchSteps()
+
+
+def product(rows: Tensor, weight: Tensor) -> Tensor:
+    """Return [2, n, in] @ [2, in, out], both of one dtype.
+
+    In float16 the sums are rounded to float16, whose 11 bits cost a vector less than the products'
+    own inputs do; bfloat16's 8 bits would, so that its sums stay float32.
+    """
+    if rows.dtype == torch.bfloat16:
+        return wide_product(rows, weight)
+    return torch.bmm(rows, weight)
+
+
 class GraphedLayer:
     """One layer of both directions; the arithmetic is that of elmo_infer.model.ProjectedLstm."""
 
     def __init__(
         self, config: BiLmConfig, readers: Sequence[ReadLstm], placement: Placement
     ) -> None:
+        self.steps = fused_steps(placement.device)
+
         def stack(arrays: list[np.ndarray]) -> Tensor:
             return torch.tensor(np.stack(arrays), dtype=placement.dtype, device=placement.device)
 
@@ -304,25 +328,30 @@ class GraphedLayer:
     def _steps(self, buffers: _Buffers) -> None:
         """Advance by a graph's steps; rows that are not active keep their state."""
         _, steps, rows, width = buffers.inputs.shape
-        from_inputs = multiply(buffers.inputs.view(2, steps * rows, width), self.input)
-        from_inputs += self.bias[:, None]
-        from_inputs = from_inputs.view(2, steps, rows, -1)
+        cell_clip = math.inf if self.config.cell_clip is None else self.config.cell_clip
+        clip = self.config.projection_clip
+        output_clip = math.inf if clip is None or self.projection is None else clip
+        read = buffers.inputs.view(2, steps * rows, width).to(self.input.dtype)
+        from_inputs = product(read, self.input).view(2, steps, rows, -1)
+        low = buffers.h.to(self.recurrent.dtype)
+        exposed = low.new_empty(buffers.c.shape)
         for step in range(steps):
-            gates = multiply(buffers.h, self.recurrent)
-            gates += from_inputs[:, step]
-            c = buffers.c.clone()
-            exposed = torch.empty_like(c)
-            advance_cells(gates, c, exposed, self.config.cell_clip)
-            if self.projection is None:
-                h = exposed.mul_(2.0)
-            else:
-                h = multiply(exposed, self.projection)
-                clip = self.config.projection_clip
-                h = h if clip is None else h.clamp_(-clip, clip)
-            active = buffers.active[step]
-            torch.where(active, c, buffers.c, out=buffers.c)
-            torch.where(active, h, buffers.h, out=buffers.h)
-            buffers.outputs[:, step] = h
+            gates = product(low, self.recurrent)
+            self.steps.advance(
+                gates, from_inputs, self.bias, buffers.active, buffers.c, exposed, step, cell_clip
+            )
+            projected = exposed if self.projection is None else product(exposed, self.projection)
+            scale = 2.0 if self.projection is None else 1.0
+            self.steps.emit(
+                projected,
+                buffers.active,
+                buffers.h,
+                low,
+                buffers.outputs,
+                step,
+                scale,
+                output_clip,
+            )
 
 
 class GraphedStacks:

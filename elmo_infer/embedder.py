@@ -3,7 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ Floats = npt.NDArray[np.float32]
 Arrays = tuple[npt.NDArray[Any], ...]
 
 logger = logging.getLogger(__name__)
+_COPYING_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -223,9 +226,9 @@ class Elmo:
             chosen = None if focus is None else [focus[index] for index in computed.batch]
             return (vectors, *self._pool(vectors, computed.lengths, pooling, chosen))
 
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), _Scattering(result, self.device) as scatter:
             for batch, arrays in self._run(sentences, n_layers, finish):
-                _scatter(result, batch, *arrays)
+                scatter(batch, *arrays)
         return result
 
     def forget_words(self) -> None:
@@ -345,15 +348,11 @@ class Elmo:
 
     def _type_ids(self, sentences: Sentences, batch: Indices, type_of: dict[str, int]) -> Indices:
         """Number the tokens of a batch; new types are entered in `type_of`."""
+        tokens = list(chain.from_iterable(sentences[index] for index in batch.tolist()))
         key, number = self.bilm.speller.key, type_of.setdefault
-        return np.array(
-            [
-                number(key(token), len(type_of))
-                for index in batch.tolist()
-                for token in sentences[index]
-            ],
-            dtype=np.int64,
-        )
+        # A form is spelled once, however often it occurs; of the rest C takes care.
+        numbers = {token: number(key(token), len(type_of)) for token in dict.fromkeys(tokens)}
+        return np.fromiter(map(numbers.__getitem__, tokens), dtype=np.int64, count=len(tokens))
 
     def _start(self, n_sentences: int) -> LstmState:
         """Return the state that B sentences start from."""
@@ -398,19 +397,72 @@ def _arrived(leaving: list[_Leaving]) -> Iterator[tuple[Indices, Arrays]]:
         yield batch, copy.arrays()
 
 
-def _scatter(
+class _Scattering:
+    """Copies batches' arrays to the places of their sentences, from `with` to its end.
+
+    Beside a device in threads of its own: the result's memory is touched here for the first time,
+    which takes as long as a fast device takes to compute it.
+    """
+
+    def __init__(self, result: EmbedResult, device: torch.device) -> None:
+        self._result = result
+        self._pool = None if device.type == "cpu" else ThreadPoolExecutor(_COPYING_THREADS)
+        self._copies: list[Future[None]] = []
+
+    def __enter__(self) -> "_Scattering":
+        return self
+
+    def __call__(
+        self,
+        batch: Indices,
+        token_vectors: npt.NDArray[np.floating],
+        pooled: npt.NDArray[np.floating],
+        attention: npt.NDArray[np.floating],
+    ) -> None:
+        """Copy one batch's arrays, once those of the batch before are copied.
+
+        So few batches are held; what they lie in is pinned memory, which is slow to get.
+        """
+        self._wait()
+        self._result.sentence_vectors[batch] = pooled
+        if self._pool is None:
+            _scatter_tokens(self._result, batch, token_vectors, attention)
+            return
+        offsets, first = self._result.offsets, 0
+        for share in np.array_split(batch, _COPYING_THREADS):
+            last = first + int((offsets[share + 1] - offsets[share]).sum())
+            copied = self._pool.submit(
+                _scatter_tokens,
+                self._result,
+                share,
+                token_vectors[first:last],
+                attention[first:last],
+            )
+            self._copies.append(copied)
+            first = last
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._wait()
+
+    def _wait(self) -> None:
+        for copied in self._copies:
+            copied.result()
+        self._copies.clear()
+
+
+def _scatter_tokens(
     result: EmbedResult,
     batch: Indices,
     token_vectors: npt.NDArray[np.floating],
-    pooled: npt.NDArray[np.floating],
     attention: npt.NDArray[np.floating],
 ) -> None:
-    """Copy one batch's arrays to the places of its sentences."""
-    result.sentence_vectors[batch] = pooled
     first = 0
-    for index in batch:
-        begin, end = result.offsets[index], result.offsets[index + 1]
-        last = first + int(end - begin)
+    for begin, end in zip(
+        result.offsets[batch].tolist(), result.offsets[batch + 1].tolist(), strict=True
+    ):
+        last = first + end - begin
         result.token_vectors[begin:end] = token_vectors[first:last]
         result.attention[begin:end] = attention[first:last]
         first = last

@@ -68,11 +68,16 @@ def multiply(rows: Tensor, weight: Tensor) -> Tensor:
       weight: [in, out] or [2, in, out].
     """
     low = rows.to(weight.dtype)
-    if low.dtype == rows.dtype or rows.device.type == "cpu" or not _HAS_WIDE_PRODUCTS:
-        return (low @ weight).to(rows.dtype)
+    return low @ weight if low.dtype == rows.dtype else wide_product(low, weight)
+
+
+def wide_product(low: Tensor, weight: Tensor) -> Tensor:
+    """Return low @ weight in float32, both of one dtype of half precision."""
+    if low.device.type == "cpu" or not _HAS_WIDE_PRODUCTS:
+        return (low @ weight).to(torch.float32)
     # A device hands out its float32 sums as they are: not rounded, and nothing to convert.
     product = torch.mm if weight.dim() == 2 else torch.bmm
-    wide: Tensor = product(low, weight, out_dtype=rows.dtype)
+    wide: Tensor = product(low, weight, out_dtype=torch.float32)
     return wide
 
 

@@ -39,8 +39,9 @@ LAYERS = (
 # What of other packages a folder may import, itself or through what it imports.
 MAY_IMPORT = {
     "schemas": {"pyarrow"},
-    "elmo_infer": {"fsspec", "h5py", "numpy", "safetensors", "torch"},
-    "elmo_infer.training": {"gensim", "matplotlib", "sklearn", "triton"},
+    # Triton comes with PyTorch for CUDA, and is imported where there is a device only.
+    "elmo_infer": {"fsspec", "h5py", "numpy", "safetensors", "torch", "triton"},
+    "elmo_infer.training": {"gensim", "matplotlib", "sklearn"},
 }
 # One package in two folders: types of the model, and the readers of its files.
 SAME_LAYER = {"elmo_infer", "elmo_infer.formats"}

@@ -88,15 +88,18 @@ def test_pooling_asks_a_device_for_nothing_it_waits_for(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_products_hand_out_float32(
+def test_half_precision_products_hand_out_what_their_precision_needs(
     tiny_elmo_dir: Path, watch: Any, dtype: torch.dtype
 ) -> None:
     elmo = build(tiny_elmo_dir, dtype)
     with watch:
         elmo.embed(SENTENCES)
 
-    # The convolutions' are in float32 throughout; none is in half precision with such results.
-    assert set(watch.low_products) == {(dtype, torch.float32), (torch.float32, torch.float32)}
+    # bfloat16 is too coarse for the LSTMs' sums, float16 is not. The encoder's sums are float32,
+    # and its convolutions in float32 throughout.
+    sums = torch.float32 if dtype == torch.bfloat16 else torch.float16
+    expected = {(dtype, sums), (dtype, torch.float32), (torch.float32, torch.float32)}
+    assert set(watch.low_products) == expected
 
 
 def test_watch_sees_what_it_is_for(watch: Any) -> None:
