@@ -156,7 +156,7 @@ def _embed_or_halve(
 
 def _embed(sentences: Sequence[Sentence], model: Any, recipe: Recipe, dtype: np.dtype) -> _Piece:
     result = model.embed(
-        [sentence.tokens for sentence in sentences],
+        model_tokens(sentences, recipe.options["tokenizer"]["rules"]),
         layer_weights=recipe.options["layer_weights"],
         pooling=recipe.options["pooling"],
     )
@@ -168,6 +168,23 @@ def _embed(sentences: Sequence[Sentence], model: Any, recipe: Recipe, dtype: np.
     token_vectors = result.token_vectors.astype(dtype, copy=False)
     sentence_vectors = result.sentence_vectors.astype(dtype, copy=False)
     return sentences, token_vectors, sentence_vectors, result.attention
+
+
+def model_tokens(sentences: Sequence[Sentence], rules: int) -> list[list[str]]:
+    """Return the tokens of sentences as the model reads them: in normal form.
+
+    Args:
+      sentences: [B].
+      rules: version of the corpus's token rules; in version 1 a token is its own form.
+    """
+    if rules == 1:
+        return [sentence.tokens for sentence in sentences]
+    return [
+        sentence.tokens
+        if is_plain(sentence.text)
+        else [normal_form(token) for token in sentence.tokens]
+        for sentence in sentences
+    ]
 
 
 def _blame(failed: _Failed, model: Any) -> None:

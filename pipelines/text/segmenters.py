@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.text.markup import without_tags
+from pipelines.text.sentences import (
+    MAX_STRETCH_CHARACTERS,
+    TokenizedSentence,
+    lines_of,
+    sentence_of,
+)
 
+_CJK_SENTENCE = re.compile(r"[^。！？!?…；]*(?:[。！？!?…；]+[”’」』）)\"']*|$)")
 _CJK_CHARACTER = re.compile(r"[A-Za-z0-9\u00c0-\u024f]+|\S")
 
 
@@ -60,3 +68,46 @@ def _jieba_words() -> Callable[[str], Iterator[tuple[str, int]]]:
                 yield word, start
 
     return words
+
+
+class UnspacedText:
+    """Splits text of a language that does not part words by blanks; a line break ends a sentence.
+
+    Args:
+      segment: finds (word, offset) in a text.
+      max_sentence_tokens: longer sentences are cut there.
+      tags: tags of HTML and XML are no words (version 2 of the rules).
+    """
+
+    def __init__(
+        self,
+        segment: Callable[[str], Iterator[tuple[str, int]]],
+        max_sentence_tokens: int,
+        *,
+        tags: bool,
+    ) -> None:
+        self._segment = segment
+        self._limit = max_sentence_tokens
+        self._tags = tags
+
+    def sentences(self, text: str) -> Iterator[TokenizedSentence]:
+        """Yield the sentences of a text, in order."""
+        bare = without_tags(text) if self._tags else text
+        for start, end in lines_of(bare):
+            yield from self._split_line(bare, start, end)
+
+    def _split_line(self, text: str, start: int, end: int) -> Iterator[TokenizedSentence]:
+        for match in _CJK_SENTENCE.finditer(text, start, end):
+            tokens: list[str] = []
+            starts: list[int] = []
+            # Segmenters look at a whole stretch at once; a very long one is cut before.
+            for first in range(match.start(), match.end(), 4 * MAX_STRETCH_CHARACTERS):
+                last = min(first + 4 * MAX_STRETCH_CHARACTERS, match.end())
+                for word, offset in self._segment(text[first:last]):
+                    tokens.append(word)
+                    starts.append(first + offset)
+                while len(tokens) > self._limit:
+                    yield sentence_of(tokens[: self._limit], starts[: self._limit], cut=True)
+                    tokens, starts = tokens[self._limit :], starts[self._limit :]
+            if tokens:
+                yield sentence_of(tokens, starts)

@@ -1,105 +1,194 @@
-"""Where a sentence ends: rules about a stretch between blanks and the one after it.
+"""Where a sentence ends: rules about a piece of text and the one after it.
 
 * `?` `!` `...` and their kin end one, unless the next word begins in lower case;
 * so does a full stop, except after an abbreviation or an initial. After those that often end a
-  sentence ("Inc.", "U.S.", "a.m.") only a capitalised function word begins a new one ("The", "He");
+  sentence ("Inc.", "usw.", "a.m.") only a capitalised function word begins a new one ("The");
 * a mark that stands by itself ends one whatever follows: such text is in tokens, often lower case;
-* "No. 5", "p. 12", "Jan. 5" and the "1." of an enumeration go on.
+* "No. 5", "Jan. 5", the "1." of an enumeration and, in some languages, "3. Oktober" go on;
+* in a document without capitals a full stop ends one before a small letter too.
+
+Version 1 of these rules, which older corpora keep, is in sentence_splitter_1.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from pipelines.text.abbreviations import (
+    ENGLISH_NAME_INTRODUCERS,
+    ENGLISH_OPENERS,
+    abbreviations_of,
+)
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# How a stretch may end a sentence, from its last characters.
-NO, STRONG, STOP, NEVER, RARELY, BEFORE_NUMBER, ENUMERATOR, ALONE = range(8)
-_CLOSERS = "\"'”’»)]}"
-_OPENERS = "\"'“‘«([{¿¡—–-"
-CLOSING_STRETCHES = frozenset({"''", "”", "’", "»", ")", "]", "}"})
+# How a piece may end a sentence, from its last characters.
+(NO, STRONG, STOP, NEVER, RARELY, BEFORE_NUMBER, ENUMERATOR, ALONE, INITIAL, ELLIPSIS, ORDINAL,
+ NOTE) = range(12)  # fmt: skip
+_QUOTES = "\"'“”„‟‘’‚‛«»‹›"
+_CLOSERS = _QUOTES + ")]}」』）*_~`"
+_OPENERS = _QUOTES + "([{「『（¿¡—–-*_~`#"
+CLOSING_PIECES = frozenset({"''", '"', "”", "’", "»", ")", "]", "}", "›"})
 _ALONE_MARKS = frozenset(".?!")
-_STRONG_MARKS = "!?…。！？؟۔।॥։።"
-_NEVER_FINAL = _words(
-    "mr mrs ms messrs dr prof gen gov rep rev sen adm col capt lt sgt hon pres st mt ft vs v.s e.g"
-    " i.e cf viz ca approx mme mlle m bros"
-)
-_BEFORE_NUMBERS = _words(
-    "no nos p pp vol vols ch sec art fig figs eq ed eds nr jan feb mar apr jun jul aug sep sept oct"
-    " nov dec"
-)
-_RARELY_FINAL = _words(
-    "inc ltd co corp jr sr etc al esq dept univ assn ave blvd ph.d m.d b.a m.a b.c a.d"
-)
-_STARTERS = _words(
-    "The A An This That These Those He She It They We I You His Her Its Their Our My Your In On At"
-    " From For To With By As After Before During When While Where Although Though Because Since If"
-    " But And Or So Then There Here Some Many Most Several However Also Other Another Both Each"
-    " One Two Three What Who How Why Not No Yes"
+# The marks that end a sentence in any script, the full stop and its kin apart.
+FINAL_MARKS = "!?。！？؟۔।॥։።‼⁇⁈⁉။។៕།"
+_LOWER_OPENERS = frozenset(
+    "i he she it we they you this that these those there then the but so and".split()
 )
 
 
-# What is known of a stretch: tokens, their offsets, how it may end a sentence, whether it begins
-# in lower case, whether its first word is one of _STARTERS, whether it begins with a digit.
-Stretch = tuple[tuple[str, ...], tuple[int, ...], int, bool, bool, bool]
+class Piece(NamedTuple):
+    """A stretch between blanks, or a part of one, as the rules need it.
+
+    Attributes:
+      tokens: [n] as they stand in the text.
+      offsets: [n] code points from the beginning of the stretch.
+      ending: how it may end a sentence; NOTE for a note mark, which neither makes nor hides one.
+      lower: it begins with a small letter, or with no word at all.
+      opener: its first word is a capitalised function word.
+      small_opener: its first word is a pronoun or the like, in small letters.
+      digit: it begins with a digit.
+      closing: it is nothing but a closing quote or bracket.
+      glued: no blank is before it.
+    """
+
+    tokens: tuple[str, ...]
+    offsets: tuple[int, ...]
+    ending: int
+    lower: bool
+    opener: bool
+    small_opener: bool
+    digit: bool
+    closing: bool
+    glued: bool
 
 
-def describe_stretch(stretch: str, tokens: Sequence[str], offsets: Sequence[int]) -> Stretch:
-    """Return what the rules need to know of a stretch with these tokens at these offsets."""
-    first = stretch.lstrip(_OPENERS)
-    return (
-        tuple(tokens),
-        tuple(offsets),
-        _ending(stretch, tokens),
-        first[:1].islower() or not first,
-        first.rstrip(_CLOSERS + ",;:.") in _STARTERS,
-        first[:1].isdigit(),
-    )
+class SentenceRules:
+    """The rules of one language.
+
+    Args:
+      language: code, such as "en".
+      stop_words: its function words, in lower case.
+    """
+
+    def __init__(self, language: str, stop_words: frozenset[str]) -> None:
+        self._known = abbreviations_of(language)
+        self._english = language == "en"
+        self._stop_words = stop_words
+        self._strong = FINAL_MARKS + (";\u037e" if language == "el" else "")
+
+    def describe(
+        self,
+        text: str,
+        tokens: Sequence[str],
+        offsets: Sequence[int],
+        *,
+        note: bool = False,
+        glued: bool = False,
+    ) -> Piece:
+        """Return what the rules need to know of a piece.
+
+        Args:
+          text: of the piece, in normal form.
+          tokens: as they stand.
+          offsets: of the tokens.
+          note: it is a note mark.
+          glued: no blank is before it.
+        """
+        first = text.lstrip(_OPENERS)
+        word = first.rstrip(_CLOSERS + ",;:.!?")
+        return Piece(
+            tuple(tokens),
+            tuple(offsets),
+            NOTE if note else self._ending(text, tokens),
+            first[:1].islower() or not first,
+            self._opens(word),
+            word in _LOWER_OPENERS,
+            first[:1].isdigit(),
+            text in CLOSING_PIECES,
+            glued,
+        )
+
+    def _opens(self, word: str) -> bool:
+        """Say whether a word in capitals can only be the first of a sentence."""
+        if self._english:
+            return word in ENGLISH_OPENERS
+        return word[:1].isupper() and word.lower() in self._stop_words
+
+    def breaks(self, ending: int, before: str, following: Piece, *, uncased: bool) -> bool:
+        """Say whether a sentence ends between a piece and the following one.
+
+        Args:
+          ending: of the piece.
+          before: the last word before an initial, else empty.
+          following: the next piece.
+          uncased: the document has no capitals.
+        """
+        if ending == ALONE:
+            return True
+        if ending in (STRONG, STOP):
+            return uncased or not following.lower
+        if ending == ELLIPSIS:
+            return not following.lower
+        if ending == RARELY or ending == ORDINAL:
+            return following.opener or (uncased and following.small_opener)
+        if ending == INITIAL:
+            if following.opener or (uncased and following.small_opener):
+                return True
+            return self._ends_after_letter(before, following)
+        if ending == BEFORE_NUMBER:
+            return (uncased or not following.lower) and not following.digit
+        return False
+
+    def _ends_after_letter(self, before: str, following: Piece) -> bool:
+        """Tell the C of "after B comes C. Say it" from that of "by C. Darwin": a small word before
+        that introduces no name, and after it a word that is common in small letters."""
+        if not before.islower() or before in ENGLISH_NAME_INTRODUCERS or not following.tokens:
+            return False
+        return following.tokens[0].lower() in self._stop_words
+
+    def is_short_form(self, word: str) -> bool:
+        """Say whether a full stop that stands after a word may belong to it, as in `fig . 2`."""
+        lower = word.lower()
+        if len(word) == 1 and word.isalpha():
+            return True
+        return lower in self._known.never_final or lower in self._known.before_number
+
+    def _ending(self, text: str, tokens: Sequence[str]) -> int:
+        """Say how a piece may end a sentence, were it followed by a fitting next one."""
+        if text in _ALONE_MARKS:
+            return ALONE
+        bare = text.rstrip(_CLOSERS)
+        if not bare:
+            return NO
+        if bare.endswith("...") or bare[-1] == "…":
+            return ELLIPSIS
+        if bare[-1] in self._strong:
+            return STRONG
+        if bare[-1] != ".":
+            return NO
+        return self._stop(text, bare[:-1].lstrip(_OPENERS), tokens)
+
+    def _stop(self, text: str, word: str, tokens: Sequence[str]) -> int:
+        lower = word.lower()
+        known = self._known
+        if lower in known.never_final:
+            return NEVER
+        if lower in known.before_number:
+            return BEFORE_NUMBER
+        if text == f"{word}." and word.isdigit() and len(word) < 4:
+            return ENUMERATOR
+        if known.ordinals and _is_ordinal(word):
+            return ORDINAL
+        # Initials ("J.") and whatever spaCy keeps in one token with its full stop ("U.S.").
+        if len(word) == 1 and word.isalpha() and lower not in known.rarely_final:
+            return INITIAL
+        is_abbreviation = len(word) > 1 and word + "." in tokens
+        if is_abbreviation or lower in known.rarely_final:
+            return RARELY
+        return STOP
+
+    def after_number(self) -> int:
+        """Return the ending of "12." inside a sentence: in some languages it is "12th"."""
+        return ORDINAL if self._known.ordinals else STOP
 
 
-def breaks(ending: int, following: Stretch) -> bool:
-    """Say whether a sentence ends between a stretch of this ending and the following one."""
-    _, _, _, lower, starter, digit = following
-    if ending == ALONE:
-        return True
-    if ending in (STRONG, STOP):
-        return not lower
-    if ending == RARELY:
-        return starter
-    if ending == BEFORE_NUMBER:
-        return not lower and not digit
-    return False
-
-
-def _ending(stretch: str, tokens: Sequence[str]) -> int:
-    """Say how a stretch may end a sentence, were it followed by a fitting next one."""
-    if stretch in _ALONE_MARKS:
-        return ALONE
-    bare = stretch.rstrip(_CLOSERS)
-    if not bare:
-        return NO
-    if bare[-1] in _STRONG_MARKS or bare.endswith("..."):
-        return STRONG
-    if bare[-1] != ".":
-        return NO
-    word = bare[:-1].lstrip(_OPENERS)
-    lower = word.lower()
-    if lower in _NEVER_FINAL:
-        return NEVER
-    if lower in _BEFORE_NUMBERS:
-        return BEFORE_NUMBER
-    if stretch == f"{word}." and word.isdigit() and len(word) < 4:
-        return ENUMERATOR
-    # Initials ("J.", "U.S.") and whatever spaCy keeps in one token with its full stop.
-    is_initial = len(word) == 1 and word.isalpha()
-    is_abbreviation = len(word) > 1 and word + "." in tokens
-    if is_initial or is_abbreviation or lower in _RARELY_FINAL:
-        return RARELY
-    return STOP
-
-
-def is_short_form(word: str) -> bool:
-    """Say whether a full stop that stands after a word may belong to it, as in `fig . 2`."""
-    lower = word.lower()
-    return (len(word) == 1 and word.isalpha()) or lower in _NEVER_FINAL | _BEFORE_NUMBERS
+def _is_ordinal(word: str) -> bool:
+    return len(word) > 1 and all(letter in "IVX" for letter in word)

@@ -1,0 +1,22 @@
+"""Columns of tokens -> columns of forms: what an index counts and orders by."""
+
+import pyarrow as pa
+
+from pipelines.text.normal_forms import normal_form
+
+
+def forms_of(tokens: pa.Array, rules: int) -> pa.Array:
+    """Return a column of tokens as their forms.
+
+    Args:
+      tokens: strings.
+      rules: version of the corpus's token rules; in version 1 a token is its own form.
+    """
+    if rules < 2:
+        return tokens
+    encoded = tokens.dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    forms = [normal_form(word) for word in words]
+    if forms == words:
+        return tokens
+    return pa.array(forms, pa.string()).take(encoded.indices)

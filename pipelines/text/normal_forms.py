@@ -1,0 +1,173 @@
+"""The normal form of a word: what the model reads and the index counts. The text keeps its own.
+
+Words that look the same are one form: composed and decomposed letters, ligatures, full-width
+letters, typographic apostrophes and hyphens, HTML character references, invisible marks inside a
+word, and a word that a hyphen parts at a line end.
+
+>>> normal_form("cafe\u0301"), normal_form("O\u2019Brien"), normal_form("Mon-\nday")
+('café', "O'Brien", 'Monday')
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+APOSTROPHES = "\u2019\u2018\u02bc\uff07\u00b4"
+_HYPHENS = "\u2010\u2011"
+# Marks that are not seen: joiners of lines and words, direction marks, byte-order marks.
+_IGNORED = frozenset("\u00ad\u2060\ufeff\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e"
+                     "\u2066\u2067\u2068\u2069\u180e")  # fmt: skip
+_JOINERS = frozenset("\u200c\u200d")
+ZERO_WIDTH_SPACE = "\u200b"
+# A hyphen that parts a word at a line end, with what separates it from the rest of the word.
+LINE_HYPHEN = re.compile("[-\u2010\u00ad][ \t]*(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])\\s*")
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_FOLDED_KINDS = ("<font>", "<wide>", "<narrow>", "<initial>", "<medial>", "<final>", "<isolated>")
+_LIGATURES = frozenset("\u0132\u0133\u0149\u017f\u01c4\u01c5\u01c6\u01c7\u01c8\u01c9\u01ca\u01cb"
+                       "\u01cc") | {chr(code) for code in range(0xFB00, 0xFB18)}  # fmt: skip
+_CACHE_ENTRIES = 1 << 17
+
+
+class NormalText(NamedTuple):
+    """A text in normal form and where its characters come from.
+
+    Attributes:
+      text: n characters; a blank where the original has an invisible or coded blank.
+      starts: [n] where each character's source begins in the original.
+      ends: [n] where it ends.
+    """
+
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+
+def is_plain(text: str) -> bool:
+    """Say at once, where it is so, that every word of a text is its own normal form."""
+    return text.isascii() and "&" not in text and "\n" not in text and "\r" not in text
+
+
+def normal_form(token: str) -> str:
+    """Return the normal form of a token; a token that is nothing but marks keeps itself."""
+    if is_plain(token):
+        return token
+    known = _known.get(token)
+    if known is None:
+        if len(_known) >= _CACHE_ENTRIES:
+            _known.clear()
+        known = _known[token] = _normalize(token)
+    return known
+
+
+_known: dict[str, str] = {}
+
+
+def _normalize(token: str) -> str:
+    text = normal_text(token).text.replace(" ", "").strip("\u200c\u200d")
+    if any(map(str.isalpha, text)):
+        return text or token
+    # A mark alone stays as it is: a closing quote is no apostrophe.
+    return token if len(token) == 1 else text or token
+
+
+def normal_text(text: str) -> NormalText:
+    """Return a text in normal form, with the place of each of its characters."""
+    characters: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    while position < len(text):
+        end, replaced = _next_cluster(text, position)
+        characters += replaced
+        starts += [position] * len(replaced)
+        ends += [end] * len(replaced)
+        position = end
+    return NormalText("".join(characters), starts, ends)
+
+
+def _next_cluster(text: str, position: int) -> tuple[int, str]:
+    """Return where the character at a position ends with what belongs to it, and its form."""
+    character = text[position]
+    if character == "&":
+        reference = _REFERENCE.match(text, position)
+        if reference is not None:
+            decoded = html.unescape(reference.group())
+            if decoded != reference.group():
+                return reference.end(), _decoded(decoded)
+    if character in "-\u2010\u00ad":
+        hyphen = LINE_HYPHEN.match(text, position)
+        if hyphen is not None:
+            return hyphen.end(), ""
+    end = position + 1
+    if character.isascii() and (end == len(text) or text[end].isascii()):
+        return end, character
+    while end < len(text) and _extends(text[end]):
+        end += 1
+    cluster = text[position:end]
+    if len(cluster) > 1:
+        cluster = unicodedata.normalize("NFC", cluster)
+    return end, "".join(
+        _form_of(c, text, position, end) for c in cluster if c not in _IGNORED
+    )
+
+
+def _decoded(decoded: str) -> str:
+    if decoded.isspace() or decoded == ZERO_WIDTH_SPACE:
+        return " "
+    return "".join(c for c in unicodedata.normalize("NFC", decoded) if c not in _IGNORED)
+
+
+def _extends(character: str) -> bool:
+    """Say whether a character is written as a part of the one before it."""
+    if character < "\u0300":
+        return False
+    # Conjoining vowels and final consonants of Hangul.
+    return unicodedata.combining(character) != 0 or "\u1160" <= character <= "\u11ff"
+
+
+def _form_of(character: str, text: str, start: int, end: int) -> str:
+    if character.isascii():
+        return character
+    if character in APOSTROPHES:
+        around = text[start - 1 : start] + text[end : end + 1]
+        return "'" if any(map(str.isalpha, around)) else character
+    if character in _HYPHENS:
+        return "-"
+    if character == "\u2015":
+        return "\u2014"
+    if character == ZERO_WIDTH_SPACE:
+        return " "
+    if character in _JOINERS:
+        # Inside a word or an emoji it is spelling; at an end it is nothing.
+        left, right = text[start - 1 : start], text[end : end + 1]
+        inside = left and right and not left.isspace() and not right.isspace()
+        return character if inside and not _is_mark(right) else ""
+    if character in _LIGATURES or unicodedata.decomposition(character).startswith(_FOLDED_KINDS):
+        folded = unicodedata.normalize("NFKC", character)
+        return folded if folded.isalnum() else character
+    normal = unicodedata.normalize("NFC", character)
+    return normal
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] in "PZ"
+
+
+def fold_case(form: str) -> str:
+    """Return what forms that differ only in case share; `İ` is folded to `i` as `I` is.
+
+    >>> fold_case("\u0130stanbul"), fold_case("Straße")
+    ('istanbul', 'strasse')
+    """
+    folded = form.casefold()
+    return folded.replace("i\u0307", "i") if "\u0307" in folded else folded
+
+
+def form_rule(rules: int) -> Callable[[str], str]:
+    """Return the function token -> form of a corpus, by the version of its token rules.
+
+    In version 1 a token was its own form.
+    """
+    return str if rules < 2 else normal_form
