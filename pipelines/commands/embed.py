@@ -50,7 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--language",
         default="en",
         metavar="CODE",
-        help="of the text, which decides its tokens; zh takes jieba",
+        help="language of the texts (a spaCy code); decides tokens and sentence ends; zh takes"
+        " jieba",
+    )
+    reading.add_argument(
+        "--line-breaks",
+        choices=("auto", "wrapped", "lines"),
+        default="auto",
+        help="what a line break is: the width of a page, inside which text runs on (wrapped), or"
+        " the end of a sentence (lines); auto decides for each document",
     )
     reading.add_argument(
         "--max-sentence-tokens",
@@ -234,6 +242,7 @@ def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":
             language=args.language,
             pretokenized=args.pretokenized,
             max_sentence_tokens=args.max_sentence_tokens,
+            line_breaks=args.line_breaks,
             tokens=args.tokens,
             vector_dtype=args.vector_dtype,
         ),

@@ -19,6 +19,7 @@ from pipelines.embed.meter import METRICS
 from pipelines.embed.options import ModelOptions
 from pipelines.embed.recipe import Recipe
 from pipelines.reading.documents import EMBED, Reject, raw_start
+from pipelines.text.normal_forms import is_plain, normal_form
 
 logger = logging.getLogger(__name__)
 _PROBE = [["the"]]

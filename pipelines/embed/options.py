@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines.errors import UsageError
+from pipelines.text.line_layout import AUTO, LINE_BREAK_CHOICES
 from pipelines.text.tokenizer import (
     DEFAULT_MAX_SENTENCE_TOKENS,
     PretokenizedText,
@@ -57,6 +58,7 @@ class EmbedOptions:
       language: of the tokeniser.
       pretokenized: the texts are tokens already, parted by blanks, a sentence a line.
       max_sentence_tokens: longer sentences are cut there.
+      line_breaks: auto, wrapped or lines: what a line break in a text is.
       tokens: whose vectors are stored: all, content (no stop words, no punctuation) or none.
       vector_dtype: precision in which vectors are stored.
     """
@@ -66,11 +68,13 @@ class EmbedOptions:
     language: str = "en"
     pretokenized: bool = False
     max_sentence_tokens: int = DEFAULT_MAX_SENTENCE_TOKENS
+    line_breaks: str = AUTO
     tokens: str = "content"
     vector_dtype: str = "float16"
 
     def __post_init__(self) -> None:
         _check_choice("--pooling", self.pooling, POOLINGS)
+        _check_choice("--line-breaks", self.line_breaks, LINE_BREAK_CHOICES)
         _check_choice("--tokens", self.tokens, TOKEN_CHOICES)
         _check_choice("--vector-dtype", self.vector_dtype, VECTOR_DTYPES)
         if self.max_sentence_tokens < 1:
@@ -84,8 +88,9 @@ class EmbedOptions:
         Raises:
           UsageError: if there is none for the language.
         """
-        maker = PretokenizedText if self.pretokenized else shared_tokenizer
-        return maker(self.language, self.max_sentence_tokens)
+        if self.pretokenized:
+            return PretokenizedText(self.language, self.max_sentence_tokens)
+        return shared_tokenizer(self.language, self.max_sentence_tokens, self.line_breaks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ from pipelines.index.plan import TABLES, BuildPlan, plan_build
 from pipelines.index.reader import OpenIndex
 from pipelines.index.sentences import write_documents, write_sentences
 from pipelines.index.tokens import Piece, assemble_tokens, scatter_tokens, sort_bucket
+from pipelines.text.normal_forms import folded_form
 
 FORM_GROUP_ROWS = 8192
 RERANK = 20  # candidates for each hit where codes are coarse
@@ -265,7 +266,7 @@ def _write_forms(build: Build, decision: BuildPlan, layout: dict[str, ShardLayou
     for name, shard in layout.items():
         forms = shard.forms.to_pylist()
         columns = {
-            "folded": [form.casefold() for form in forms],
+            "folded": [folded_form(form) for form in forms],
             "form": forms,
             "shard": [name] * len(forms),
             "first": (shard.counts.cumsum() - shard.counts).tolist(),

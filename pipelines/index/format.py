@@ -12,7 +12,7 @@ indexes/<index_id>/
   <shard>-TABLE.ann.faiss  approximate index of the same vectors, where the plan asks for one
   TABLE.trained.faiss      that index before anything was added: later shards start from it
 
-Forms are ordered by their casefolded spelling first, so that `Bank` and `bank` are neighbours.
+Forms are ordered by their spelling without case first, so that `Bank` and `bank` are neighbours.
 """
 
 import hashlib

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.index.measure_parts import merge_forms
 from pipelines.index.parts import Build, Measure, PartRef, ShardLayout
+from pipelines.text.normal_forms import folded_form
 
 
 def lay_out(measures: Iterable[Measure], build: Build) -> dict[str, ShardLayout]:
@@ -38,7 +39,7 @@ def _ordered_forms(tables: list[pa.Table]) -> tuple[pa.Array, NDArray[np.int64]]
         return pa.array([], pa.string()), np.zeros(0, np.int64)
     merged = merge_forms(tables)
     forms = merged["form"].to_pylist()
-    order = sorted(range(len(forms)), key=lambda i: (forms[i].casefold(), forms[i]))
+    order = sorted(range(len(forms)), key=lambda i: (folded_form(forms[i]), forms[i]))
     counts = merged["count"].to_numpy().astype(np.int64)[order]
     return pa.array([forms[i] for i in order], pa.string()), counts
 

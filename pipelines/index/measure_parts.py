@@ -11,6 +11,7 @@ from pipelines.corpus.scan import vectors_of
 from pipelines.index.exact import Floats
 from pipelines.index.files import writing
 from pipelines.index.parts import Build, Measure, PartRef, part_name, read_part, sampled
+from pipelines.index.word_forms import forms_of, rules_of
 
 
 def measure_part(part: PartRef, build: Build) -> Measure:
@@ -18,13 +19,14 @@ def measure_part(part: PartRef, build: Build) -> Measure:
     rate = build.sample_rates.get(part.table, 0.0)
     columns = {"documents": [], "sentences": ["vector_id"], "tokens": ["vector_id", "token"]}
     wanted = [*columns[part.table], *(["vector"] if rate else [])]
-    rows = 0
+    rows, rules = 0, rules_of(build.corpus)
     forms: pa.Table | None = None
     samples: list[NDArray[Any]] = []
     for batch in read_part(build.corpus, part, wanted):
         rows += batch.num_rows
         if part.table == "tokens":
-            forms = merge_forms([*([forms] if forms else []), count_forms(batch.column("token"))])
+            counted = count_forms(forms_of(batch.column("token"), rules))
+            forms = merge_forms([*([forms] if forms else []), counted])
         if rate:
             ids = batch.column("vector_id").to_numpy()
             chosen = sampled(ids, rate, build.seed) & ~build.held_out[part.table].among(ids)

@@ -6,7 +6,7 @@ Several threads may search one: readers of files that keep a state take turns.
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,8 @@ from pipelines.index.format import (
     local_path,
     read_manifest,
 )
+from pipelines.index.word_forms import rules_of
+from pipelines.text.normal_forms import folded_form, form_rule
 
 _CACHED_GROUPS = 64
 # Up to so many vectors that pass a filter, scanning them beats an approximate index.
@@ -273,6 +275,15 @@ class OpenIndex:
         self.centering = {
             table: Centering.from_json(fields) for table, fields in manifest.centering.items()
         }
+
+    @cached_property
+    def form(self) -> Callable[[str], str]:
+        """Return the form of a token, by the corpus's version of the token rules."""
+        return form_rule(rules_of(self.corpus))
+
+    def folded(self, token: str) -> str:
+        """Return the form of a token without its case: what words are compared by."""
+        return folded_form(self.form(token))
 
     @classmethod
     def open(cls, corpus: CorpusView, cache_dir: str | Path | None = None) -> "OpenIndex":

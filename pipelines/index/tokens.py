@@ -33,6 +33,7 @@ from pipelines.index.parts import (
     part_name,
     read_part,
 )
+from pipelines.index.word_forms import forms_of, rules_of
 
 # Where a sentence is: its key (document, index), and what its tokens need of it.
 _PLACE = np.dtype([("key", "i8"), ("line", "i8"), ("document", "i8"), ("start", "i8")])
@@ -112,7 +113,8 @@ def _records(
 ) -> NDArray[Any]:
     sentence, document, start = locate(batch)
     records = np.zeros(batch.num_rows, build.record)
-    records["form"] = pc.index_in(batch.column("token"), value_set=shard.forms).to_numpy()
+    forms = forms_of(batch.column("token"), rules_of(build.corpus))
+    records["form"] = pc.index_in(forms, value_set=shard.forms).to_numpy()
     key = records["key"]
     key["vector_id"] = batch.column("vector_id").to_numpy()
     key["sentence"], key["document"] = sentence, document

@@ -2,7 +2,15 @@
 
 import pyarrow as pa
 
+from pipelines.corpus.view import CorpusView
 from pipelines.text.normal_forms import normal_form
+
+
+def rules_of(corpus: CorpusView) -> int:
+    """Return the version of the token rules that a corpus was made with."""
+    for segment in corpus.segments:
+        return int(segment.options.get("tokenizer", {}).get("rules", 1))
+    return 1
 
 
 def forms_of(tokens: pa.Array, rules: int) -> pa.Array:

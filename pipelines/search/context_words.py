@@ -75,7 +75,7 @@ class ContextWords:
           tokens: of the sentence.
           own: casefolded spellings of the word itself.
         """
-        words = sorted({token.casefold() for token in tokens} - set(own))
+        words = sorted({self._index.folded(token) for token in tokens} - set(own))
         known = {word: self._look_up(word) for word in words}
         squares = {word: found.idf**2 for word, found in known.items() if found.ranges}
         total = sum(squares.values())
@@ -119,11 +119,10 @@ class ContextWords:
                 having[places[lines[places] == found]] = True
         return having
 
-    @staticmethod
-    def scores_of(sentences: Sequence[Sequence[str]], context: ContextWeights) -> Floats:
+    def scores_of(self, sentences: Sequence[Sequence[str]], context: ContextWeights) -> Floats:
         """Score sentences given as tokens, [n]."""
         sums = [
-            sum(context.weights.get(word, 0.0) for word in {t.casefold() for t in tokens})
+            sum(context.weights.get(word, 0.0) for word in {self._index.folded(t) for t in tokens})
             / max(1, len(tokens)) ** 0.5
             for tokens in sentences
         ]

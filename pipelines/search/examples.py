@@ -49,7 +49,7 @@ def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -
             key = shard.keys[int(places[0])]
             sentence = shard.sentences.vectors(np.array([int(key["sentence"])]))[0]
             line = shard.lines.row(int(key["sentence"]))
-            form = line["text"][int(key["start"]) : int(key["end"])]
+            form = index.form(line["text"][int(key["start"]) : int(key["end"])])
             return Example(vector, form, sentence, line["tokens"])
     for scanned in scan_unindexed(index, table, None, {}):
         places = np.flatnonzero(scanned.rows.column("vector_id").to_numpy() == vector_id)
@@ -62,7 +62,7 @@ def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -
             )
             if table == "sentences":
                 return Example(one.vectors[0], "", one.vectors[0])
-            form = one.rows.column("token")[0].as_py()
+            form = index.form(one.rows.column("token")[0].as_py())
             sentences, tokens = scorer.sentences_of(one)
             return Example(one.vectors[0], form, sentences[0], tokens[0])
     raise UsageError(

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pipelines.corpus.scan import vectors_of
 from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard, matches
+from pipelines.index.word_forms import forms_of, rules_of
+from pipelines.text.normal_forms import folded_form
 from pipelines.text.word_forms import inflections, nearest_forms
 
 Positions = slice | NDArray[np.int64]
@@ -48,13 +50,13 @@ class WordForms:
             counts[stretch.form] = counts.get(stretch.form, 0) + stretch.rows
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def select(self, tokens: pa.Array) -> pa.Array:
-        """Say which of a column of tokens are occurrences."""
+    def select(self, forms: pa.Array) -> pa.Array:
+        """Say which of a column of forms are occurrences."""
         if self.forms is not None:
-            return pc.is_in(tokens, pa.array(sorted(self.forms), pa.string()))
+            return pc.is_in(forms, pa.array(sorted(self.forms), pa.string()))
         assert self.folded is not None
-        encoded = tokens.dictionary_encode()
-        chosen = [form.casefold() in self.folded for form in encoded.dictionary.to_pylist()]
+        encoded = forms.dictionary_encode()
+        chosen = [folded_form(form) in self.folded for form in encoded.dictionary.to_pylist()]
         return pa.array(np.array(chosen, bool)[encoded.indices.to_numpy()])
 
 
@@ -78,7 +80,7 @@ def choose_forms(
       inflected: take simple inflections too, in any case.
       starts_sentence: the word is the first of its sentence.
     """
-    folded = word.casefold()
+    folded = folded_form(word)
     if inflected or fold_case:
         spellings = inflections(word) if inflected else frozenset({folded})
         ranges = [r for spelling in sorted(spellings) for r in index.forms.ranges(spelling)]
@@ -172,11 +174,12 @@ def scan_unindexed(
     """Read what the index does not cover: occurrences of a word, or with None everything."""
     columns = ["vector_id", "doc_id", "sentence_index", "start", "vector"]
     columns += ["end", "token_index", "token"] if table == "tokens" else ["text"]
+    rules = rules_of(index.corpus)
     for segment_id in index.unindexed:
         wanted = _documents_with(index, segment_id, filters) if filters else None
         for batch in index.corpus.read(table, columns, [segment_id], batch_rows=8192):
             if forms is not None:
-                batch = batch.filter(forms.select(batch.column("token")))
+                batch = batch.filter(forms.select(forms_of(batch.column("token"), rules)))
             if wanted is not None:
                 batch = batch.filter(pc.is_in(batch.column("doc_id"), wanted))
             if batch.num_rows:

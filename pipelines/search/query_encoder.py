@@ -20,7 +20,7 @@ class EncodedQuery:
 
     Attributes:
       text: without brackets.
-      tokens: of the sentence.
+      tokens: of the sentence, in normal form.
       token_index: of the bracketed word; None without brackets.
       token_vector: [D] float32, contextual; None without brackets. Not centred.
       sentence_vector: [D] float32. Not centred.
@@ -144,13 +144,14 @@ class QueryEncoder:
         starts = [start for sentence in sentences for start in sentence.token_starts]
         ends = [end for sentence in sentences for end in sentence.token_ends]
         index = None if parsed.node is None else find_node(parsed.text, parsed.node, starts, ends)
+        forms = [self.tokenizer.form(token) for token in tokens]
         options = self._segment.options
         result = self.model.embed(
-            [tokens], layer_weights=options["layer_weights"], pooling=options["pooling"]
+            [forms], layer_weights=options["layer_weights"], pooling=options["pooling"]
         )
         return EncodedQuery(
             text=parsed.text,
-            tokens=tuple(tokens),
+            tokens=tuple(forms),
             token_index=index,
             token_vector=None if index is None else result.token_vectors[index],
             sentence_vector=result.sentence_vectors[0],

@@ -40,6 +40,7 @@ from pipelines.search.occurrences import (
 from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery, QueryEncoder
 from pipelines.search.scoring import Scorer, Target
+from pipelines.text.normal_forms import folded_form
 from schemas import table_of
 
 TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
@@ -189,7 +190,7 @@ class Searcher:
         if forms is None or not self.scorer.context_weight:
             return ContextWeights(weights={})
         own = {forms.word, *forms.word.split(" "), *forms.counts, *(forms.forms or ())}
-        return self.context_words.of(tokens, {form.casefold() for form in own})
+        return self.context_words.of(tokens, {folded_form(form) for form in own})
 
     def _finish(
         self, hits: Hits, target: Target, forms: WordForms | None, options: SearchOptions

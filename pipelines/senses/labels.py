@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pipelines.text.normal_forms import folded_form
+
 LABELS = 6
 
 
@@ -28,13 +30,13 @@ def label_words(
       background: counts of casefolded words in the corpus; other words are not considered.
       own: forms of the word itself, which says nothing.
     """
-    ignored = {form.casefold() for form in own}
+    ignored = {folded_form(form) for form in own}
     total = max(1, sum(background.values()))
     counted = {
         sense: Counter(
             word
             for context in lists
-            for word in {token.casefold() for token in context}  # once a context
+            for word in {folded_form(token) for token in context}  # once a context
             if word in background and word not in ignored and _WORD.fullmatch(word)
         )
         for sense, lists in contexts.items()

@@ -18,6 +18,7 @@ from pipelines.senses.features import NEIGHBOURS, Features, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
 from pipelines.senses.labels import label_words
 from pipelines.senses.store import WordSenses, from_bytes, senses_path, to_bytes
+from pipelines.text.normal_forms import folded_form
 
 PROTOTYPES = 3
 
@@ -124,7 +125,7 @@ def _sample(
     if total > SAMPLE:
         drawn = np.sort(np.random.default_rng(seed).choice(total, SAMPLE, replace=False))
     ends = np.cumsum(counts)
-    own = {form.casefold() for form in forms.counts}
+    own = {folded_form(form) for form in forms.counts}
     tokens = [np.zeros((0, index.manifest.dim), np.float32)]
     sentences = list(tokens)
     lines: list[list[str]] = []
@@ -135,7 +136,7 @@ def _sample(
         tokens.append(shard.tokens.vectors(positions))
         sentences.append(sentences_of(shard, keys))
         for line in keys["sentence"].tolist():
-            words = (token.casefold() for token in shard.lines.row(line)["tokens"])
+            words = (index.folded(token) for token in shard.lines.row(line)["tokens"])
             lines.append([word for word in words if word not in own])
     return drawn, np.concatenate(tokens), np.concatenate(sentences), lines
 
@@ -198,7 +199,7 @@ def _contexts(
     for name, position in zip(shards, positions, strict=True):
         shard = index.shards[str(name)]
         key = shard.keys[int(position)]
-        tokens = shard.lines.row(int(key["sentence"]))["tokens"]
+        tokens = [index.form(token) for token in shard.lines.row(int(key["sentence"]))["tokens"]]
         place = int(key["token_index"])
         contexts.append(tokens[max(0, place - WINDOW) : place + WINDOW + 1])
     return contexts
@@ -208,5 +209,5 @@ def _background(index: OpenIndex) -> Counter[str]:
     """Count words, casefolded, of the whole index; content words only if those were embedded."""
     counts: Counter[str] = Counter()
     for form, count in index.forms.counts().items():
-        counts[form.casefold()] += count
+        counts[folded_form(form)] += count
     return counts

@@ -7,7 +7,8 @@ without being listed here.
 from dataclasses import dataclass
 
 
-def _words(text: str) -> frozenset[str]:
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a list."""
     return frozenset(text.split())
 
 
@@ -28,150 +29,153 @@ class Abbreviations:
     ordinals: bool = False
 
 
-ENGLISH_OPENERS = _words(
+ENGLISH_OPENERS = words_of(
     "The A An This That These Those He She It They We I You His Her Its Their Our My Your In On At"
     " From For To With By As After Before During When While Where Although Though Because Since If"
     " But And Or So Then There Here Some Many Most Several However Also Other Another Both Each"
     " One Two Three What Who How Why Not No Yes"
 )
 # Their letters are often a middle name's owner: "by C. Will".
-ENGLISH_NAME_INTRODUCERS = _words("by of and with from to for von van de")
+ENGLISH_NAME_INTRODUCERS = words_of("by of and with from to for von van de")
 
 _EN = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "mr mrs ms messrs dr prof gen gov rep rev sen adm col capt lt sgt hon pres st mt ft vs v.s"
         " e.g i.e cf viz ca approx mme mlle m bros incl excl esp resp maj cmdr supt"
     ),
-    before_number=_words(
+    before_number=words_of(
         "no nos p pp vol vols ch sec art fig figs eq eqs ed eds nr jan feb mar apr jun jul aug sep"
         " sept oct nov dec"
     ),
-    rarely_final=_words(
+    rarely_final=words_of(
         "inc ltd co corp jr sr etc al esq dept univ assn ave blvd ph.d m.d b.a m.a b.c a.d"
     ),
 )
 _DE = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "hr hrn fr frl dr prof ing dipl st z.b d.h u.a bzw bspw vgl ca evtl ggf inkl exkl sog mind"
         " max min gegr geb gest s.o s.u i.d.r lt zzgl abzgl einschl insb insbes bes hl nachf"
     ),
-    before_number=_words("nr s bd abb kap art abs tab jg jh jan feb mär apr jun jul aug sep sept"
+    before_number=words_of("nr s bd abb kap art abs tab jg jh jan feb mär apr jun jul aug sep sept"
                          " okt nov dez tel str"),
-    rarely_final=_words("usw etc u.ä o.ä usf co ag jhd n.chr v.chr u.s.w"),
+    rarely_final=words_of("usw etc u.ä o.ä usf co ag jhd n.chr v.chr u.s.w"),
     ordinals=True,
 )  # fmt: skip
 _FR = Abbreviations(
-    never_final=_words("m mm mme mmes mlle mlles dr pr me st ste mgr p.ex c.-à-d cf env av bd ex"),
-    before_number=_words("n no art p pp vol chap fig janv févr avr juil sept oct nov déc tél"),
-    rarely_final=_words("etc av.j.-c apr.j.-c j.-c s.a"),
+    never_final=words_of(
+        "m mm mme mmes mlle mlles dr pr me st ste mgr p.ex c.-à-d cf env av bd ex"
+    ),
+    before_number=words_of("n no art p pp vol chap fig janv févr avr juil sept oct nov déc tél"),
+    rarely_final=words_of("etc av.j.-c apr.j.-c j.-c s.a"),
 )
 _ES = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "sr sra srta sres dr dra d dña prof profa lic ing arq gral sto sta p.ej av avda c cía pdte"
     ),
-    before_number=_words("núm nº art pág págs vol cap fig tel ene feb mar abr may jun jul ago sept"
-                         " oct nov dic"),
-    rarely_final=_words("etc ee ee.uu uu s.a a.c d.c ud uds vd vds cía"),
+    before_number=words_of("núm nº art pág págs vol cap fig tel ene feb mar abr may jun jul ago"
+                           " sept oct nov dic"),
+    rarely_final=words_of("etc ee ee.uu uu s.a a.c d.c ud uds vd vds cía"),
 )  # fmt: skip
 _IT = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "sig sigg dott prof ing avv arch geom on sen mons s p.es es cfr ca sigra gent egr spett"
     ),
-    before_number=_words("n art pag pagg p pp vol cap fig tel gen feb mar apr mag giu lug ago set"
+    before_number=words_of("n art pag pagg p pp vol cap fig tel gen feb mar apr mag giu lug ago set"
                          " ott nov dic"),
-    rarely_final=_words("ecc etc s.p.a a.c d.c s.r.l"),
+    rarely_final=words_of("ecc etc s.p.a a.c d.c s.r.l"),
 )  # fmt: skip
 _PT = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "sr sra srs srta dr dra prof profa eng d exmo exma p.ex av cap ca st sto sta"
     ),
-    before_number=_words("n nº art pág págs vol cap fig tel jan fev mar abr mai jun jul ago set"
+    before_number=words_of("n nº art pág págs vol cap fig tel jan fev mar abr mai jun jul ago set"
                          " out nov dez"),
-    rarely_final=_words("etc ltda cia s.a a.c d.c eua"),
+    rarely_final=words_of("etc ltda cia s.a a.c d.c eua"),
 )  # fmt: skip
 _NL = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "dhr mevr mw dr prof ir ing mr drs ds st bijv bv o.a d.w.z nl incl excl ca resp m.b.t"
         " t.o.v i.v.m evt vgl z.g"
     ),
-    before_number=_words("nr blz p art fig afb hfst jan feb mrt apr jun jul aug sept okt nov dec"
+    before_number=words_of("nr blz p art fig afb hfst jan feb mrt apr jun jul aug sept okt nov dec"
                          " tel"),
-    rarely_final=_words("enz etc e.d e.a b.v n.v chr"),
+    rarely_final=words_of("enz etc e.d e.a b.v n.v chr"),
 )  # fmt: skip
 _RU = Abbreviations(
-    never_final=_words(
-        "г-н г-жа ул пр пл д проф акад им т.е т.к см ср напр св гр тов обл р-н"
-        " н.э до.н.э т"
+    never_final=words_of(
+        "г-н г-жа ул пр пл д проф акад им т.е т.к см ср напр св гр тов обл р-н н.э до.н.э т"
     ),
-    before_number=_words("стр с рис табл гл п ст тел кв корп"),
-    rarely_final=_words("т.д т.п др пр руб коп тыс млн млрд г гг в вв н.э д п"),
+    before_number=words_of("стр с рис табл гл п ст тел кв корп"),
+    rarely_final=words_of("т.д т.п др пр руб коп тыс млн млрд г гг в вв н.э д п"),
 )
 _UK = Abbreviations(
-    never_final=_words("вул пл пров буд проф акад ім т.зв напр див пор св обл р-н т"),
-    before_number=_words("стор с рис табл гл п ст тел кв"),
-    rarely_final=_words("т.д т.п ін грн коп тис млн млрд р рр ст н.е д п"),
+    never_final=words_of("вул пл пров буд проф акад ім т.зв напр див пор св обл р-н т"),
+    before_number=words_of("стор с рис табл гл п ст тел кв"),
+    rarely_final=words_of("т.д т.п ін грн коп тис млн млрд р рр ст н.е д п"),
 )
 _PL = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "p pan dr prof mgr inż ks św ul al pl np tzn tzw m.in ok por zob im gen płk red ds wg"
     ),
-    before_number=_words("nr s str rys tab rozdz art ust pkt tel"),
-    rarely_final=_words("itd itp r w tys mln mld zł gr n.e p.n.e etc"),
+    before_number=words_of("nr s str rys tab rozdz art ust pkt tel"),
+    rarely_final=words_of("itd itp r w tys mln mld zł gr n.e p.n.e etc"),
     ordinals=True,
 )
 _CS = Abbreviations(
-    never_final=_words(
+    never_final=words_of(
         "p pí sl dr prof doc ing mgr bc mudr judr phdr sv ul nám tř např tzv tj tzn resp popř mj"
         " cca srov viz gen"
     ),
-    before_number=_words("č str s obr tab kap odst tel"),
-    rarely_final=_words("atd apod aj tis mil mld kč n.l př.n.l etc"),
+    before_number=words_of("č str s obr tab kap odst tel"),
+    rarely_final=words_of("atd apod aj tis mil mld kč n.l př.n.l etc"),
     ordinals=True,
 )
 _SV = Abbreviations(
-    never_final=_words("dr prof bl.a t.ex d.v.s dvs fr.o.m t.o.m s.k ca jfr resp inkl exkl kl st"),
-    before_number=_words("nr s sid kap fig tab tel"),
-    rarely_final=_words("osv etc m.m m.fl f.kr e.kr m.fl o.s.v"),
+    never_final=words_of(
+        "dr prof bl.a t.ex d.v.s dvs fr.o.m t.o.m s.k ca jfr resp inkl exkl kl st"
+    ),
+    before_number=words_of("nr s sid kap fig tab tel"),
+    rarely_final=words_of("osv etc m.m m.fl f.kr e.kr m.fl o.s.v"),
 )
 _DA = Abbreviations(
-    never_final=_words("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl skt sct pga mht"),
-    before_number=_words("nr s kap fig tab tlf"),
-    rarely_final=_words("osv etc m.m m.fl f.kr e.kr o.l"),
+    never_final=words_of("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl skt sct pga mht"),
+    before_number=words_of("nr s kap fig tab tlf"),
+    rarely_final=words_of("osv etc m.m m.fl f.kr e.kr o.l"),
     ordinals=True,
 )
 _NB = Abbreviations(
-    never_final=_words("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl st pga mht"),
-    before_number=_words("nr s kap fig tab tlf"),
-    rarely_final=_words("osv etc m.m m.fl f.kr e.kr o.l"),
+    never_final=words_of("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl st pga mht"),
+    before_number=words_of("nr s kap fig tab tlf"),
+    rarely_final=words_of("osv etc m.m m.fl f.kr e.kr o.l"),
     ordinals=True,
 )
 _FI = Abbreviations(
-    never_final=_words("esim hra rva nti tri prof dos ts ns mm ks vrt n noin"),
-    before_number=_words("nro s kpl kuva luku puh"),
-    rarely_final=_words("jne yms ym jms eaa jaa eKr jKr tms"),
+    never_final=words_of("esim hra rva nti tri prof dos ts ns mm ks vrt n noin"),
+    before_number=words_of("nro s kpl kuva luku puh"),
+    rarely_final=words_of("jne yms ym jms eaa jaa eKr jKr tms"),
     ordinals=True,
 )
 _HU = Abbreviations(
-    never_final=_words("dr prof id ifj özv pl ill ún kb vö ld st"),
-    before_number=_words("sz o old ábra tel"),
-    rarely_final=_words("stb kft rt zrt nyrt i.e i.sz"),
+    never_final=words_of("dr prof id ifj özv pl ill ún kb vö ld st"),
+    before_number=words_of("sz o old ábra tel"),
+    rarely_final=words_of("stb kft rt zrt nyrt i.e i.sz"),
     ordinals=True,
 )
 _TR = Abbreviations(
-    never_final=_words("dr prof doç av sn bkz örn yrd alb gen st"),
-    before_number=_words("no s sf tel sok cad mah"),
-    rarely_final=_words("vb vs a.ş ltd şti m.ö m.s"),
+    never_final=words_of("dr prof doç av sn bkz örn yrd alb gen st"),
+    before_number=words_of("no s sf tel sok cad mah"),
+    rarely_final=words_of("vb vs a.ş ltd şti m.ö m.s"),
     ordinals=True,
 )
 _EL = Abbreviations(
-    never_final=_words("κ κα κος κύριος δρ καθ αγ π.χ δηλ βλ πρβλ λ.χ"),
-    before_number=_words("αρ σελ σ εικ κεφ τηλ αριθ"),
-    rarely_final=_words("κ.λπ κλπ κ.ά κ.α μ.χ π.χ α.ε ε.ε"),
+    never_final=words_of("κ κα κος κύριος δρ καθ αγ π.χ δηλ βλ πρβλ λ.χ"),
+    before_number=words_of("αρ σελ σ εικ κεφ τηλ αριθ"),
+    rarely_final=words_of("κ.λπ κλπ κ.ά κ.α μ.χ π.χ α.ε ε.ε"),
 )
 _RO = Abbreviations(
-    never_final=_words("dl d-l dna d-na dr prof ing av sf str bd ex cca"),
-    before_number=_words("nr pag p art fig cap tel"),
-    rarely_final=_words("etc ș.a î.hr d.hr s.a s.r.l"),
+    never_final=words_of("dl d-l dna d-na dr prof ing av sf str bd ex cca"),
+    before_number=words_of("nr pag p art fig cap tel"),
+    rarely_final=words_of("etc ș.a î.hr d.hr s.a s.r.l"),
 )
 
 ABBREVIATIONS: dict[str, Abbreviations] = {

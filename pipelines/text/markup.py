@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipelines.text.abbreviations import words_of
+
 _NAME = r"[A-Za-z][A-Za-z0-9:._\-]*"
 _ATTRIBUTE = r"""\s+[A-Za-z_:@][\w:.@\-]*(?:\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'=<>`]+))?"""
 _TAG = re.compile(
@@ -12,21 +14,22 @@ _TAG = re.compile(
     rf"|<(?P<close>/?)(?P<name>{_NAME})(?P<attributes>(?:{_ATTRIBUTE}){{0,40}})\s*(?P<empty>/?)>",
     re.IGNORECASE | re.DOTALL,
 )
-_BLOCKS = frozenset(
-    "address article aside blockquote body br button caption center col colgroup dd details dialog"
-    " dir div dl dt fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head"
-    " header hgroup hr html iframe legend li main menu nav noscript ol optgroup option p pre section"
-    " select summary table tbody td textarea tfoot th thead title tr ul"
-    # TEI, DocBook, JATS and the corpora that are written in them
-    " doc text para sec sent sentence sp lg note titlestmt".split()
+_BLOCKS = words_of(
+    """
+    address article aside blockquote body br button caption center col colgroup dd details dialog
+    dir div dl dt fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head
+    header hgroup hr html iframe legend li main menu nav noscript ol optgroup option p pre section
+    select summary table tbody td textarea tfoot th thead title tr ul
+    doc text para sec sent sentence sp lg note titlestmt
+    """  # the last line: TEI, DocBook, JATS and corpora written in them
 )
-_INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i img input ins kbd label map mark"
-    " math nobr object output picture q ref rp rt ruby s samp small source span strike strong sub"
-    " sup svg time tt u var video wbr w pc hi emph".split()
+_INLINE = words_of(
+    """
+    a abbr acronym b bdi bdo big cite code data del dfn em font i img input ins kbd label map mark
+    math nobr object output picture q ref rp rt ruby s samp small source span strike strong sub
+    sup svg time tt u var video wbr w pc hi emph
+    """
 )
-
-
 # Where these are, the text is a page of HTML, and its line breaks are blanks.
 _PAGE = re.compile(r"</?(?:p|br|div|li|td|h[1-6]|body)\b", re.IGNORECASE)
 

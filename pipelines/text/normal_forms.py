@@ -108,9 +108,7 @@ def _next_cluster(text: str, position: int) -> tuple[int, str]:
     cluster = text[position:end]
     if len(cluster) > 1:
         cluster = unicodedata.normalize("NFC", cluster)
-    return end, "".join(
-        _form_of(c, text, position, end) for c in cluster if c not in _IGNORED
-    )
+    return end, "".join(_form_of(c, text, position, end) for c in cluster if c not in _IGNORED)
 
 
 def _decoded(decoded: str) -> str:
@@ -147,18 +145,17 @@ def _form_of(character: str, text: str, start: int, end: int) -> str:
     if character in _LIGATURES or unicodedata.decomposition(character).startswith(_FOLDED_KINDS):
         folded = unicodedata.normalize("NFKC", character)
         return folded if folded.isalnum() else character
-    normal = unicodedata.normalize("NFC", character)
-    return normal
+    return unicodedata.normalize("NFC", character)
 
 
 def _is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] in "PZ"
 
 
-def fold_case(form: str) -> str:
+def folded_form(form: str) -> str:
     """Return what forms that differ only in case share; `İ` is folded to `i` as `I` is.
 
-    >>> fold_case("\u0130stanbul"), fold_case("Straße")
+    >>> folded_form("\u0130stanbul"), folded_form("Straße")
     ('istanbul', 'strasse')
     """
     folded = form.casefold()

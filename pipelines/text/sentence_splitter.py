@@ -17,6 +17,7 @@ from pipelines.text.abbreviations import (
     ENGLISH_NAME_INTRODUCERS,
     ENGLISH_OPENERS,
     abbreviations_of,
+    words_of,
 )
 
 # How a piece may end a sentence, from its last characters.
@@ -29,8 +30,10 @@ CLOSING_PIECES = frozenset({"''", '"', "”", "’", "»", ")", "]", "}", "›"}
 _ALONE_MARKS = frozenset(".?!")
 # The marks that end a sentence in any script, the full stop and its kin apart.
 FINAL_MARKS = "!?。！？؟۔।॥։።‼⁇⁈⁉။។៕།"
-_LOWER_OPENERS = frozenset(
-    "i he she it we they you this that these those there then the but so and".split()
+_LOWER_OPENERS = words_of(
+    """
+    i he she it we they you this that these those there then the but so and
+    """
 )
 
 
@@ -127,7 +130,7 @@ class SentenceRules:
             return uncased or not following.lower
         if ending == ELLIPSIS:
             return not following.lower
-        if ending == RARELY or ending == ORDINAL:
+        if ending in (RARELY, ORDINAL):
             return following.opener or (uncased and following.small_opener)
         if ending == INITIAL:
             if following.opener or (uncased and following.small_opener):

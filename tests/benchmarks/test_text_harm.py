@@ -1,4 +1,4 @@
-"""What a text may look like: does a search find as much, and the same sense, whatever it looks like?
+"""Whatever a text looks like: does a search find as much of it, and the same sense first?
 
 The 288 sentences of tests/data/ambiguous.txt, shuffled, eight to a document, are embedded as they
 are and as text really comes: hard-wrapped, in lower case, with note marks, as HTML. Each sentence
@@ -26,7 +26,7 @@ from pipelines.index.options import IndexOptions
 from pipelines.search.options import SearchOptions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from ambiguous import records  # noqa: E402
+from ambiguous import records
 
 pytestmark = pytest.mark.benchmark
 SENTENCES_PER_DOCUMENT = 8

@@ -16,6 +16,7 @@ from pipelines.corpus.commits import Change, commit, reserve_segment
 from pipelines.corpus.manifests import read_segment
 from pipelines.corpus.segment_files import clean_segment
 from pipelines.corpus.view import CorpusView
+from pipelines.embed.compatibility import check_recipe, fit_rules
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
 from pipelines.embed.jobs.errors import worker_error
@@ -117,6 +118,7 @@ class _Prepared:
         started = time.monotonic()
         model = load_model(job.model)
         recipe = make_recipe(model, job.model, job.embedding, self.tokenizer)
+        check_recipe(recipe, self.corpus)
         self.handler = ElmoModelHandler(job.model, recipe)
         if announce is not None:
             announce(str(model.device))
@@ -158,6 +160,9 @@ def _prepare(job: EmbedJob) -> _Prepared:
             )
     tokenizer = job.embedding.make_tokenizer()
     corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
+    tokenizer, remark = fit_rules(tokenizer, corpus)
+    if remark is not None:
+        logger.warning("%s", remark)
     return _Prepared(files, tokenizer, corpus)
 
 
