@@ -20,12 +20,16 @@ class Abbreviations:
       never_final: something always follows ("Mr.", "z.B.").
       before_number: a number follows, or it is a word that ends the sentence ("No. 5").
       rarely_final: they end a sentence only before a word that opens one ("etc.", "usw.").
+      list_ends: the language's "etc.", which ends a sentence before any capital.
+      number_suffixes: ends of words like `before_number` ("Hauptstr. 5").
       ordinals: "3." is "third" in this language.
     """
 
     never_final: frozenset[str] = frozenset()
     before_number: frozenset[str] = frozenset()
     rarely_final: frozenset[str] = frozenset()
+    list_ends: frozenset[str] = frozenset()
+    number_suffixes: tuple[str, ...] = ()
     ordinals: bool = False
 
 
@@ -59,6 +63,7 @@ _DE = Abbreviations(
     before_number=words_of("nr s bd abb kap art abs tab jg jh jan feb mär apr jun jul aug sep sept"
                          " okt nov dez tel str"),
     rarely_final=words_of("usw etc u.ä o.ä usf co ag jhd n.chr v.chr u.s.w"),
+    number_suffixes=("str", "nr"),
     ordinals=True,
 )  # fmt: skip
 _FR = Abbreviations(
@@ -66,6 +71,7 @@ _FR = Abbreviations(
         "m mm mme mmes mlle mlles dr pr me st ste mgr p.ex c.-à-d cf env av bd ex"
     ),
     before_number=words_of("n no art p pp vol chap fig janv févr avr juil sept oct nov déc tél"),
+    list_ends=words_of("etc"),
     rarely_final=words_of("etc av.j.-c apr.j.-c j.-c s.a"),
 )
 _ES = Abbreviations(
@@ -74,6 +80,7 @@ _ES = Abbreviations(
     ),
     before_number=words_of("núm nº art pág págs vol cap fig tel ene feb mar abr may jun jul ago"
                            " sept oct nov dic"),
+    list_ends=words_of("etc"),
     rarely_final=words_of("etc ee ee.uu uu s.a a.c d.c ud uds vd vds cía"),
 )  # fmt: skip
 _IT = Abbreviations(
@@ -82,6 +89,7 @@ _IT = Abbreviations(
     ),
     before_number=words_of("n art pag pagg p pp vol cap fig tel gen feb mar apr mag giu lug ago set"
                          " ott nov dic"),
+    list_ends=words_of("ecc etc"),
     rarely_final=words_of("ecc etc s.p.a a.c d.c s.r.l"),
 )  # fmt: skip
 _PT = Abbreviations(
@@ -90,6 +98,7 @@ _PT = Abbreviations(
     ),
     before_number=words_of("n nº art pág págs vol cap fig tel jan fev mar abr mai jun jul ago set"
                          " out nov dez"),
+    list_ends=words_of("etc"),
     rarely_final=words_of("etc ltda cia s.a a.c d.c eua"),
 )  # fmt: skip
 _NL = Abbreviations(
@@ -99,6 +108,7 @@ _NL = Abbreviations(
     ),
     before_number=words_of("nr blz p art fig afb hfst jan feb mrt apr jun jul aug sept okt nov dec"
                          " tel"),
+    list_ends=words_of("enz etc e.d"),
     rarely_final=words_of("enz etc e.d e.a b.v n.v chr"),
 )  # fmt: skip
 _RU = Abbreviations(
@@ -106,11 +116,13 @@ _RU = Abbreviations(
         "г-н г-жа ул пр пл д проф акад им т.е т.к см ср напр св гр тов обл р-н н.э до.н.э т"
     ),
     before_number=words_of("стр с рис табл гл п ст тел кв корп"),
+    list_ends=words_of("т.д т.п"),
     rarely_final=words_of("т.д т.п др пр руб коп тыс млн млрд г гг в вв н.э д п"),
 )
 _UK = Abbreviations(
     never_final=words_of("вул пл пров буд проф акад ім т.зв напр див пор св обл р-н т"),
     before_number=words_of("стор с рис табл гл п ст тел кв"),
+    list_ends=words_of("т.д т.п"),
     rarely_final=words_of("т.д т.п ін грн коп тис млн млрд р рр ст н.е д п"),
 )
 _PL = Abbreviations(
@@ -118,6 +130,7 @@ _PL = Abbreviations(
         "p pan dr prof mgr inż ks św ul al pl np tzn tzw m.in ok por zob im gen płk red ds wg"
     ),
     before_number=words_of("nr s str rys tab rozdz art ust pkt tel"),
+    list_ends=words_of("itd itp etc"),
     rarely_final=words_of("itd itp r w tys mln mld zł gr n.e p.n.e etc"),
     ordinals=True,
 )
@@ -127,6 +140,7 @@ _CS = Abbreviations(
         " cca srov viz gen"
     ),
     before_number=words_of("č str s obr tab kap odst tel"),
+    list_ends=words_of("atd apod etc"),
     rarely_final=words_of("atd apod aj tis mil mld kč n.l př.n.l etc"),
     ordinals=True,
 )
@@ -135,46 +149,54 @@ _SV = Abbreviations(
         "dr prof bl.a t.ex d.v.s dvs fr.o.m t.o.m s.k ca jfr resp inkl exkl kl st"
     ),
     before_number=words_of("nr s sid kap fig tab tel"),
+    list_ends=words_of("osv etc m.m m.fl"),
     rarely_final=words_of("osv etc m.m m.fl f.kr e.kr m.fl o.s.v"),
 )
 _DA = Abbreviations(
     never_final=words_of("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl skt sct pga mht"),
     before_number=words_of("nr s kap fig tab tlf"),
+    list_ends=words_of("osv etc m.m"),
     rarely_final=words_of("osv etc m.m m.fl f.kr e.kr o.l"),
     ordinals=True,
 )
 _NB = Abbreviations(
     never_final=words_of("hr fru dr prof bl.a f.eks dvs ca jf inkl ekskl kl st pga mht"),
     before_number=words_of("nr s kap fig tab tlf"),
+    list_ends=words_of("osv etc m.m"),
     rarely_final=words_of("osv etc m.m m.fl f.kr e.kr o.l"),
     ordinals=True,
 )
 _FI = Abbreviations(
     never_final=words_of("esim hra rva nti tri prof dos ts ns mm ks vrt n noin"),
     before_number=words_of("nro s kpl kuva luku puh"),
+    list_ends=words_of("jne yms ym"),
     rarely_final=words_of("jne yms ym jms eaa jaa eKr jKr tms"),
     ordinals=True,
 )
 _HU = Abbreviations(
     never_final=words_of("dr prof id ifj özv pl ill ún kb vö ld st"),
     before_number=words_of("sz o old ábra tel"),
+    list_ends=words_of("stb"),
     rarely_final=words_of("stb kft rt zrt nyrt i.e i.sz"),
     ordinals=True,
 )
 _TR = Abbreviations(
     never_final=words_of("dr prof doç av sn bkz örn yrd alb gen st"),
     before_number=words_of("no s sf tel sok cad mah"),
+    list_ends=words_of("vb vs"),
     rarely_final=words_of("vb vs a.ş ltd şti m.ö m.s"),
     ordinals=True,
 )
 _EL = Abbreviations(
     never_final=words_of("κ κα κος κύριος δρ καθ αγ π.χ δηλ βλ πρβλ λ.χ"),
     before_number=words_of("αρ σελ σ εικ κεφ τηλ αριθ"),
+    list_ends=words_of("κ.λπ κλπ"),
     rarely_final=words_of("κ.λπ κλπ κ.ά κ.α μ.χ π.χ α.ε ε.ε"),
 )
 _RO = Abbreviations(
     never_final=words_of("dl d-l dna d-na dr prof ing av sf str bd ex cca"),
     before_number=words_of("nr pag p art fig cap tel"),
+    list_ends=words_of("etc"),
     rarely_final=words_of("etc ș.a î.hr d.hr s.a s.r.l"),
 )
 

@@ -10,6 +10,7 @@
 Version 1 of these rules, which older corpora keep, is in sentence_splitter_1.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from pipelines.text.abbreviations import (
 
 # How a piece may end a sentence, from its last characters.
 (NO, STRONG, STOP, NEVER, RARELY, BEFORE_NUMBER, ENUMERATOR, ALONE, INITIAL, ELLIPSIS, ORDINAL,
- NOTE) = range(12)  # fmt: skip
+ LIST_END, NOTE) = range(13)  # fmt: skip
 _QUOTES = "\"'“”„‟‘’‚‛«»‹›"
 _CLOSERS = _QUOTES + ")]}」』）*_~`"
 _OPENERS = _QUOTES + "([{「『（¿¡—–-*_~`#"
@@ -30,9 +31,10 @@ CLOSING_PIECES = frozenset({"''", '"', "”", "’", "»", ")", "]", "}", "›"}
 _ALONE_MARKS = frozenset(".?!")
 # The marks that end a sentence in any script, the full stop and its kin apart.
 FINAL_MARKS = "!?。！？؟۔।॥։።‼⁇⁈⁉။។៕།"
+_LETTERS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # u.s
 _LOWER_OPENERS = words_of(
     """
-    i he she it we they you this that these those there then the but so and
+    i he she it we they you this that these those there then the
     """
 )
 
@@ -128,7 +130,7 @@ class SentenceRules:
             return True
         if ending in (STRONG, STOP):
             return uncased or not following.lower
-        if ending == ELLIPSIS:
+        if ending in (ELLIPSIS, LIST_END):
             return not following.lower
         if ending in (RARELY, ORDINAL):
             return following.opener or (uncased and following.small_opener)
@@ -174,7 +176,9 @@ class SentenceRules:
         known = self._known
         if lower in known.never_final:
             return NEVER
-        if lower in known.before_number:
+        if lower in known.list_ends:
+            return LIST_END
+        if lower in known.before_number or lower.endswith(known.number_suffixes):
             return BEFORE_NUMBER
         if text == f"{word}." and word.isdigit() and len(word) < 4:
             return ENUMERATOR
@@ -183,7 +187,7 @@ class SentenceRules:
         # Initials ("J.") and whatever spaCy keeps in one token with its full stop ("U.S.").
         if len(word) == 1 and word.isalpha() and lower not in known.rarely_final:
             return INITIAL
-        is_abbreviation = len(word) > 1 and word + "." in tokens
+        is_abbreviation = len(word) > 1 and (word + "." in tokens or _LETTERS.fullmatch(word))
         if is_abbreviation or lower in known.rarely_final:
             return RARELY
         return STOP

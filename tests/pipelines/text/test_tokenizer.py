@@ -65,23 +65,44 @@ def test_tokens_are_spacys(text: str) -> None:
     assert found == expected
 
 
+# Marks that are not seen may stand between tokens as blanks do, and so may tags.
+UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u061c\u180e"
+                           "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))  # fmt: skip
+
+
+def is_blank(text: str) -> bool:
+    return not text.translate(UNSEEN).strip()
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.text(max_size=200))
+@given(st.text(st.characters(exclude_characters="<&"), max_size=200))
 def test_offsets_are_exact_and_nothing_but_blanks_is_left_out(text: str) -> None:
     covered = 0
     for sentence in ENGLISH.sentences(text):
         assert sentence.start >= covered
-        assert not text[covered : sentence.start].strip()
+        assert is_blank(text[covered : sentence.start])
         position = sentence.start
         for token, start, end in zip(
             sentence.tokens, sentence.token_starts, sentence.token_ends, strict=True
         ):
             assert text[start:end] == token != ""
-            assert not text[position:start].strip()
+            assert is_blank(text[position:start])
             position = end
         assert position == sentence.end
         covered = sentence.end
-    assert not text[covered:].strip()
+    assert is_blank(text[covered:])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.sampled_from("ab.!? \n-<>/p&;[1]’\u0301\u00ad\u200bÉ"), max_size=80))
+def test_tokens_of_marked_up_text_are_in_order_and_exact(text: str) -> None:
+    position = 0
+    for sentence in ENGLISH.sentences(text):
+        for token, start in zip(sentence.tokens, sentence.token_starts, strict=True):
+            assert start >= position
+            assert text[start : start + len(token)] == token
+            position = start + len(token)
+            assert sentence.start <= start < position <= sentence.end
 
 
 def test_long_sentence_is_cut_at_a_token_and_marked() -> None:
@@ -129,7 +150,14 @@ def test_pretokenized_lines_are_sentences() -> None:
 
 
 def test_identity_makes_the_same_tokenizer_again() -> None:
-    for tokenizer in (Tokenizer("de", 50), PretokenizedText("en", 7), Tokenizer("zh")):
+    for tokenizer in (
+        Tokenizer("de", 50),
+        Tokenizer("en", line_breaks="lines"),
+        Tokenizer("en", rules=1),
+        PretokenizedText("en", 7),
+        PretokenizedText("en", 7, rules=1),
+        Tokenizer("zh"),
+    ):
         again = make_tokenizer(tokenizer.identity)
         assert again.identity == tokenizer.identity
 
@@ -138,6 +166,24 @@ def test_other_version_is_refused() -> None:
     identity = {**ENGLISH.identity, "version": "1.0"}
     with pytest.raises(UsageError, match="install that version, or embed the corpus again"):
         make_tokenizer(identity)
+
+
+def test_newer_rules_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"version 3 of the token rules.*versions 1 to 2"):
+        make_tokenizer({**ENGLISH.identity, "rules": 3})
+
+
+def test_version_1_reads_as_it_did() -> None:
+    first = Tokenizer("en", rules=1)
+    assert texts_of("a bank.[2] Then\nit", first) == ["a bank.[2] Then", "it"]
+    assert first.identity == {
+        "name": "spacy",
+        "language": "en",
+        "version": ENGLISH.identity["version"],
+        "rules": 1,
+        "max_sentence_tokens": 256,
+    }
+    assert first.form("O’Brien") == "O’Brien"
 
 
 def test_unknown_language_is_refused() -> None:

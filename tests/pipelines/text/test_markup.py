@@ -1,0 +1,50 @@
+"""Tags are no words; block tags end a sentence."""
+
+import time
+
+import pytest
+
+from pipelines.text.markup import without_tags
+from pipelines.text.tokenizer import Tokenizer
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("<b>bank</b>", [["bank"]]),
+        ("<p>The bank.</p><p>A river</p>", [["The", "bank", "."], ["A", "river"]]),
+        ("one<br>two<br/>three", [["one"], ["two"], ["three"]]),
+        ("<li>one</li><li>two</li>", [["one"], ["two"]]),
+        ("The <b>bank</b>. She came.", [["The", "bank", "."], ["She", "came", "."]]),
+        ('the <a href="x y.html" class=z>bank</a> is', [["the", "bank", "is"]]),
+        ("a <!-- not this --> bank", [["a", "bank"]]),
+        ("x<script>var y = 1 < 2;</script>z", [["x"], ["z"]]),
+        ("<doc id='1'>text</doc>", [["text"]]),
+        ("<verse>old bank</verse>", [["old", "bank"]]),
+        ("<p>The bank\nof the\nriver.</p>", [["The", "bank", "of", "the", "river", "."]]),
+        ("a < b and c > d", [["a", "<", "b", "and", "c", ">", "d"]]),
+        ("List<String> x", [["List", "<", "String", ">", "x"]]),
+        ("I <3 you", [["I", "<3", "you"]]),
+    ],
+)
+def test_tags_are_blanks(text: str, sentences: list[list[str]]) -> None:
+    found = Tokenizer("en").tokenize(text)
+    assert [s.tokens for s in found] == sentences
+    for s in found:
+        ends = zip(s.token_starts, s.token_ends, strict=True)
+        assert [text[start:end] for start, end in ends] == s.tokens
+
+
+def test_places_stay() -> None:
+    text = "<p>a</p> <i>b</i> < c"
+    bare = without_tags(text)
+    assert len(bare) == len(text)
+    assert bare.split() == ["a", "b", "<", "c"]
+    assert without_tags("a < b") == "a < b"
+
+
+def test_a_megabyte_of_open_tags_takes_no_time() -> None:
+    started = time.monotonic()
+    for text in ("<a " * 300_000, "<" * 1_000_000, "<a b='" * 200_000, "<!--" * 200_000):
+        without_tags(text + ">")
+    assert time.monotonic() - started < 20

@@ -1,0 +1,68 @@
+"""Marks are never glued to a word, and never hide or make the end of a sentence."""
+
+from typing import Any
+
+import pytest
+import spacy
+
+from pipelines.text.tokenizer import Tokenizer
+
+ENGLISH = Tokenizer("en")
+
+
+def tokens_of(text: str, tokenizer: Any = ENGLISH) -> list[list[str]]:
+    found = tokenizer.tokenize(text)
+    for s in found:
+        ends = zip(s.token_starts, s.token_ends, strict=True)
+        assert [text[start:end] for start, end in ends] == s.tokens
+    return [s.tokens for s in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bank[1]", "bank[12]", "bank[a]", "[bank](http://x.org)", "|bank|", "~~bank~~", "**bank**",
+        "_bank_", "`bank`", "bank&nbsp;river", "bank&#160;river", "bank;river", "bank•loan",
+        "bank!She", "bank!she", "bank?river", "bank(s", "bank(s)", "‹bank›", "«bank»", "bank†",
+        "bank‡", "bank‐loan", "bank‑loan", "bank―loan", "bank—loan", "bank\u200briver",
+        "bank\u00ad", "bank\u200c", "\ufeffbank", "bank²", "{bank}", "<bank>", "river/bank",
+        "river=bank", "bank-", "-bank", "#bank", "bank…", "bank►loan", "→bank", "bank&mdash;loan",
+        "bank\u2060", "“bank”", "„bank“",
+    ],
+)  # fmt: skip
+def test_marks_are_not_glued_to_a_word(text: str) -> None:
+    words = [token for sentence in tokens_of(text) for token in sentence]
+    assert "bank" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("The bank.[2] Then it", ["The bank.[2]", "Then it"]),
+        ("The bank.[1][2] Then it", ["The bank.[1][2]", "Then it"]),
+        ("The bank. [2] Then it", ["The bank. [2]", "Then it"]),
+        ("The bank.² Then it", ["The bank.²", "Then it"]),
+        ("The bank.† Then it", ["The bank.†", "Then it"]),
+        ("The bank.”[3] Then it", ["The bank.”[3]", "Then it"]),
+        ("The bank[1]. Then it", ["The bank[1].", "Then it"]),
+        ("The bank[1] is. Then", ["The bank[1] is.", "Then"]),
+        ("The bank [1] is", ["The bank [1] is"]),
+        ("He left.[2]She came", ["He left.[2]", "She came"]),
+        ("The bank!She came", ["The bank!", "She came"]),
+        ("The river.Then she", ["The river.", "Then she"]),
+        ("The bank.&nbsp;She came", ["The bank.", "She came"]),
+        ("Inc.[4] Headquarters moved", ["Inc.[4] Headquarters moved"]),
+    ],
+)
+def test_marks_neither_hide_nor_make_an_end(text: str, sentences: list[str]) -> None:
+    assert [text[s.start : s.end] for s in ENGLISH.tokenize(text)] == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://x.org/~a;b(c)?d=1", "www.x.org/a|b", "x@y.org", ":-)", ";-)", "<3", "e.g.", "U.S.",
+     "3.14", "don't", "AT&T", "snake_case", "C++", "km/h", "$5", "50%", "10:30"],
+)  # fmt: skip
+def test_addresses_smileys_and_short_forms_are_spacys(text: str) -> None:
+    expected = [token.text for token in spacy.blank("en")(text)]
+    assert [token for sentence in tokens_of(text) for token in sentence] == expected
