@@ -26,7 +26,8 @@ CORE = [
 EXTRAS = {
     "train": ["gensim>=4.4,<5", "matplotlib>=3.10,<4"],
     "plot": ["matplotlib>=3.10,<4"],
-    "gcp": ["gcsfs>=2025.3"],
+    "gcp": ["gcsfs>=2025.3", "google-cloud-pubsub>=2.28,<3"],
+    "kafka": ["confluent-kafka>=2.6,<3"],
     "aws": ["s3fs>=2025.3"],
     "http": ["aiohttp>=3.11,<4"],
     "serve": ["prometheus-client>=0.22,<1", "starlette>=1.0,<2", "uvicorn>=0.40,<1"],
@@ -37,9 +38,11 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 EXTRAS["dataflow"] = ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"]
 EXTRAS["test"] = [
     # A server that speaks S3's protocol: conditional puts are tested against it.
+    "confluent-kafka>=2.6,<3",
     "flask>=3.1,<4",
     "flask-cors>=6,<7",
     "gensim>=4.4,<5",
+    "google-cloud-pubsub>=2.28,<3",
     "hypothesis>=6.130",
     "jieba>=0.42,<1",
     "matplotlib>=3.10,<4",

@@ -19,6 +19,10 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 COMMANDS = {
     "run": ("pipelines.commands.run", "the main job: embed documents, then index them"),
     "embed": ("pipelines.commands.embed", "embed documents into a corpus"),
+    "stream": (
+        "pipelines.commands.stream",
+        "keep a corpus up to date from a folder, Kafka or Pub/Sub",
+    ),
     "index": ("pipelines.commands.index", "build or extend the indexes of a corpus"),
     "search": ("pipelines.commands.search", "find occurrences of a word in the same sense first"),
     "senses": ("pipelines.commands.senses", "tell the senses of a word apart"),

@@ -9,6 +9,7 @@ from schemas.manifest import (
     Segment,
     Snapshot,
 )
+from schemas.stream import STREAM_MARKS, StreamEntry
 from schemas.tables import (
     DOCUMENTS,
     REJECTS,
@@ -28,6 +29,7 @@ __all__ = [
     "DOCUMENTS",
     "REJECTS",
     "SCHEMA_VERSION",
+    "STREAM_MARKS",
     "TABLES",
     "TOMBSTONES",
     "VECTOR_TABLES",
@@ -37,6 +39,7 @@ __all__ = [
     "Segment",
     "SentenceKey",
     "Snapshot",
+    "StreamEntry",
     "check_schema",
     "check_table",
     "first_vector_id",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from schemas.stream import StreamEntry
+
 SCHEMA_VERSION = 1
 
 
@@ -102,6 +104,7 @@ class Snapshot:
       index: id of the index under indexes/, or None.
       created: when, UTC, ISO 8601; the one place where a corpus holds a time.
       operation: the command that made it.
+      stream: the source that feeds the corpus and how far it was read; None without one.
       schema_version: of this layout.
       written_by: the program and version that wrote it.
     """
@@ -112,12 +115,16 @@ class Snapshot:
     index: str | None = None
     created: str = ""
     operation: str = ""
+    stream: StreamEntry | None = None
     schema_version: int = SCHEMA_VERSION
     written_by: str = "sensegrep"
 
     def to_json(self) -> str:
         """Return the text of the snapshot's file."""
         fields = asdict(self)
+        del fields["stream"]
+        if self.stream is not None:
+            fields["stream"] = self.stream.to_fields()
         fields["segments"] = [{"segment_id": segment_id} for segment_id in self.segments]
         return _dump(fields)
 
@@ -132,8 +139,10 @@ class Snapshot:
         try:
             segments = tuple(entry["segment_id"] for entry in fields.pop("segments"))
             tombstones = tuple(fields.pop("tombstones"))
+            stream = fields.pop("stream", None)
+            fields["stream"] = None if stream is None else StreamEntry.from_fields(stream)
             return cls(segments=segments, tombstones=tombstones, **fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ManifestError(f"{path} is not a snapshot: {error!r}") from error
 
 

@@ -30,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
     )
-    reading = parser.add_argument_group("input")
+    add_reading_arguments(parser.add_argument_group("input"))
+    add_model_arguments(parser.add_argument_group("model"))
+    _add_running_arguments(parser.add_argument_group("running"))
+
+
+def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
+    """Declare how records become documents; `stream` has the same."""
     reading.add_argument(
         "--id-field",
         metavar="NAME",
@@ -74,11 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="of the records; if more are rejected, the job fails",
     )
-    _add_model_arguments(parser.add_argument_group("model"))
-    _add_running_arguments(parser.add_argument_group("running"))
 
 
-def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+def add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    """Declare the model and what rows are made of; `stream` has the same."""
     group.add_argument(
         "--model", default="en-small", help="bundled name, path or URL of an ELMo model"
     )

@@ -15,7 +15,7 @@ from pipelines.corpus.scan import read_tombstones
 from pipelines.corpus.store import Store, write_then_commit
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
-from schemas import TOMBSTONES, Segment, Snapshot
+from schemas import TOMBSTONES, Segment, Snapshot, StreamEntry
 
 MAX_COMMIT_ATTEMPTS = 100
 
@@ -34,6 +34,9 @@ class Change:
       index: id of the index that becomes current; None keeps the current one.
       drop_index: no index is current after it (purge: the index still has what must go).
       claims: ids of the documents that `add` brings; another writer's must not overlap.
+      stream: how far a stream was read with this change; None keeps the entry in place.
+      stream_before: the entry that `stream` was made from; with another one in place the change
+        is refused.
     """
 
     operation: str
@@ -43,6 +46,12 @@ class Change:
     index: str | None = None
     drop_index: bool = False
     claims: frozenset[str] = frozenset()
+    stream: StreamEntry | None = None
+    stream_before: StreamEntry | None = None
+
+
+class StreamMoved(CorpusError):
+    """The stream's entry is not the one that a change was made on; nothing was committed."""
 
 
 def reserve_segment(store: Store) -> tuple[str, int]:
@@ -121,6 +130,11 @@ def next_snapshot(base: CorpusView, current: CorpusView, change: Change) -> Snap
     """
     if current.snapshot.number != base.snapshot.number:
         change = _rebase(base, current, change)
+    if change.stream is not None and current.snapshot.stream != change.stream_before:
+        raise StreamMoved(
+            f"another stream committed to {current.root} meanwhile; nothing of this batch was"
+            " committed"
+        )
     gone = set(change.remove)
     missing = gone - set(current.snapshot.segments)
     if missing:
@@ -149,6 +163,7 @@ def next_snapshot(base: CorpusView, current: CorpusView, change: Change) -> Snap
         index=None if change.drop_index else change.index or current.snapshot.index,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         operation=change.operation,
+        stream=change.stream or current.snapshot.stream,
         written_by=written_by(),
     )
 

@@ -68,6 +68,7 @@ def _named(store: Store, number: int) -> set[str]:
     """Return the files that a snapshot needs, its own included."""
     snapshot = read_snapshot(store, number)
     named = {snapshot_path(number), *snapshot.tombstones}
+    named.update(snapshot.stream.marks if snapshot.stream else ())
     for segment_id in snapshot.segments:
         directory = f"segments/{segment_id}"
         parts = read_segment(store, segment_id).parts.values()
@@ -84,7 +85,9 @@ def _named(store: Store, number: int) -> set[str]:
 
 def _is_ours(path: str) -> bool:
     top = path.split("/", 1)[0]
-    return top in ("segments", "snapshots", "tombstones", "indexes") or is_temporary(path)
+    return top in ("segments", "snapshots", "tombstones", "indexes", "streams") or is_temporary(
+        path
+    )
 
 
 def _remove_empty(store: Store) -> None:

@@ -1,15 +1,17 @@
 """Lines of a stream with their byte offsets; those of a range alone, or at given offsets."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, TypeVar
 
-from pipelines.reading.fields import MAX_RECORD_BYTES, Record, reject_too_large
+from pipelines.reading.documents import Reject
+from pipelines.reading.fields import MAX_RECORD_BYTES, reject_too_large
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-MakeRecord = Callable[[InputFile, InputOptions, int, bytes], Record]
+Made = TypeVar("Made")
+MakeRecord = Callable[[InputFile, InputOptions, int, bytes], Made]
 
 
 def scan_lines(
@@ -18,8 +20,8 @@ def scan_lines(
     stream: IO[bytes],
     start: int,
     end: int | None,
-    make: MakeRecord,
-) -> Iterator[Record]:
+    make: MakeRecord[Made],
+) -> Iterator[Made | Reject]:
     """Yield a record for each line that begins in [start, end) and is not blank."""
     for position, line in numbered_lines(stream, start, end):
         if len(line) > MAX_RECORD_BYTES:
@@ -33,8 +35,8 @@ def fetch_lines(
     options: InputOptions,
     stream: IO[bytes],
     positions: Sequence[int],
-    make: MakeRecord,
-) -> Iterator[Record]:
+    make: MakeRecord[Made],
+) -> Iterator[Made | Reject]:
     """Yield the records of the lines at given byte offsets."""
     for position in positions:
         yield from scan_lines(file, options, stream, position, position + 1, make)

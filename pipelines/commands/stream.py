@@ -1,0 +1,286 @@
+"""`sensegrep stream SOURCE --corpus URL`: keeps a corpus up to date from a source without end."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.commands.durations import parse_duration
+from pipelines.commands.embed import (
+    add_model_arguments,
+    add_reading_arguments,
+    parse_layer_weights,
+)
+from pipelines.commands.wording import counted
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
+
+DONE, REJECTED = 0, 3
+accepts_beam_flags = True  # to answer options of `embed` with what a stream has instead
+
+_EMBED_ONLY = {
+    "--commit-every": "a stream commits by time: give --every 60s, and --ahead for most records",
+    "--prune": 'a stream deletes by messages of the form {"id": ..., "deleted": true}',
+    "--workers": "a stream embeds in one process, with all cores",
+    "--dry-run": "a stream has no end to plan for; try it on a new --corpus with --until-idle 10s",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="watch:GLOB (files that appear or change), kafka:BROKERS/TOPIC, or"
+        " pubsub:projects/P/subscriptions/S; a message is a JSON object, and"
+        ' {"id": ..., "deleted": true} deletes a document',
+    )
+    parser.add_argument(
+        "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
+    )
+    _add_stream_arguments(parser.add_argument_group("stream"))
+    _add_upkeep_arguments(parser.add_argument_group("upkeep, beside the stream"))
+    add_reading_arguments(parser.add_argument_group("messages"))
+    add_model_arguments(parser.add_argument_group("model"))
+
+
+def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--every",
+        default="60s",
+        metavar="TIME",
+        help="longest time from reading a record to embedding and committing it (default: 60s)",
+    )
+    group.add_argument(
+        "--until-idle",
+        metavar="TIME",
+        help="end when nothing new came for so long (default: never)",
+    )
+    group.add_argument(
+        "--ahead",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="records read before they must be committed (default: 2000)",
+    )
+    group.add_argument(
+        "--ahead-bytes",
+        default="64M",
+        metavar="SIZE",
+        help="the same in bytes; one record may be larger (default: 64M)",
+    )
+    group.add_argument(
+        "--grace",
+        default="20s",
+        metavar="TIME",
+        help="time for the last commit after SIGTERM or SIGINT; what is not done by then is read"
+        " again at the next start (default: 20s)",
+    )
+    group.add_argument(
+        "--max-starts",
+        type=int,
+        default=5,
+        metavar="N",
+        help="starts without a new snapshot before a failing stream is given up (default: 5)",
+    )
+    group.add_argument(
+        "--kafka-config",
+        metavar="FILE",
+        help="settings of Kafka's client for TLS and SASL, as name=value lines",
+    )
+    group.add_argument(
+        "--replace-source",
+        action="store_true",
+        help="read another source than before, from its beginning; what is in the corpus stays",
+    )
+    group.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on although Kafka has removed messages that were not read yet; each gap is"
+        " recorded as a reject",
+    )
+    group.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="serve metrics for Prometheus on this port (extra: serve)",
+    )
+    group.add_argument(
+        "--single-writer",
+        action="store_true",
+        help="nobody else writes to this corpus (for stores without an atomic creation)",
+    )
+    group.add_argument("--json", action="store_true", help="print the closing report as JSON")
+
+
+def _add_upkeep_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--compact-every",
+        type=int,
+        default=10,
+        metavar="N",
+        help="merge so many neighbouring segments of like size into one; 0: never (default: 10)",
+    )
+    group.add_argument(
+        "--index-every",
+        metavar="TIME",
+        help="run `sensegrep index` so often if there is something new (default: never; a search"
+        " scans what is not indexed)",
+    )
+    group.add_argument(
+        "--index-memory",
+        default="2G",
+        metavar="SIZE",
+        help="peak memory of building the index, in a process of its own (default: 2G)",
+    )
+    group.add_argument(
+        "--vacuum-older-than",
+        default="1d",
+        metavar="TIME",
+        help="remove snapshots, and files that nothing names, when they are so old (default: 1d)",
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Stream until a signal, or until the source is idle; 0, or 3 if something was rejected."""
+    _refuse_foreign(getattr(args, "beam_args", []))
+    from pipelines.embed.jobs.beam_flags import quieten
+
+    quieten(args.verbose)
+    job = make_job(args)
+    upkeep_options = _upkeep_options(args)
+    from pipelines.commands.progress import ProgressDisplay
+    from pipelines.embed.jobs.stream_job import StopRequest, StreamStatus
+    from pipelines.embed.jobs.streaming import stream
+    from pipelines.maintenance.background_upkeep import BackgroundUpkeep
+
+    stop, status = StopRequest(job.running.grace_seconds), StreamStatus()
+
+    def announce(device: str) -> None:
+        print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
+
+    with ExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        if args.metrics_port is not None:
+            from pipelines.commands.stream_metrics import serve_metrics
+
+            stack.enter_context(serve_metrics(status, args.metrics_port))
+        stack.enter_context(BackgroundUpkeep(args.corpus, upkeep_options, args.single_writer))
+        stack.enter_context(ProgressDisplay(status.describe))
+        report = stream(job, stop, status, announce)
+    _print_report(report, args, status)
+    rejected = report.rejected or report.rejected_sentences
+    return REJECTED if rejected and not stop.requested else DONE
+
+
+def _refuse_foreign(rest: list[str]) -> None:
+    for word in rest:
+        name = word.split("=", 1)[0]
+        if name in _EMBED_ONLY:
+            raise UsageError(f"{name} is an option of `sensegrep embed`; {_EMBED_ONLY[name]}")
+    if rest:
+        raise UsageError(f"unknown option {rest[0]}; see: sensegrep stream --help")
+
+
+def make_job(args: argparse.Namespace) -> "StreamJob":
+    """Check the arguments and gather them."""
+    from pipelines.embed.jobs.stream_job import StreamJob, StreamOptions
+    from pipelines.embed.options import EmbedOptions, ModelOptions
+    from pipelines.index.options import parse_size
+    from pipelines.reading.options import InputOptions
+    from pipelines.reading.stream_batch import BatchLimits
+
+    idle = args.until_idle
+    return StreamJob(
+        source=args.source,
+        corpus=args.corpus,
+        kafka_config=args.kafka_config,
+        reading=InputOptions(id_field=args.id_field, text_field=args.text_field, lines=args.lines),
+        model=ModelOptions(
+            model=args.model,
+            device=args.device,
+            dtype=args.dtype,
+            initial_state=args.initial_state,
+            max_tokens_per_batch=args.max_tokens_per_batch,
+        ),
+        embedding=EmbedOptions(
+            layer_weights=parse_layer_weights(args.layer_weights),
+            pooling=args.pooling,
+            language=args.language,
+            pretokenized=args.pretokenized,
+            max_sentence_tokens=args.max_sentence_tokens,
+            tokens=args.tokens,
+            vector_dtype=args.vector_dtype,
+        ),
+        running=StreamOptions(
+            every_seconds=parse_duration(args.every, "--every"),
+            until_idle_seconds=None if idle is None else parse_duration(idle, "--until-idle"),
+            ahead=BatchLimits(records=args.ahead, bytes=parse_size(args.ahead_bytes)),
+            grace_seconds=parse_duration(args.grace, "--grace"),
+            max_reject_fraction=args.max_reject_fraction,
+            max_starts=args.max_starts,
+            replace_source=args.replace_source,
+            accept_loss=args.accept_loss,
+        ),
+        single_writer=args.single_writer,
+    )
+
+
+def _upkeep_options(args: argparse.Namespace) -> Any:
+    from pipelines.index.options import parse_size
+    from pipelines.maintenance.background_upkeep import UpkeepOptions
+
+    every = args.index_every
+    parse_size(args.index_memory)
+    return UpkeepOptions(
+        compact_every=args.compact_every,
+        index_every_seconds=None if every is None else parse_duration(every, "--index-every"),
+        index_memory=args.index_memory,
+        vacuum_older_than_seconds=parse_duration(args.vacuum_older_than, "--vacuum-older-than"),
+    )
+
+
+@contextmanager
+def _signals(stop: "StopRequest") -> Iterator[None]:
+    """Let SIGTERM and SIGINT ask for the end; a second one ends at once."""
+
+    def handle(number: int, frame: object) -> None:
+        del frame
+        if stop.requested:
+            raise KeyboardInterrupt
+        name = signal.Signals(number).name
+        print(f"sensegrep: {name}: last commit; once more to end at once", file=sys.stderr)
+        stop.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_report(report: "StreamReport", args: argparse.Namespace, status: "StreamStatus") -> None:
+    if args.json:
+        fields = {"corpus": args.corpus, "source": args.source, **vars(report)}
+        print(json.dumps({**fields, "reasons": dict(report.reasons)}, ensure_ascii=False))
+        return
+    print(
+        f"embedded {report.written:,} of {counted(report.read, 'record')} read"
+        f" ({report.changed:,} changed documents): {counted(report.sentences, 'sentence')},"
+        f" {counted(report.tokens, 'token')} in {counted(report.commits, 'commit')}"
+    )
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.most_common())
+    print(
+        f"unchanged: {report.unchanged:,}; overtaken by a later record: {report.replaced:,};"
+        f" deletions: {report.deleted:,}; rejected: {report.rejected:,}"
+        + (f" ({listed})" if listed else "")
+    )
+    if report.rejected:
+        print(f"rejects: see sensegrep info --corpus {args.corpus} --rejects")
+    print(f"corpus {args.corpus}: snapshot {report.snapshot}, restarts {status.restarts}")

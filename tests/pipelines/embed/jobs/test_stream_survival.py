@@ -1,0 +1,149 @@
+"""Streams that are killed at random moments while their folder is rewritten all the time."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.api import Corpus
+
+ROOT = Path(__file__).resolve().parents[4]
+DOCUMENTS = 200
+FILES = 8
+
+
+class Folder(threading.Thread):
+    """Rewrites files until it is told to end; knows what the latest version of each document is."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        super().__init__()
+        self._path = path
+        self._random = random.Random(seed)
+        self._ended = threading.Event()
+        self.latest: dict[str, str] = {}
+        self.rejects = 0
+
+    def run(self) -> None:
+        for number in range(FILES):
+            self._rewrite(number, 1)
+        turn = 1
+        while not self._ended.is_set():
+            turn += 1
+            self._rewrite(self._random.randrange(FILES), turn)
+            time.sleep(0.3)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def _rewrite(self, number: int, turn: int) -> None:
+        """Write a file's documents anew: some changed, some deleted; half of the times torn."""
+        path = self._path / f"{number}.jsonl"
+        lines = []
+        for index in range(number, DOCUMENTS, FILES):
+            name = f"d{index}"
+            if self._random.random() < 0.1:
+                lines.append({"id": name, "deleted": True})
+                self.latest.pop(name, None)
+            else:
+                self.latest[name] = f"Version {turn} of {name} stands on the bank."
+                lines.append({"id": name, "text": self.latest[name]})
+        data = "".join(json.dumps(line) + "\n" for line in lines)
+        if self._random.random() < 0.5:
+            with path.open("w") as file:  # seen half-written
+                file.write(data[: len(data) // 2])
+                file.flush()
+                time.sleep(0.05)
+                file.write(data[len(data) // 2 :])
+        else:
+            temporary = path.with_suffix(".part")
+            temporary.write_text(data)
+            temporary.replace(path)
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., subprocess.Popen[str]]:
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pipelines", "stream", f"watch:{tmp_path}/in/*.jsonl"]
+        command += ["--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [*command, "--every", "1s", "--ahead", "60", "--compact-every", "4", *arguments],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def snapshots(root: Path) -> int:
+    return len(list((root / "snapshots").glob("*.json")))
+
+
+def live(root: Path) -> dict[str, str]:
+    corpus = Corpus.open(root)
+    documents = [d for b in corpus.read("documents") for d in b.column("doc_id").to_pylist()]
+    texts = [
+        (row["doc_id"], row["text"])
+        for batch in corpus.read("sentences", ["doc_id", "text"])
+        for row in batch.to_pylist()
+    ]
+    assert len(documents) == len(set(documents)) == len(texts)
+    return dict(texts)
+
+
+def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    (tmp_path / "in").mkdir()
+    folder, chance = Folder(tmp_path / "in", seed=7), random.Random(7)
+    folder.start()
+    try:
+        for _ in range(3):
+            before = snapshots(tmp_path / "corpus")
+            process = start()
+            deadline = time.monotonic() + 60
+            while snapshots(tmp_path / "corpus") < before + 2:
+                assert process.poll() is None
+                assert time.monotonic() < deadline, "no commit within a minute"
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 1.5))
+            process.kill()
+            process.communicate()
+    finally:
+        folder.end()
+    process = start("--until-idle", "1s")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert live(tmp_path / "corpus") == folder.latest
+    assert subprocess.run(
+        [sys.executable, "-m", "pipelines", "verify", "--corpus", str(tmp_path / "corpus")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    ).returncode == 0  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_stream_after_a_last_commit(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]], number: int
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.jsonl").write_text('{"id": "a", "text": "Hi."}\n')
+    process = start("--every", "1h")
+    deadline = time.monotonic() + 60
+    while snapshots(tmp_path / "corpus") < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(4)  # a file is taken when it was quiet for two seconds
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert live(tmp_path / "corpus") == {"a": "Hi."}
