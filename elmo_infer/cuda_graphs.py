@@ -255,7 +255,11 @@ def product(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 class GraphedLayer:
-    """One layer of both directions; the arithmetic is that of elmo_infer.model.ProjectedLstm."""
+    """One layer of both directions; the arithmetic is that of elmo_infer.model.ProjectedLstm.
+
+    Attributes:
+      graphs: by their number of rows; the one used last is the last.
+    """
 
     def __init__(
         self, config: BiLmConfig, readers: Sequence[ReadLstm], placement: Placement
@@ -273,7 +277,7 @@ class GraphedLayer:
         self.bias = placement.tensor(np.stack([each.bias * doubled for each in directions]))
         projections = [each.projection for each in directions if each.projection is not None]
         self.projection = stack([2.0 * each for each in projections]) if projections else None
-        self._graphs: dict[int, tuple[_Buffers, Work]] = {}
+        self.graphs: dict[int, tuple[_Buffers, Work]] = {}
 
     def run(
         self,
@@ -313,16 +317,16 @@ class GraphedLayer:
 
     def forget_graphs(self) -> None:
         """Free the graphs and their buffers."""
-        self._graphs.clear()
+        self.graphs.clear()
 
     def _graph(self, rows: int, memory: _Memory, capture: Capture) -> tuple[_Buffers, Work]:
-        found = self._graphs.pop(rows, None)
+        found = self.graphs.pop(rows, None)
         if found is None:
-            if len(self._graphs) == MAX_GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
+            if len(self.graphs) == MAX_GRAPHS:
+                del self.graphs[next(iter(self.graphs))]
             buffers = _Buffers(rows, self.config, memory)
             found = buffers, capture(lambda: self._steps(buffers))
-        self._graphs[rows] = found  # the last one is the one used last
+        self.graphs[rows] = found  # the last one is the one used last
         return found
 
     def _steps(self, buffers: _Buffers) -> None:
@@ -374,15 +378,15 @@ class GraphedStacks:
         self.layers = [
             GraphedLayer(config, readers, placement) for readers in zip(*weights, strict=True)
         ]
-        self._new_capture = new_capture or (lambda: CudaGraphs(placement.device))
-        self._capture = self._new_capture()
+        self.new_capture = new_capture or (lambda: CudaGraphs(placement.device))
+        self._capture = self.new_capture()
         self._memory = _Memory(placement)
 
     def forget_graphs(self) -> None:
         """Free all graphs and their memory."""
         for layer in self.layers:
             layer.forget_graphs()
-        self._capture = self._new_capture()
+        self._capture = self.new_capture()
         self._memory = _Memory(self.placement)
 
     def run(

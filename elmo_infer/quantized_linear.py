@@ -212,13 +212,13 @@ def make_linear(
         return Int8Linear(weight, bias)
     if device.type == "cpu" and dtype == torch.bfloat16 and not processor_multiplies(dtype):
         return RoundedLinear(weight, bias, dtype)
-    if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and _has_onednn():
+    if device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and has_onednn():
         return PackedLinear(weight, bias, dtype)
     return PlainLinear(weight, bias, dtype, device)
 
 
 @cache
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     """Return whether this torch has oneDNN's products on prepared weights, and they are right.
 
     They are torch's own (its compiler emits them) but not public: another version may have changed

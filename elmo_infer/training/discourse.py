@@ -33,8 +33,8 @@ _LOG = logging.getLogger(__name__)
 FREQUENT = 150  # types of this rank and above carry no senses
 _SENTENCE = 0.8  # the part of a sentence's vector beside the direction of a word's state
 _DIRECTIONS = 256  # that are kept; more tell no more senses apart
-_DOCUMENTS = 400  # that the teacher reads; four times as many found nothing better
-_TOKENS = 250_000  # in them, at most: a vector of each rarer word is held in memory
+MAX_DOCUMENTS = 400  # that the teacher reads; four times as many found nothing better
+MAX_TOKENS = 250_000  # in them, at most: a vector of each rarer word is held in memory
 _SENTENCES = (12, 30)  # a document has at least so many, and at most so many are read
 _READ_TOKENS = 2048
 _REPORT_SECONDS = 10.0
@@ -135,10 +135,10 @@ def _draw_sentences(store: TokenStore, seed: int) -> tuple[np.ndarray, np.ndarra
     least, most = _SENTENCES
     starts = store.documents
     long = np.flatnonzero(np.diff(starts) >= least)
-    drawn = np.random.default_rng((seed, 13)).permutation(long)[:_DOCUMENTS]
+    drawn = np.random.default_rng((seed, 13)).permutation(long)[:MAX_DOCUMENTS]
     ends = np.minimum(starts[drawn] + most, starts[drawn + 1])
     tokens = store.sentences[ends] - store.sentences[starts[drawn]]
-    drawn = drawn[: np.searchsorted(tokens.cumsum(), _TOKENS, side="right")]
+    drawn = drawn[: np.searchsorted(tokens.cumsum(), MAX_TOKENS, side="right")]
     taken = [np.arange(starts[one], end) for one, end in zip(drawn, ends, strict=False)]
     none = np.empty(0, dtype=np.int64)
     return np.concatenate([none, *taken]), np.repeat(drawn, [len(each) for each in taken])

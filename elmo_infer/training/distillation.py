@@ -145,7 +145,7 @@ class Distillation:
         step = -(-len(student) // _RELATED)
         some, wanted = student[::step], teacher[::step]
         loss = loss + _RELATIONS * (some @ some.t() - wanted @ wanted.t()).square().mean()
-        loss = loss + _OCCURRENCES * self._occurrences(types[chosen], student, teacher)
+        loss = loss + _OCCURRENCES * self.follow_occurrences(types[chosen], student, teacher)
 
         pooled = attention_pool(mix, self.parameters["query"])
         guess = pooled @ self.parameters["map_sentence"]
@@ -164,7 +164,7 @@ class Distillation:
         found = [one.result() for one in states]
         return torch.cat([words for words, _ in found]), torch.cat([whole for _, whole in found])
 
-    def _occurrences(self, types: np.ndarray, student: Tensor, teacher: Tensor) -> Tensor:
+    def follow_occurrences(self, types: np.ndarray, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare words with occurrences in the ring, then put them there.
 
         Args:

@@ -112,6 +112,8 @@ class Workspace:
     Attributes:
       passes: how many have begun.
       kernels: take each step.
+      memory: by name, what `place` hands out pieces of.
+      captured: by its key, work that was done before; None where it was done only once.
     """
 
     def __init__(self, capture: Capture, kernels: TorchSteps = TORCH_STEPS) -> None:
@@ -125,8 +127,8 @@ class Workspace:
         self.passes = 0
         self.kernels = kernels
         self._capture = capture
-        self._memory: dict[str, Tensor] = {}
-        self._captured: dict[tuple[object, ...], Work | None] = {}
+        self.memory: dict[str, Tensor] = {}
+        self.captured: dict[tuple[object, ...], Work | None] = {}
 
     def place(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, on: Tensor) -> Tensor:
         """Return the array of a name; it holds anything.
@@ -138,26 +140,26 @@ class Workspace:
           on: a tensor of the device.
         """
         size = wanted = math.prod(shape)
-        memory = self._memory.get(name)
+        memory = self.memory.get(name)
         if memory is None or len(memory) < size:
             if memory is not None:
-                self._captured.clear()  # its arrays are elsewhere now
+                self.captured.clear()  # its arrays are elsewhere now
                 size = max(size, 2 * len(memory))
-            self._memory[name] = memory = torch.empty(size, dtype=dtype, device=on.device)
+            self.memory[name] = memory = torch.empty(size, dtype=dtype, device=on.device)
         return memory[:wanted].view(shape)
 
     def run(self, key: tuple[object, ...], work: Work) -> None:
         """Do work; what is done a second time is captured. Many shapes come only once."""
-        known = key in self._captured
-        captured = self._captured.pop(key, None)
+        known = key in self.captured
+        captured = self.captured.pop(key, None)
         if not known:
             work()
         else:
             captured = captured or self._capture(work)
             captured()
-        if len(self._captured) == MAX_CAPTURED:
-            del self._captured[next(iter(self._captured))]
-        self._captured[key] = captured  # the last one is the one used last
+        if len(self.captured) == MAX_CAPTURED:
+            del self.captured[next(iter(self.captured))]
+        self.captured[key] = captured  # the last one is the one used last
 
 
 def projected_lstm(

@@ -34,7 +34,7 @@ CURVE_FIELDS = (
     "auxiliary", "valid_perplexity_forward", "valid_perplexity_backward",
 )  # fmt: skip
 
-_REPORT_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 
 
 class Auxiliary(Protocol):
@@ -119,7 +119,7 @@ def pretrain(
     """
     total_steps = _total_steps(store, options)
     if auxiliary is not None:
-        _adopt_auxiliary(state, auxiliary)
+        adopt_auxiliary(state, auxiliary)
     if review is not None:
         for name, value in state.review_buffers.items():
             review.buffers[name].copy_(value)
@@ -162,7 +162,7 @@ def pretrain(
             window = _Window(began=clock(), tokens_before=state.tokens)
         rate = learning_rate(state.step, fraction, options)
         result = state.network.step(batch, auxiliary, options.auxiliary_weight)
-        _update(state, batch, result, rate, options.max_gradient_norm)
+        update(state, batch, result, rate, options.max_gradient_norm)
         if review is not None:
             review.after(state.step, rate, options.max_gradient_norm)
         state.step += 1
@@ -171,7 +171,7 @@ def pretrain(
         if result.auxiliary is not None:
             window.auxiliary.append(result.auxiliary)
         checkpoint_due = clock() - last_checkpoint >= options.checkpoint_minutes * 60
-        if checkpoint_due or clock() - window.began >= _REPORT_SECONDS:
+        if checkpoint_due or clock() - window.began >= REPORT_SECONDS:
             account(checkpoint_due)
             window.told = True
             if checkpoint_due:
@@ -181,7 +181,7 @@ def pretrain(
     return state
 
 
-def _update(
+def update(
     state: TrainingState,
     batch: Batch,
     result: StepResult,
@@ -237,7 +237,7 @@ def _prepared_batches(
             yield current.result()
 
 
-def _adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
+def adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
     """Give the auxiliary loss the values of a checkpoint, and make its arrays the state's.
 
     Raises:

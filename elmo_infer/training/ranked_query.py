@@ -34,8 +34,8 @@ _BATCH = 64
 _STEPS, _RATE = 400, 0.02
 # Attention that is sharp enough for this text is a little too sharp for others (by STS-B).
 _SOFTER = 0.8
-_READ = 128  # sentences that the teacher reads at once
-_REPORT_SECONDS = 5.0
+READ_SENTENCES = 128  # sentences that the teacher reads at once
+REPORT_SECONDS = 5.0
 
 
 def choose_sentences(store: TokenStore, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -75,11 +75,11 @@ def read_sentences(
     found = []
     told = time.monotonic()
     for start, end in itertools.pairwise(bounds):
-        for low in range(start, end, _READ):
-            part = chosen[low : min(low + _READ, end)]
+        for low in range(start, end, READ_SENTENCES):
+            part = chosen[low : min(low + READ_SENTENCES, end)]
             found.append(teacher.states_of(table, gather_batch(store, part))[1].cpu())
             read, now = low + len(part), time.monotonic()
-            if report is not None and (read == len(chosen) or now - told > _REPORT_SECONDS):
+            if report is not None and (read == len(chosen) or now - told > REPORT_SECONDS):
                 report(read, len(chosen))
                 told = now
     return torch.cat(found)

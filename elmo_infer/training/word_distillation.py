@@ -39,7 +39,7 @@ _READ = 512  # words that are read at once, by the teacher or the token layer
 _PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
 _WARMUP_STEPS = 50
 _REVIEW_EVERY, _REVIEW_RATE = 2, 0.5
-_REPORT_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def teach_words(
         targets = word_targets(teacher, store.types[:n_words], report)
     before = token_vectors(network, n_words) if keep else None
     counts = store.counts[:n_words]
-    learner = _Learner(network, targets, before, counts, lessons.seed)
+    learner = Learner(network, targets, before, counts, lessons.seed)
     shares = _drawing_shares(counts).cumsum()
     total = math.ceil(lessons.epochs * n_words / _BATCH)
     clock = _Clock(report, total * _BATCH)
@@ -168,7 +168,7 @@ class WordReview:
         counts = store.counts[: len(targets)]
         self._batch, self._seed = batch, seed
         self._shares = _drawing_shares(counts).cumsum()
-        self._learner = _Learner(network, targets, None, counts, seed)
+        self._learner = Learner(network, targets, None, counts, seed)
         reading = best_reading(token_vectors(network, len(targets)), targets, counts)
         with torch.no_grad():
             self._learner.maps["target"].copy_(reading[:-1])
@@ -203,7 +203,7 @@ class _Clock:
         if loss is not None:
             self._losses.append(loss)
         seconds = time.monotonic() - self._began
-        if self._report is None or (seconds < _REPORT_SECONDS and words < self._total):
+        if self._report is None or (seconds < REPORT_SECONDS and words < self._total):
             return
         self._report(
             LessonProgress(
@@ -253,7 +253,7 @@ def word_targets(
     return targets - targets.mean(0)
 
 
-class _Learner:
+class Learner:
     """The token layer, the maps that read it, and their moments."""
 
     def __init__(

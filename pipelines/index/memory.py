@@ -11,17 +11,19 @@ class PeakMemory:
     Linux forgets the peak of a process's past on demand; elsewhere, and where /proc may not be
     written, the peak is that of the process's whole life.
 
+    Args:
+      clear: the file through which Linux forgets.
+
     Attributes:
       since: `build` if the past was forgotten, else `process`.
     """
 
     _STATUS = Path("/proc/self/status")
-    _CLEAR = Path("/proc/self/clear_refs")
 
-    def __init__(self) -> None:
+    def __init__(self, clear: Path = Path("/proc/self/clear_refs")) -> None:
         try:
             # proc(5): 5 sets the peak to the memory held now.
-            self._CLEAR.write_text("5")
+            clear.write_text("5")
             self.since = "build" if self._peak() is not None else "process"
         except OSError:
             self.since = "process"

@@ -31,7 +31,7 @@ from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.parameters import initial_parameters
 from elmo_infer.training.presets import preset
-from elmo_infer.training.pretrain import _update
+from elmo_infer.training.pretrain import update
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 pytestmark = [
@@ -120,7 +120,7 @@ def median_seconds(work: Callable[[], Any], rounds: int, before: Callable[[], An
 def without_graphs(elmo: Elmo) -> Elmo:
     """Let a model launch every kernel by itself."""
     (stacks,) = elmo.bilm.stacks
-    stacks._new_capture = lambda: lambda work: work  # type: ignore[attr-defined]
+    stacks.new_capture = lambda: lambda work: work  # type: ignore[attr-defined]
     stacks.forget_graphs()  # type: ignore[attr-defined]
     return elmo
 
@@ -325,7 +325,7 @@ def train_steps(
     while True:
         batch = state.network.prepare(types, sentences, np.random.default_rng(step))
         result = state.network.step(batch)
-        _update(state, batch, result, rate=1e-3, max_gradient_norm=1.0)
+        update(state, batch, result, rate=1e-3, max_gradient_norm=1.0)
         step += 1
         yield float(torch.stack(result.loss).mean())
 

@@ -197,7 +197,7 @@ def test_graphs_of_all_sizes_share_their_memory(tiny_elmo_dir: Path, rng) -> Non
     blocks = {
         buffers.inputs.untyped_storage().data_ptr()
         for layer in stacks.layers
-        for buffers, _ in layer._graphs.values()
+        for buffers, _ in layer.graphs.values()
     }
     # A first block, and one for the 300 rows that did not fit it.
     assert len(blocks) == 2

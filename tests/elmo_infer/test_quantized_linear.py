@@ -138,9 +138,9 @@ def test_padded_rows_cost_little_and_are_few() -> None:
 @pytest.fixture
 def onednn_tried_anew() -> Iterator[None]:
     """The trial of oneDNN's product is made once; here, before and after the test."""
-    quantized_linear._has_onednn.cache_clear()
+    quantized_linear.has_onednn.cache_clear()
     yield
-    quantized_linear._has_onednn.cache_clear()
+    quantized_linear.has_onednn.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_products_without_onednn_are_the_same(rng, monkeypatch, dtype) -> None:
     bias = rng.standard_normal(48).astype(np.float32)
     rows = torch.from_numpy(rng.standard_normal((5, 64)).astype(np.float32))
     packed = make_linear(weight, bias, dtype, CPU)
-    monkeypatch.setattr(quantized_linear, "_has_onednn", lambda: False)
+    monkeypatch.setattr(quantized_linear, "has_onednn", lambda: False)
 
     plain = make_linear(weight, bias, dtype, CPU)
 

@@ -114,7 +114,7 @@ def test_senses_are_found_among_what_is_stronger(tmp_path: Path) -> None:
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discourse, "_DOCUMENTS", 50)
+    monkeypatch.setattr(discourse, "MAX_DOCUMENTS", 50)
     store = text(tmp_path / "text", sentences=14)
     one, again, other = (
         sense_map(NoisyTeacher(), store, seed)  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def test_short_documents_are_not_read_and_long_ones_not_to_their_end(tmp_path: P
 def test_documents_are_read_up_to_a_number_of_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discourse, "_TOKENS", 75)
+    monkeypatch.setattr(discourse, "MAX_TOKENS", 75)
     documents = [[[f"d{d}", f"w{s}"] for s in range(12)] for d in range(5)]
     teacher = NoisyTeacher()
     sense_map(teacher, build_token_store(documents, tmp_path / "text"), 1)  # type: ignore[arg-type]

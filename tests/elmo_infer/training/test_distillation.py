@@ -136,14 +136,14 @@ def test_occurrences_that_follow_the_teacher_cost_nothing(store: TokenStore) -> 
     generator = torch.Generator().manual_seed(3)
     states = torch.nn.functional.normalize(torch.randn(200, 16, generator=generator), dim=1)
     other = torch.nn.functional.normalize(torch.randn(200, 4, generator=generator), dim=1)
-    empty = loss._occurrences(types, other, states)
-    unrelated = loss._occurrences(types, other, states)
+    empty = loss.follow_occurrences(types, other, states)
+    unrelated = loss.follow_occurrences(types, other, states)
     assert float(empty) == 0.0  # nothing in the ring to compare with
     assert 0.5 < float(unrelated) < 1.5
     same = distillation(store)
     same.buffers["student"] = torch.zeros(len(same.buffers["types"]), 16, dtype=torch.float16)
-    same._occurrences(types, states, states)
-    assert float(same._occurrences(types, states, states)) < 1e-3
+    same.follow_occurrences(types, states, states)
+    assert float(same.follow_occurrences(types, states, states)) < 1e-3
 
 
 class TopicTeacher(EchoTeacher):

@@ -94,7 +94,7 @@ def test_a_workspace_changes_no_number(arrays: list[Tensor], low: torch.dtype) -
     for steps, rows in [(3, 2), (3, 2), (7, 3), (3, 2), (7, 3), (2, 40), (3, 2), (2, 40), (3, 2)]:
         x = torch.randn(steps, rows, 4, generator=generator)
         weight = torch.randn(steps, rows, 5, generator=generator)
-        for memory in workspace._memory.values():
+        for memory in workspace.memory.values():
             memory.fill_(torch.nan)  # nothing is left over from the pass before
         found = pass_through(arrays, x, weight, low, workspace)
         expected = pass_through(arrays, x, weight, low, None)
@@ -115,7 +115,7 @@ def test_a_workspace_captures_what_comes_again_and_forgets_what_does_not(
         ones = torch.ones(steps, 3, 5)
         pass_through(arrays, torch.ones(steps, 3, 4), ones, torch.float32, workspace)
         captured.append(recorder.captured)
-        kept.append(sorted(steps for _, steps, *_ in workspace._captured))
+        kept.append(sorted(steps for _, steps, *_ in workspace.captured))
     # 7 put out 8, which had not been used as lately as 9.
     assert captured == [0, 2, 2, 4, 4, 4, 4, 4, 6]
     assert kept[4:] == [[8, 8, 9, 9], [7, 7, 9, 9], [7, 7, 8, 8], [8, 8, 9, 9], [8, 8, 9, 9]]
@@ -159,7 +159,7 @@ for steps, rows in [(7, 3), (2, 300), (7, 3)]:  # less and more than one program
         y = projected_lstm(*leaves, cell_clip=0.7, projection_clip=0.6, workspace=place)
         passes.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
     assert float((passes[0][0].abs() == 0.6).float().mean()) > 0.01  # clips are hit
-    assert float((workspace._memory["cells"].abs() == 0.7).float().mean()) > 0.01
+    assert float((workspace.memory["cells"].abs() == 0.7).float().mean()) > 0.01
     for fused, plain in zip(*passes):
         torch.testing.assert_close(fused, plain, atol=2e-4, rtol=1e-4)
 print("same")

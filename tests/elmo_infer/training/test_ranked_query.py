@@ -48,8 +48,8 @@ def test_a_text_of_too_few_sentences_is_refused(tmp_path: Path) -> None:
 def test_every_sentence_is_read_as_it_is_alone(
     make_teacher: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranked_query, "_READ", 3)
-    monkeypatch.setattr(ranked_query, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(ranked_query, "READ_SENTENCES", 3)
+    monkeypatch.setattr(ranked_query, "REPORT_SECONDS", 0.0)
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."]
     teacher = Teacher.open(make_teacher(pieces))
     store = store_of([5, 9, 5, 5, 9, 7, 5, 5] * 4, tmp_path / "text")

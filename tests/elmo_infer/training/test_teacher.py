@@ -169,7 +169,7 @@ def test_reports_do_not_need_a_checkpoint_nor_stand_for_the_last_one(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(pretrain, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(pretrain, "REPORT_SECONDS", 0.0)
     store = build_token_store([[["the", "cat", "."]] * 30], tmp_path / "text")
     out = tmp_path / "out"
     out.mkdir()

@@ -88,7 +88,7 @@ def test_a_step_stays_on_the_device(
             share=1.0,
             device=META,
         )
-        pretrain._adopt_auxiliary(state, lesson)
+        pretrain.adopt_auxiliary(state, lesson)
     before = dict(state.network.parameters)
     rng = np.random.default_rng(0)
     for number in range(2):
@@ -97,7 +97,7 @@ def test_a_step_stays_on_the_device(
         with device_watch:
             batch = state.network.prepare(types, sentences, rng)
             result = state.network.step(batch, lesson)
-            pretrain._update(state, batch, result, rate=0.1, max_gradient_norm=1.0)
+            pretrain.update(state, batch, result, rate=0.1, max_gradient_norm=1.0)
 
     assert device_watch.complaints == []
     assert set(result.gradients) == set(before)

@@ -107,7 +107,7 @@ def test_each_spelling_is_read_once_and_targets_keep_the_order_of_the_words() ->
 def test_what_the_teacher_knows_of_a_word_can_be_read_off(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(word_distillation, "_REPORT_SECONDS", 0.0)  # tell of each step
+    monkeypatch.setattr(word_distillation, "REPORT_SECONDS", 0.0)  # tell of each step
     teacher, network = HashTeacher(), network_of(store)
     # With more words than columns, a linear map cannot read just anything off.
     assert len(store.types) > 2 * CONFIG.projection_dim
@@ -183,7 +183,7 @@ def test_words_are_drawn_as_they_weigh_in_sums(
             drawn.append(words)
             return 0.0
 
-    monkeypatch.setattr(word_distillation, "_Learner", Listener)
+    monkeypatch.setattr(word_distillation, "Learner", Listener)
     teach_words(network_of(store), store, HashTeacher(), WordLessons(epochs=200_000))  # type: ignore[arg-type]
     words = np.concatenate(drawn)
     assert store.types == ["often", "rare"]

@@ -11,7 +11,6 @@ from pipelines.index import fit
 from pipelines.index.build import build_index
 from pipelines.index.centering import fit_centering
 from pipelines.index.measure import K, draw_queries, lower_bound, recalls
-from pipelines.index.memory import PeakMemory
 from pipelines.index.options import IndexOptions
 from pipelines.index.parts import HeldOut
 from pipelines.index.reader import OpenIndex, VectorHit
@@ -83,24 +82,3 @@ def test_the_bound_is_the_mean_less_what_chance_allows() -> None:
     # Deviation sqrt(100 * 0.25 / 99), over sqrt(100): 0.0503; 1.645 of them.
     assert lower_bound(np.repeat([0.0, 1.0], 50)) == pytest.approx(0.5 - 1.645 * 0.050252, abs=1e-5)
     assert lower_bound(np.ones(50)) == 1.0
-
-
-def test_peak_memory_forgets_what_was_before() -> None:
-    held = np.ones(200 << 20, np.uint8)
-    del held
-    memory = PeakMemory()
-    if memory.since == "process":
-        pytest.skip("this system does not forget a process's peak")
-    before = memory.bytes()
-    again = np.ones(100 << 20, np.uint8)
-    assert 90 << 20 < memory.bytes() - before < 190 << 20
-    del again
-
-
-def test_peak_memory_says_where_it_cannot_forget(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    monkeypatch.setattr(PeakMemory, "_CLEAR", tmp_path)  # a directory cannot be written
-    memory = PeakMemory()
-    assert memory.since == "process"
-    assert memory.bytes() > 10 << 20
