@@ -11,9 +11,68 @@ TESTS = ROOT / "tests"
 PACKAGES = ("schemas", "elmo_infer", "pipelines")
 
 # Modules without a test file of their own, and what checks them instead.
-WITHOUT: dict[str, str] = {}
+WITHOUT = {
+    "elmo_infer/arguments.py": "test_embedder: what embed and layers refuse",
+    "elmo_infer/config.py": "test_loading: options that cannot be",
+    "elmo_infer/formats/model_files.py": "test_loading: directories, archives and URLs",
+    "elmo_infer/formats/tensors.py": "test_official: tensors that cannot be",
+    "elmo_infer/placement.py": "test_loading: devices and dtypes by name",
+    "elmo_infer/training/curve.py": "test_bilm reads the curve of a run",
+    "elmo_infer/training/epoch_progress.py": "test_nnlm, test_word2vec: what a run tells",
+    "elmo_infer/training/network.py": "test_export: a step against its parts; test_training_device",
+    "elmo_infer/training/parameters.py": "test_growth, test_pretrain: new parameters",
+    "elmo_infer/training/spelled_batch.py": "test_character_cnn: words of a batch",
+    "elmo_infer/transfers.py": "test_device: results that leave for the host",
+    "pipelines/api.py": "test_view, test_searcher and test_service work through it",
+    "pipelines/commands/bilm_options.py": "test_train: options of train bilm",
+    "pipelines/commands/delete.py": "test_delete runs the command",
+    "pipelines/commands/help_format.py": "test_evaluate: help without empty defaults",
+    "pipelines/commands/run.py": "test_embed: run embeds and indexes",
+    "pipelines/commands/verify.py": "test_verify runs the command",
+    "pipelines/commands/wording.py": "test_embed: a summary of one is in the singular",
+    "pipelines/corpus/segment_files.py": "test_survival: segments that failed",
+    "pipelines/embed/batch.py": "types; test_token_batcher and test_batch_coder use them",
+    "pipelines/embed/dofns.py": "test_transforms: each through its transform",
+    "pipelines/embed/inference.py": "test_survival: failing batches and sentences",
+    "pipelines/embed/job_directory.py": "test_transforms: parts that were written before",
+    "pipelines/embed/jobs/errors.py": "test_pool: what a worker's error becomes",
+    "pipelines/embed/jobs/job.py": "types; test_local makes jobs",
+    "pipelines/embed/jobs/workers/launcher.py": "test_pool: workers that start, fail and die",
+    "pipelines/embed/options.py": "test_local: bad usage",
+    "pipelines/embed/part_writer.py": "test_transforms: parts as they are written",
+    "pipelines/embed/planned_parts.py": "test_local: slices as parts",
+    "pipelines/embed/segments.py": "test_transforms: segments as they are committed",
+    "pipelines/embed/selection.py": "test_local: new, changed, unchanged, duplicate, pruned",
+    "pipelines/errors.py": "two classes without code",
+    "pipelines/evaluation/set_files.py": "test_readers: faulty files",
+    "pipelines/index/format.py": "test_build, test_checks: manifests that cannot be read",
+    "pipelines/index/measure_parts.py": "test_fit: samples; test_tokens: counted forms",
+    "pipelines/index/sentences.py": "test_build: lines and documents against the tables",
+    "pipelines/reading/documents.py": "types; test_records reads them",
+    "pipelines/reading/json_lines.py": "test_records, test_local: lines good and bad",
+    "pipelines/reading/lines.py": "test_records, test_splits: ranges of lines",
+    "pipelines/reading/options.py": "types; test_records uses them",
+    "pipelines/search/hits.py": "test_searcher, test_kwic: hits as they are shown",
+    "pipelines/search/line_reader.py": "test_searcher: hits in and beyond the index",
+    "pipelines/search/occurrences.py": "test_searcher: forms in and beyond the index",
+    "pipelines/search/options.py": "test_checks: options that mean nothing",
+    "pipelines/search/query_encoder.py": "commands/test_search: queries through a real model",
+    "pipelines/senses/lines.py": "test_service, test_store: lines of a sense",
+    "pipelines/text/segmenters.py": "test_tokenizer: languages",
+    "pipelines/text/sentence_splitter.py": "test_tokenizer: sentence ends",
+    "schemas/checks.py": "test_tables: tables that are not of their schema",
+}
 # Test files that are of no single module, and what they are of.
-OF_NO_MODULE: dict[str, str] = {}
+OF_NO_MODULE = {
+    "tests/elmo_infer/test_device.py": "what a GPU is asked for, over several modules",
+    "tests/elmo_infer/test_parity.py": "vectors of the original implementations",
+    "tests/elmo_infer/training/test_export_allennlp.py": "another program reads what was trained",
+    "tests/elmo_infer/training/test_export_simple_elmo.py": "another program, of its own Python",
+    "tests/elmo_infer/training/test_training_device.py": "what a GPU is asked for in training",
+    "tests/pipelines/corpus/test_object_store.py": "a corpus's whole life in a bucket",
+    "tests/pipelines/embed/jobs/test_survival.py": "kills, full disks and failing models, any driver",
+    "tests/pipelines/test_corpus_0_1.py": "a corpus that version 0.1.0 wrote",
+}
 # Private names of other packages that tests of ours cannot do without.
 OF_OTHERS = {
     "func._schema.name",  # an operator's name, which PyTorch's dispatch modes give no other way

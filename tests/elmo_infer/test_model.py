@@ -7,10 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from elmo_infer import load
-from elmo_infer.character_encoder import CPU_BLOCK, convolve_and_pool, plan_blocks
 
 SHAPES = {
     "one highway": {},
@@ -47,19 +45,25 @@ def write(make_elmo: Callable[..., Path], settings: dict) -> Path:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_layers_equal_a_slow_elmo(make_elmo, slow_elmo, awkward_sentences, shape, dtype) -> None:
+def test_layers_equal_a_slow_elmo(
+    make_elmo, slow_elmo, awkward_sentences, model_bound, shape, dtype
+) -> None:
     directory = write(make_elmo, SHAPES[shape])
     slow = slow_elmo(directory)
 
-    layers = load(directory, dtype=dtype, device="cpu").layers(awkward_sentences)
+    elmo = load(directory, dtype=dtype, device="cpu")
+    layers = elmo.layers(awkward_sentences)
 
-    tolerance = 1e-5 if dtype == "float32" else 1e-6  # the weights are float32 in both
     for tokens, computed in zip(awkward_sentences, layers, strict=True):
         assert computed.dtype == dtype
         if not tokens:
             assert computed.shape == (slow.options["lstm"]["n_layers"] + 1, 0, 16)
             continue
-        np.testing.assert_allclose(computed, slow.layers(tokens), atol=tolerance, rtol=0)
+        expected = slow.layers(tokens)
+        # In float64 too: the forget gate's 1 is added to its bias in float32.
+        scale = max(1.0, float(np.abs(expected).max()))
+        bound = model_bound(elmo.bilm.config, steps=len(tokens) + 2, scale=scale)
+        np.testing.assert_allclose(computed, expected, atol=bound, rtol=0)
 
 
 def test_clips_are_reached(make_elmo, slow_elmo) -> None:
@@ -83,25 +87,6 @@ def test_clips_are_reached(make_elmo, slow_elmo) -> None:
     assert np.abs(free[1]).max() > 3.5
     np.testing.assert_allclose(computed, slow_elmo(directory).layers(sentence), atol=1e-5)
     np.testing.assert_allclose(free, slow_elmo(unclipped).layers(sentence), atol=1e-5)
-
-
-def test_convolution_by_hand() -> None:
-    # Two positions of windows of width 2 over E = 1: 1*10 + 2*100 = 210 and 2*10 + 4*100 = 420.
-    vectors = torch.tensor([[[1.0], [2.0], [4.0]]])
-    kernel = torch.tensor([[10.0], [100.0]])
-
-    assert convolve_and_pool(vectors, 2, kernel).tolist() == [[420.0]]
-    assert convolve_and_pool(vectors, 1, kernel).tolist() == [[210.0]]
-
-
-def test_blocks_hold_every_type_once_and_are_bounded() -> None:
-    lengths = np.sort(np.random.default_rng(0).integers(2, 51, size=2000))
-
-    blocks = plan_blocks(lengths, *CPU_BLOCK)
-
-    assert [index for first, last in blocks for index in range(first, last)] == list(range(2000))
-    assert all(last - first <= 256 for first, last in blocks)
-    assert all((last - first) * (lengths[last - 1] + 1) <= 8192 for first, last in blocks)
 
 
 @pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.9999), ("int8", 0.9995)])

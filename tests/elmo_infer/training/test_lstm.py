@@ -1,9 +1,5 @@
 """The hand-written LSTM against one that autograd differentiates, written from the equations."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -39,7 +35,7 @@ def arrays() -> list[Tensor]:
 
 @pytest.mark.parametrize("clips", [(3.0, 3.0), (0.7, 0.6)], ids=["clips unused", "clips hit"])
 def test_values_and_gradients_equal_the_plain_equations(
-    arrays: list[Tensor], clips: tuple[float, float]
+    arrays: list[Tensor], sum_bound: Callable[..., float], clips: tuple[float, float]
 ) -> None:
     weight = torch.randn((7, 3, 5), generator=torch.Generator().manual_seed(4))
 
@@ -48,10 +44,13 @@ def test_values_and_gradients_equal_the_plain_equations(
     fast_gradients = torch.autograd.grad((fast * weight).sum(), arrays)
     plain_gradients = torch.autograd.grad((plain * weight).sum(), arrays)
 
-    # The same sums in another order: a few units in the last place of numbers near 10.
-    torch.testing.assert_close(fast, plain, atol=2e-6, rtol=1e-5)
+    # 4 inputs and 5 of the state, seven steps. A gradient goes back through them too, and sums over
+    # three rows.
+    bound = sum_bound(9, steps=7, scale=float(plain.detach().abs().max()))
+    torch.testing.assert_close(fast, plain, atol=bound, rtol=0)
     for found, expected in zip(fast_gradients, plain_gradients, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+        bound = sum_bound(9 * 3, steps=7, layers=2, scale=float(expected.abs().max()))
+        torch.testing.assert_close(found, expected, atol=bound, rtol=0)
 
 
 def test_half_precision_products_stay_near_float32(arrays: list[Tensor]) -> None:
@@ -139,39 +138,3 @@ def test_outputs_outlive_the_next_pass(arrays: list[Tensor]) -> None:
     kept = first.detach().clone()
     projected_lstm(-arrays[0], *arrays[1:], **clips, workspace=workspace)
     assert first.equal(kept)
-
-
-_FUSED = """
-import sys
-import torch
-from elmo_infer.training.lstm import Workspace, projected_lstm
-from elmo_infer.training.lstm_kernels import TritonSteps
-
-generator = torch.Generator().manual_seed(6)
-arrays = [torch.randn(shape, generator=generator) for shape in [(9, 24), (24,), (6, 5)]]
-workspace = Workspace(lambda work: work, TritonSteps())
-for steps, rows in [(7, 3), (2, 300), (7, 3)]:  # less and more than one program's numbers
-    x = torch.randn(steps, rows, 4, generator=generator)
-    weight = torch.randn(steps, rows, 5, generator=generator)
-    passes = []
-    for place in (workspace, None):
-        leaves = [each.clone().requires_grad_() for each in (x, *arrays)]
-        y = projected_lstm(*leaves, cell_clip=0.7, projection_clip=0.6, workspace=place)
-        passes.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
-    assert float((passes[0][0].abs() == 0.6).float().mean()) > 0.01  # clips are hit
-    assert float((workspace.memory["cells"].abs() == 0.7).float().mean()) > 0.01
-    for fused, plain in zip(*passes):
-        torch.testing.assert_close(fused, plain, atol=2e-4, rtol=1e-4)
-print("same")
-"""
-
-
-def test_the_fused_steps_are_the_same() -> None:
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("needs Triton, whose interpreter runs its kernels without a GPU")
-    # In a process of its own: Triton reads this where its language is imported.
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _FUSED], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr

@@ -1,4 +1,4 @@
-"""sensegrep embed and run as typed: exit statuses, what is printed, flags for Beam."""
+"""The commands embed and run as typed: exit statuses, what is printed."""
 
 import io
 import json
@@ -11,8 +11,6 @@ import pytest
 from pipelines.__main__ import main
 from pipelines.api import Corpus
 from pipelines.commands.embed import parse_layer_weights
-from pipelines.embed.jobs.beam_flags import check_flags
-from pipelines.errors import UsageError
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} on the bank of a river."} for n in range(5)]
 
@@ -149,13 +147,6 @@ def test_bad_usage_is_told(
     assert sensegrep("embed", write_jsonl(RECORDS), *words) == status
     assert message in capsys.readouterr().err
     assert not (tmp_path / "corpus").exists()
-
-
-def test_flags_of_beam_pass() -> None:
-    flags = ["--job_name=mine", "--temp_location=gs://b/t", "--streaming"]
-    assert check_flags(flags) == flags
-    with pytest.raises(UsageError, match="unexpected 'FlinkRunner'; write flags for Beam as one"):
-        check_flags(["--runner", "FlinkRunner"])
 
 
 def test_layer_weights_are_numbers_or_one_layer() -> None:

@@ -1,9 +1,7 @@
 """Each transform by itself, as another pipeline would use it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -15,7 +13,7 @@ from pipelines.embed.batch import PartEnd, PartId, PartRecord, SentenceBatch
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.options import EmbedOptions, ModelOptions
-from pipelines.embed.recipe import Recipe, make_recipe
+from pipelines.embed.recipe import make_recipe
 from pipelines.embed.segments import SegmentPlan
 from pipelines.embed.transforms import (
     BatchByTokens,
@@ -31,6 +29,7 @@ from pipelines.reading.documents import Document
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 
 PART = PartId("00000001", 1, 0)
+
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(30)]
 
 
@@ -212,26 +211,3 @@ def test_part_torn_over_bundles_is_an_error(tmp_path: Path, handler: ElmoModelHa
         )
         with pytest.raises(RuntimeError, match=words):
             p.run()
-
-
-def test_recipe_depends_on_what_decides_rows_alone() -> None:
-    def recipe(**options: Any) -> Recipe:
-        chosen = {
-            "layer_weights": [1.0],
-            "pooling": "mean",
-            "initial_state": "zero",
-            "tokenizer": {"name": "spacy"},
-            "vector_dtype": "float16",
-            "tokens": "all",
-            **options,
-        }
-        return Recipe(model={"name": "m", "fingerprint": "f"}, options=chosen, dim=4)
-
-    base = recipe()
-    assert recipe().digest == base.digest
-    for stored in ({"vector_dtype": "float32"}, {"tokens": "none"}):
-        assert recipe(**stored).fingerprint == base.fingerprint
-        assert recipe(**stored).digest != base.digest
-    for decisive in ({"pooling": "max"}, {"layer_weights": [0.5]}, {"initial_state": "warm"}):
-        assert recipe(**decisive).fingerprint != base.fingerprint
-    assert json.dumps(base.options)

@@ -1,19 +1,13 @@
 """Scoring whole sets: with encoders whose vectors one can work out by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from elmo_infer import load
 from elmo_infer.static import StaticEncoder
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.scores import (
-    mean_over_words,
     score_retrieval,
     score_usages,
-    score_word,
-    segment_means,
 )
 from pipelines.evaluation.sets import (
     Collection,
@@ -24,40 +18,8 @@ from pipelines.evaluation.sets import (
     UsagePair,
     UsagePairs,
 )
-from pipelines.evaluation.vectors import (
-    plan_blocks,
-    sentence_vectors,
-    target_vectors,
-    views_of,
-)
 
 RAW = EvaluationOptions(centerings=("raw",))
-
-
-class NeighbourEncoder:
-    """Layer 0 is the token's own vector, layer 1 that of the token before it (or zero)."""
-
-    name, fingerprint, dim, n_layers = "toy", "0", 4, 2
-    default_layer_weights = (0.25, 0.75)
-    pooling = SimpleNamespace(query=None)
-
-    def __init__(self) -> None:
-        self.embedded: list[tuple[str, ...]] = []
-
-    @staticmethod
-    def vector(token: str) -> np.ndarray:
-        return np.random.default_rng(list(token.encode())).standard_normal(4).astype(np.float32)
-
-    def layers(self, sentences):
-        self.embedded += [tuple(sentence) for sentence in sentences]
-        found = []
-        for sentence in sentences:
-            own = np.zeros((len(sentence), 4), np.float32)
-            for position, token in enumerate(sentence):
-                own[position] = self.vector(token)
-            before = np.concatenate([np.zeros((1, 4), np.float32), own])[: len(sentence)]
-            found.append(np.stack([own, before]))
-        return found
 
 
 def score_of(report, metric, **wanted):
@@ -89,8 +51,8 @@ def banks() -> SenseSet:
 
 
 class TestSenses:
-    def test_context_finds_the_sense_and_the_word_alone_is_chance(self, banks):
-        report = evaluate(NeighbourEncoder(), banks, RAW)
+    def test_context_finds_the_sense_and_the_word_alone_is_chance(self, banks, neighbour_encoder):
+        report = evaluate(neighbour_encoder, banks, RAW)
         assert report.items == {"occurrences": 18, "words": 1}
         assert score_of(report, "accuracy", layer="layer 1") == 1.0
         assert score_of(report, "macro_f1", layer="layer 1") == 1.0
@@ -106,8 +68,8 @@ class TestSenses:
         chance_map = score_of(report, "chance_map", layer="layer 0")
         assert score_of(report, "map", layer="layer 0") == pytest.approx(chance_map)
 
-    def test_a_static_encoder_gets_the_most_frequent_sense(self, banks):
-        report = evaluate(NeighbourEncoder(), banks, RAW)
+    def test_a_static_encoder_gets_the_most_frequent_sense(self, banks, neighbour_encoder):
+        report = evaluate(neighbour_encoder, banks, RAW)
         # Of the 6 held out, 4 are water: F1 of water 8/10, of money 0.
         assert score_of(report, "accuracy", layer="layer 0") == pytest.approx(4 / 6)
         assert score_of(report, "macro_f1", layer="layer 0") == pytest.approx(0.4)
@@ -134,23 +96,23 @@ class TestSenses:
         assert max(found["raw"], found["mean"], found["word"]) < 0.8
         assert found["word"] == pytest.approx(found["mean"])  # there is one word only
 
-    def test_word_centering_takes_out_each_words_own_mean(self, banks):
-        report = evaluate(NeighbourEncoder(), banks, EvaluationOptions(centerings=("word",)))
+    def test_word_centering_takes_out_each_words_own_mean(self, banks, neighbour_encoder):
+        report = evaluate(neighbour_encoder, banks, EvaluationOptions(centerings=("word",)))
         assert score_of(report, "map", layer="layer 1", centering="word") == 1.0
         chance = score_of(report, "chance_map", layer="layer 0", centering="word")
         assert score_of(report, "map", layer="layer 0", centering="word") == pytest.approx(chance)
 
-    def test_scores_of_each_word_are_kept(self, banks):
-        report = evaluate(NeighbourEncoder(), banks, RAW)
+    def test_scores_of_each_word_are_kept(self, banks, neighbour_encoder):
+        report = evaluate(neighbour_encoder, banks, RAW)
         assert score_of(report, "accuracy", layer="layer 1", word="bank") == 1.0
 
-    def test_a_word_of_one_sense_is_left_out(self, banks):
+    def test_a_word_of_one_sense_is_left_out(self, banks, neighbour_encoder):
         extra = [
             Occurrence(id=f"x{i}", word="only", sense="s", context=Context(("only",), 0))
             for i in range(3)
         ]
         more = SenseSet(name="banks", occurrences=(*banks.occurrences, *extra))
-        report = evaluate(NeighbourEncoder(), more, RAW)
+        report = evaluate(neighbour_encoder, more, RAW)
         assert report.items == {"occurrences": 21, "words": 1}
         assert {score.word for score in report.scores} == {"", "bank"}
 
@@ -163,10 +125,10 @@ def usage(name, word, before, gold):
 class TestUsages:
     pairs = (usage("p", "bank", "a", 1.0), usage("q", "bank", "river", 0.0))
 
-    def test_threshold_comes_from_the_training_part(self):
+    def test_threshold_comes_from_the_training_part(self, neighbour_encoder):
         train = (usage("t", "sense", "a", 1.0), usage("u", "sense", "b", 0.0))
         found = UsagePairs(name="usages", pairs=self.pairs, train=train)
-        report = evaluate(NeighbourEncoder(), found, RAW)
+        report = evaluate(neighbour_encoder, found, RAW)
         assert score_of(report, "accuracy", layer="layer 1") == 1.0
         assert score_of(report, "accuracy", layer="layer 0") == 0.5
         assert score_of(report, "majority_accuracy", layer="layer 0") == 0.5
@@ -182,9 +144,9 @@ class TestUsages:
         # A half whose own best answer is "always yes" says nothing to the other.
         assert score_usages(np.zeros(40), usages)["accuracy"] == pytest.approx(0.5, abs=0.15)
 
-    def test_graded_pairs_are_ranked(self):
+    def test_graded_pairs_are_ranked(self, neighbour_encoder):
         graded = UsagePairs(name="g", pairs=self.pairs, graded=True)
-        report = evaluate(NeighbourEncoder(), graded, RAW)
+        report = evaluate(neighbour_encoder, graded, RAW)
         assert score_of(report, "spearman", layer="layer 1") == pytest.approx(1.0)
 
 
@@ -253,95 +215,6 @@ class TestCollection:
     def test_rankings_by_hand(self):
         scores = score_retrieval(np.array([[0.1, 0.3, 0.2]]), [{0: 1.0}])
         assert scores["map"] == pytest.approx(1 / 3)
-
-
-def test_segment_means_with_an_empty_run():
-    means = segment_means(np.array([[2.0], [4.0], [9.0]], np.float32), np.array([2, 0, 1, 0]))
-    assert means.tolist() == [[3.0], [0.0], [9.0], [0.0]]
-
-
-def test_word_without_held_out_occurrences_has_no_accuracy():
-    vectors = np.eye(3, dtype=np.float32)
-    scores = score_word(vectors, np.array(["a", "a", "b"]), np.zeros(3, dtype=bool))
-    assert "accuracy" not in scores.means
-    assert "accuracy" not in mean_over_words([scores])
-
-
-def test_words_weigh_the_same_in_the_mean_and_occurrences_in_the_micro_mean():
-    # One word is told apart: 3 + 3 occurrences, each finds its 2 among 5. The other is not: 2 + 2
-    # of one vector, each finds 1 among 3, as chance has it.
-    apart = np.repeat(np.eye(2, dtype=np.float32), 3, axis=0)
-    alike = np.ones((4, 2), dtype=np.float32)
-    nobody = np.zeros(4, dtype=bool)
-    scores = mean_over_words(
-        [
-            score_word(apart, np.array(["a"] * 3 + ["b"] * 3), np.zeros(6, dtype=bool)),
-            score_word(alike, np.array(["a", "a", "b", "b"]), nobody),
-        ]
-    )
-    assert scores["precision_at_10"] == pytest.approx((2 / 5 + 1 / 3) / 2)
-    assert scores["precision_at_10_micro"] == pytest.approx((6 * 2 / 5 + 4 * 1 / 3) / 10)
-    assert scores["chance_precision_at_10"] == pytest.approx((2 / 5 + 1 / 3) / 2)
-    # The one relevant of three may stand first, second or third.
-    assert scores["map"] == pytest.approx((1 + (1 + 1 / 2 + 1 / 3) / 3) / 2)
-
-
-# --- vectors --------------------------------------------------------------------------------------
-
-
-def test_each_distinct_sentence_is_embedded_once():
-    encoder = NeighbourEncoder()
-    contexts = [Context(("a", "b"), 0), Context(("a", "b"), 1), Context(("c",), 0)]
-    vectors = target_vectors(encoder, contexts)
-    assert sorted(encoder.embedded) == [("a", "b"), ("c",)]
-    assert vectors.shape == (2, 3, 4)
-    assert vectors[0, 1].tolist() == encoder.vector("b").tolist()
-    assert vectors[1, 1].tolist() == encoder.vector("a").tolist()
-    assert vectors[0, 2].tolist() == encoder.vector("c").tolist()
-
-
-@pytest.mark.parametrize("pooling", ["attention", "mean", "max"])
-@pytest.mark.parametrize("layer", ["layer 0", "layer 2", "mix", "mix 0.2,0.5,0.3"])
-def test_sentence_vectors_are_those_of_embed(tiny_elmo_dir, pooling, layer):
-    elmo = load(tiny_elmo_dir, device="cpu")
-    sentences = [("The", "bank"), (), ("A", "river", "runs", "."), ("The", "bank")]
-    views = views_of(elmo, [(0.2, 0.5, 0.3)])
-    found = sentence_vectors(elmo, sentences, views, [pooling])
-    weights = next(view.weights for view in views if view.name == layer)
-    expected = elmo.embed(sentences, layer_weights=weights, pooling=pooling).sentence_vectors
-    assert found[layer, pooling] == pytest.approx(expected, abs=2e-5)
-
-
-def test_attention_asks_with_the_learned_query(table):
-    table.pooling = SimpleNamespace(query=np.array([0, 5], dtype=np.float32))
-    found = sentence_vectors(table, [("x", "y")], views_of(table), ["attention"])
-    weights = np.exp(np.array([0, 5]) / np.sqrt(2))
-    assert found["layer 0", "attention"][0] == pytest.approx(weights / weights.sum())
-
-
-def test_progress_counts_distinct_tokens():
-    calls = []
-    target_vectors(NeighbourEncoder(), [Context(("a", "b"), 0)] * 3, lambda *c: calls.append(c))
-    assert calls == [(2, 2)]
-
-
-def test_blocks_hold_every_sentence_once_within_the_limit():
-    lengths = [3, 9, 0, 2, 5, 30, 1]
-    blocks = plan_blocks(lengths, block_tokens=10)
-    assert sorted(index for block in blocks for index in block) == list(range(7))
-    assert all(len(block) == 1 or sum(lengths[i] for i in block) <= 10 for block in blocks)
-
-
-def test_views_are_the_layers_and_the_mix():
-    views = views_of(NeighbourEncoder(), [(1.0, -0.5)])
-    assert [(view.name, view.weights) for view in views] == [
-        ("layer 0", (1.0, 0.0)),
-        ("layer 1", (0.0, 1.0)),
-        ("mix", (0.25, 0.75)),
-        ("mix 1,-0.5", (1.0, -0.5)),
-    ]
-    with pytest.raises(ValueError, match="3 layer weights for toy, which has 2 layers"):
-        views_of(NeighbourEncoder(), [(1, 1, 1)])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The senses of a word in a corpus: found, labelled, kept beside the index, used as a filter."""
+"""Senses of a word of a corpus: told, kept, read again."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,14 +18,13 @@ from pipelines.search.hits import Hit
 from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery
 from pipelines.search.searcher import Searcher
-from pipelines.senses.labels import label_words
 from pipelines.senses.lines import describe_senses
-from pipelines.senses.map import project
 
 TOPICS = {
     "water": ["river", "water", "shore", "mud", "fish"],
     "money": ["loan", "money", "credit", "cash", "branch"],
 }
+
 FILLER = ["the", "a", "near", "saw", "old", "green", "two"]
 
 
@@ -189,24 +188,3 @@ def test_senses_of_a_word_that_never_occurs_are_refused(corpus: Corpus) -> None:
         UsageError, match="'bannk' never occurs in this corpus; nearest forms: bank"
     ):
         describe_senses(corpus, "bannk")
-
-
-def test_labels_are_words_of_one_sense_only() -> None:
-    contexts = {
-        1: [["the", "river", "bank"], ["river", "the", "water"], ["the", "water"]],
-        2: [["the", "money", "bank"], ["money", "the", "loan"], ["the", "loan"]],
-    }
-    counts = {"the": 1000, "river": 10, "water": 10, "money": 10, "loan": 10, "bank": 6}
-    labels = label_words(contexts, Counter(counts), {"bank"})
-    assert set(labels[1]) == {"river", "water"}
-    assert set(labels[2]) == {"money", "loan"}
-
-
-def test_a_map_keeps_distances_in_a_plane(rng: np.random.Generator) -> None:
-    plane = rng.standard_normal((40, 2)) * [3, 1]
-    points = (plane @ np.linalg.qr(rng.standard_normal((8, 2)))[0].T).astype(np.float32)
-    places = project(points)
-    between = np.linalg.norm(points[:, None] - points[None], axis=2)
-    drawn = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.testing.assert_allclose(drawn, between, atol=1e-4)
-    assert project(points[:2]).shape == (2, 2)
