@@ -57,7 +57,17 @@ WITHOUT = {
     "pipelines/search/occurrences.py": "test_searcher: forms in and beyond the index",
     "pipelines/search/options.py": "test_checks: options that mean nothing",
     "pipelines/search/query_encoder.py": "commands/test_search: queries through a real model",
+    "pipelines/search/document_view.py": "test_search_routes: documents as the server shows them",
     "pipelines/senses/lines.py": "test_service, test_store: lines of a sense",
+    "pipelines/serving/app.py": "test_gate: the app behind its gate",
+    "pipelines/serving/corpus_facts.py": "test_search_routes: what the corpus is",
+    "pipelines/serving/metrics.py": "test_gate: what is counted",
+    "pipelines/serving/operations.py": "test_server: health and readiness",
+    "pipelines/serving/page_files.py": "test_server: files of the page",
+    "pipelines/serving/parameters.py": "test_search_routes: parameters of a request",
+    "pipelines/serving/problems.py": "test_gate: errors as problem details",
+    "pipelines/serving/senses_cache.py": "test_search_routes: senses of a word",
+    "pipelines/serving/settings.py": "test_server: settings",
     "pipelines/text/segmenters.py": "test_tokenizer: languages",
     "pipelines/text/sentence_splitter.py": "test_tokenizer: sentence ends",
     "schemas/checks.py": "test_tables: tables that are not of their schema",
@@ -70,7 +80,7 @@ OF_NO_MODULE = {
     "tests/elmo_infer/training/test_export_simple_elmo.py": "another program, of its own Python",
     "tests/elmo_infer/training/test_training_device.py": "what a GPU is asked for in training",
     "tests/pipelines/corpus/test_object_store.py": "a corpus's whole life in a bucket",
-    "tests/pipelines/embed/jobs/test_survival.py": "kills, full disks and failing models, any driver",
+    "tests/pipelines/embed/jobs/test_survival.py": "kills, full disks and failing models",
     "tests/pipelines/test_corpus_0_1.py": "a corpus that version 0.1.0 wrote",
 }
 # Private names of other packages that tests of ours cannot do without.
@@ -79,6 +89,9 @@ OF_OTHERS = {
     "func._schema",
     "bilm._elmo_lstm.reset_states",  # AllenNLP carries states from batch to batch
     "bilm._elmo_lstm",
+    "parser._subparsers._group_actions",  # argparse tells of its subcommands in no other way
+    "parser._subparsers",
+    "subparser._actions",
 }
 
 

@@ -44,18 +44,21 @@ class Gate:
       settings: of the server.
       metrics: where requests are counted.
       routes: the paths that are counted under their own name; others are counted as "other".
+
+    Attributes:
+      in_work: requests that are being answered.
     """
 
     def __init__(
         self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics, routes: frozenset[str]
     ) -> None:
-        self._app, self._settings, self._metrics, self._routes = app, settings, metrics, routes
-        self._in_work = 0
+        self.app, self._settings, self._metrics, self._routes = app, settings, metrics, routes
+        self.in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         started = perf_counter()
         exchange = _Exchange(scope, receive, send, self._settings)
@@ -81,22 +84,22 @@ class Gate:
             await _reply(refused, scope, exchange)
             return
         if path in LIGHT_PATHS or path.startswith(OPEN_FOLDER):
-            await self._app(scope, exchange.receive, exchange.send)
+            await self.app(scope, exchange.receive, exchange.send)
             return
-        if self._in_work >= self._settings.max_requests:
+        if self.in_work >= self._settings.max_requests:
             text = (
-                f"{self._in_work} requests are in work, as many as this server takes at once"
+                f"{self.in_work} requests are in work, as many as this server takes at once"
                 " (--max-requests); ask again in a second"
             )
             await _reply(problem(429, "busy", text), scope, exchange)
             return
-        self._in_work += 1
-        self._metrics.in_work.set(self._in_work)
+        self.in_work += 1
+        self._metrics.in_work.set(self.in_work)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self.app(scope, exchange.receive, exchange.send)
         finally:
-            self._in_work -= 1
-            self._metrics.in_work.set(self._in_work)
+            self.in_work -= 1
+            self._metrics.in_work.set(self.in_work)
 
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         """Return why a request may not pass; None if it may."""

@@ -128,7 +128,7 @@ def test_more_requests_than_the_limit_get_429(
         transport = httpx.ASGITransport(app=made.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             inside = [asyncio.create_task(client.get(SEARCH)) for _ in range(2)]
-            while made.app._in_work < 2:
+            while made.app.in_work < 2:
                 await asyncio.sleep(0.01)
             beyond = await client.get(SEARCH)
             health = await client.get("/healthz")

@@ -18,7 +18,7 @@ UNDESCRIBED = {"/favicon.ico", "/assets/{name}"}  # the page's own
 
 def served_routes(server: Any) -> dict[str, set[str]]:
     """Methods by path, as the application itself has them."""
-    inner = server.app._app
+    inner = server.app.app
     return {route.path: route.methods - {"HEAD"} for route in inner.routes}
 
 
