@@ -20,7 +20,7 @@ CORE = [
     "threadpoolctl>=3.5,<4",
     "torch>=2.6,<3",
     "tqdm>=4.66,<5",
-    "wcwidth>=0.2.13,<1",
+    "wcwidth>=0.9,<1",
     "zstandard>=0.23,<1",
 ]
 EXTRAS = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 
 from pipelines.commands.help_format import HelpFormatter
+from pipelines.commands.output import never_fail_to_print
 from pipelines.errors import UsageError
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
@@ -68,6 +69,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    never_fail_to_print()
     command = next((word for word in arguments if word in COMMANDS), None)
     parser = build_parser(command)
     args, rest = parser.parse_known_args(arguments)

@@ -1,11 +1,11 @@
 """`sensegrep embed INPUT... --corpus DIR`: documents in, committed segments out."""
 
 import argparse
-import json
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from pipelines.commands.output import print_json
 from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
@@ -170,7 +170,7 @@ def execute(args: argparse.Namespace) -> int:
     """Run the job and print what it did; 0, or 3 if something was rejected."""
     report, corpus = run_embed(args)
     if args.json:
-        print(json.dumps(as_json(report, args), ensure_ascii=False))
+        print_json(as_json(report, args))
     else:
         print_report(report, args, corpus)
         if not args.dry_run and (report.written or report.pruned):

@@ -1,9 +1,9 @@
 """`sensegrep info --corpus DIR`: what a corpus holds."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
+from pipelines.commands.output import print_json
 from pipelines.commands.wording import counted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def execute(args: argparse.Namespace) -> int:
             row for batch in corpus.read("rejects") for row in batch.to_pylist()
         ]
     if args.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
     else:
         _print(facts)
     return 0

@@ -1,11 +1,11 @@
 """`sensegrep run INPUT... --corpus DIR`: embed, then index."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import embed
 from pipelines.commands.index import format_report
+from pipelines.commands.output import print_json
 from pipelines.commands.vacuum import parse_age
 from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
@@ -54,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
         index = build_index(args.corpus, _index_options(args))
     removed = _remove_old(args) if corpus is not None and args.vacuum_older_than else None
     if args.json:
-        print(json.dumps({**embed.as_json(report, args), "index": index}, ensure_ascii=False))
+        print_json({**embed.as_json(report, args), "index": index})
         return embed.exit_status(report, args)
     embed.print_report(report, args, corpus)
     if merged:

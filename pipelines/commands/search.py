@@ -7,6 +7,8 @@ import shutil
 import sys
 from typing import Any, TextIO
 
+from pipelines.commands.output import print_json
+
 FOLD_LABELS = 4
 
 
@@ -69,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score, document, or 1L to 3L, 1R to 3R: by the words left or right of the node",
     )
     shown.add_argument("--no-senses", action="store_true", help="do not tell senses apart")
+    shown.add_argument(
+        "--unfold",
+        action="store_true",
+        help="show identical sentences one by one; by default they are one line with their count",
+    )
     output = shown.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the hits as JSON")
     output.add_argument("--csv", action="store_true", help="print the hits as CSV")
@@ -105,6 +112,7 @@ def execute(args: argparse.Namespace) -> int:
         sort=args.sort,
         sample=args.sample,
         seed=args.seed,
+        unfold=args.unfold,
     )
     searcher = open_searcher(
         Corpus.open(args.corpus), model=args.model, device=args.device, cache_dir=args.cache_dir
@@ -114,7 +122,7 @@ def execute(args: argparse.Namespace) -> int:
     else:
         hits = searcher.search(args.query, options)
     if args.json:
-        print(json.dumps(hits.to_json(), ensure_ascii=False, indent=1))
+        print_json(hits.to_json(), indent=1)
     elif args.csv:
         write_csv(hits, sys.stdout)
     else:

@@ -1,10 +1,11 @@
 """sensegrep senses: the induced senses of a word, with what is typical of each."""
 
 import argparse
-import json
 import shutil
 import sys
 from typing import Any
+
+from pipelines.commands.output import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
 
         draw_map(described, args.plot)
     if args.json:
-        print(json.dumps(described.to_json(), ensure_ascii=False, indent=1))
+        print_json(described.to_json(), indent=1)
     else:
         print_senses(described)
     return 0

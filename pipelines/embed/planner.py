@@ -5,7 +5,8 @@ records it chose. Records of compressed files and of standard input cannot be fo
 position, so they are copied to a spool file beside the job.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipelines.embed.batch import PartEnd, PartId
@@ -17,6 +18,8 @@ from pipelines.reading.options import InputOptions
 from pipelines.reading.records import scan
 from pipelines.reading.splits import ReadRange, ReadTask
 from pipelines.reading.spool import Spool
+
+logger = logging.getLogger(__name__)
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -106,6 +109,7 @@ class Planner:
       selector: what is new.
       slice_documents: documents to a slice.
       spool_directory: local directory for what cannot be read again from its file.
+      remark: what is to be said of a text that is embedded, if anything; it is said once.
     """
 
     def __init__(
@@ -115,12 +119,14 @@ class Planner:
         selector: Selector,
         slice_documents: int,
         spool_directory: str,
+        remark: Callable[[str], str | None] | None = None,
     ) -> None:
         self._files = list(files)
         self._options = options
         self.selector = selector
         self._slice_documents = slice_documents
         self._directory = spool_directory
+        self._remark = remark
         self.total_bytes = sum(file.size or 0 for file in self._files)
 
     def slices(self) -> Iterator[Slice]:
@@ -165,6 +171,9 @@ class Planner:
             if decision.kind == CHANGED:
                 current.supersede.setdefault(decision.segment_id, []).append(record.doc_id)
             current.claims.append(record.doc_id)
+            if self._remark is not None and (remark := self._remark(record.text)):
+                self._remark = None
+                logger.warning("document %s: %s", record.doc_id, remark)
             size = len(record.text.encode())
             if file.seekable:
                 current.chosen.append(Chosen(file, record.position, size))

@@ -4,6 +4,7 @@ Several threads may search one: readers of files that keep a state take turns.
 """
 
 import threading
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -249,7 +250,9 @@ class OpenShard:
 
 def matches(metadata: pa.ChunkedArray | pa.Array, key: str, value: str) -> NDArray[np.bool_]:
     """Say which rows of a metadata column have a key with a value."""
-    found = pc.equal(pc.map_lookup(metadata, key, "first"), value)
+    # The same text composed or decomposed is the same value.
+    values = pa.array([value, *(unicodedata.normalize(form, value) for form in ("NFC", "NFD"))])
+    found = pc.is_in(pc.map_lookup(metadata, key, "first"), value_set=values)
     return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
 
 

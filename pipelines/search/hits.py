@@ -1,7 +1,7 @@
 """What a search returns: hits, the line each stands in, the senses they have."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -64,6 +64,7 @@ class Hit:
       metadata: of the document.
       tokens: [T] of the whole sentence.
       attention: [T] weights of the tokens in the sentence's own vector.
+      copies: how many identical sentences the line stands for; it is the first of them.
     """
 
     score: float
@@ -78,6 +79,7 @@ class Hit:
     metadata: Mapping[str, str]
     tokens: tuple[str, ...]
     attention: tuple[float, ...]
+    copies: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return what `sensegrep search --json` prints of a hit; the id is a string."""
@@ -211,6 +213,19 @@ def make_hit(
         tokens=tuple(line["tokens"]),
         attention=tuple(line["attention"]),
     )
+
+
+def fold_identical(hits: Sequence[Hit]) -> list[Hit]:
+    """Return hits, best first, with identical sentences as one that counts them.
+
+    The same sentence has the same vectors, so identical lines are neighbours by score.
+    """
+    folded: dict[tuple[Any, ...], Hit] = {}
+    for hit in hits:
+        key = (hit.tokens, hit.token_index, round(hit.score, 4))
+        first = folded.get(key)
+        folded[key] = hit if first is None else replace(first, copies=first.copies + 1)
+    return list(folded.values())
 
 
 def sort_hits(hits: Hits, sort: str) -> None:

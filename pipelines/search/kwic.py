@@ -1,14 +1,16 @@
 """Key word in context: cutting contexts, sorting and printing concordance lines."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from wcwidth import wcswidth
+from wcwidth import iter_graphemes, wcswidth
 
 # Colours that are told apart on dark and light grounds; a sense keeps its own.
 _SENSE_COLOURS = (33, 36, 35, 32, 34, 31)
+# Embeddings, overrides and isolates of the bidirectional algorithm.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -71,10 +73,11 @@ def clip(text: str, columns: int, *, keep: str) -> str:
         return text
     if columns < 1:
         return ""
-    characters: Iterable[str] = reversed(text) if keep == "right" else text
+    # Whole graphemes: half of a syllable or an emoji would be another one.
+    graphemes = list(iter_graphemes(text))
     kept: list[str] = []
     used = 1
-    for character in characters:
+    for character in reversed(graphemes) if keep == "right" else graphemes:
         used += width(character)
         if used > columns:
             break
@@ -89,8 +92,9 @@ def one_line(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    # A document must not be able to send commands to the reader's terminal.
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs")
+    # A document must not be able to send commands to the reader's terminal, nor turn the rest of
+    # a line around; joiners, soft hyphens and the like are spelling.
+    return unicodedata.category(character) in ("Cc", "Cs") or character in _TURNING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ def format_lines(hits: Sequence[Any], style: Style) -> list[str]:
         return []
     numbered = any(hit.sense is not None for hit in hits)
     node_width = min(max(width(one_line(hit.node)) for hit in hits), style.columns // 3)
-    doc_width = min(max(width(one_line(hit.doc_id)) for hit in hits), style.columns // 5)
+    doc_width = min(max(width(_source(hit)) for hit in hits), style.columns // 5)
     rest = style.columns - node_width - doc_width - 7 - (4 if numbered else 0) - 3
     left_width = max(8, rest // 2)
     right_width = max(8, rest - left_width)
@@ -150,9 +154,15 @@ def _line(hit: Any, style: Style, widths: tuple[int, int, int, int], numbered: b
             " " * (widths[0] - width(left)) + left,
             style.paint(node, _BOLD) if hit.sense is None else _node(style, node, hit.sense),
             right + " " * (room - width(right)),
-            "  " + style.paint(clip(one_line(hit.doc_id), widths[3], keep="left"), _DIM),
+            "  " + style.paint(clip(_source(hit), widths[3], keep="left"), _DIM),
         )
     ).rstrip()
+
+
+def _source(hit: Any) -> str:
+    """Return the document of a line, after the count of identical lines where there are several."""
+    copies = getattr(hit, "copies", 1)
+    return f"{copies}x {one_line(hit.doc_id)}" if copies > 1 else one_line(hit.doc_id)
 
 
 def _node(style: Style, node: str, sense: int) -> str:
@@ -163,12 +173,12 @@ def format_sentences(hits: Sequence[Any], style: Style) -> list[str]:
     """Lay out hits that are whole sentences: score, sentence, document."""
     if not hits:
         return []
-    doc_width = min(max(width(one_line(hit.doc_id)) for hit in hits), style.columns // 5)
+    doc_width = min(max(width(_source(hit)) for hit in hits), style.columns // 5)
     room = max(20, style.columns - doc_width - 9)
     lines = []
     for hit in hits:
         text = clip(one_line(hit.node), room, keep="left")
         line = style.paint(f"{hit.score:6.3f} ", _DIM) + text + " " * (room - width(text))
-        doc_id = clip(one_line(hit.doc_id), doc_width, keep="left")
+        doc_id = clip(_source(hit), doc_width, keep="left")
         lines.append((line + "  " + style.paint(doc_id, _DIM)).rstrip())
     return lines

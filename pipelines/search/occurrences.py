@@ -14,6 +14,7 @@ from pipelines.index.exact import Floats
 from pipelines.index.reader import FormRange, OpenIndex, OpenShard, matches
 from pipelines.index.word_forms import forms_of, rules_of
 from pipelines.text.normal_forms import folded_form
+from pipelines.text.tokenizer import make_tokenizer
 from pipelines.text.word_forms import inflections, nearest_forms
 
 Positions = slice | NDArray[np.int64]
@@ -80,6 +81,7 @@ def choose_forms(
       inflected: take simple inflections too, in any case.
       starts_sentence: the word is the first of its sentence.
     """
+    word = index.form(word)
     folded = folded_form(word)
     if inflected or fold_case:
         spellings = inflections(word) if inflected else frozenset({folded})
@@ -114,8 +116,14 @@ def nearest_indexed(index: OpenIndex, word: str) -> dict[str, int]:
 
 def describe_absence(index: OpenIndex, word: str, near: Mapping[str, int]) -> str:
     """Say that a word never occurs, and which forms are spelled most alike."""
+    options = index.corpus.segments[0].options
+    stored = options.get("tokens")
+    if stored == "content" and not make_tokenizer(dict(options["tokenizer"])).is_content(word):
+        return (
+            f"{word!r} is a stop word or punctuation, and only content words were embedded, so its"
+            " occurrences cannot be searched; for those, embed into a new corpus with --tokens all"
+        )
     text = f"{word!r} never occurs in this corpus"
-    stored = index.corpus.segments[0].options.get("tokens")
     if stored == "content":
         text += " (of which only content words were embedded: no stop words, no punctuation)"
     if near:

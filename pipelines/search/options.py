@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.search.query import check_unicode
 
 SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
 
@@ -27,6 +28,7 @@ class SearchOptions:
       sort: one of SORTS; nL and nR sort by the n-th word to the left or right of the node.
       sample: choose this many hits at random among the k nearest; None takes all.
       seed: of that choice.
+      unfold: show identical sentences one by one, not as one line that counts them.
     """
 
     k: int = 10
@@ -42,6 +44,7 @@ class SearchOptions:
     sort: str = "score"
     sample: int | None = None
     seed: int = 0
+    unfold: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -78,6 +81,7 @@ def parse_filters(texts: list[str]) -> dict[str, str]:
     """Read `key=value` words into a mapping; a key given twice is an error."""
     filters: dict[str, str] = {}
     for text in texts:
+        check_unicode(text, f"--filter {text!r}")
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--filter is {text!r}; write key=value")

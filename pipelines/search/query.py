@@ -31,6 +31,7 @@ def parse_query(query: str) -> ParsedQuery:
     Raises:
       UsageError: for an empty query, a bracket that does not open or close, or two words.
     """
+    check_unicode(query, "the query")
     characters: list[str] = []
     start = end = None
     position = 0
@@ -62,6 +63,21 @@ def parse_query(query: str) -> ParsedQuery:
     if start is None or end is None:
         return ParsedQuery(text, None)
     return ParsedQuery(text, _trim(text, start, end))
+
+
+def check_unicode(text: str, what: str) -> None:
+    """Refuse bytes of a command line that are no text.
+
+    Raises:
+      UsageError: if there are any; says which.
+    """
+    bad = [character for character in text if "\ud800" <= character <= "\udfff"]
+    if bad:
+        shown = " ".join(f"0x{ord(c) & 0xFF:02x}" for c in bad)
+        raise UsageError(
+            f"{what} has bytes that are not UTF-8 ({shown[:40]}); is the terminal set to another"
+            " encoding, such as Latin-1? Set it, and the locale, to UTF-8"
+        )
 
 
 def _second_bracket(query: str, *, closed: bool) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpus.view import CorpusView
-from pipelines.errors import CorpusError
+from pipelines.errors import CorpusError, UsageError
 from pipelines.search.query import find_node, parse_query
+from pipelines.text.scripts import wrong_language
 from pipelines.text.tokenizer import make_tokenizer
 
 
@@ -126,6 +127,21 @@ class QueryEncoder:
             for place in zip(sentence.token_starts, sentence.token_ends, strict=True)
         ]
 
+    def _find(
+        self, text: str, node: tuple[int, int], starts: Sequence[int], ends: Sequence[int]
+    ) -> int:
+        try:
+            return find_node(text, node, starts, ends)
+        except UsageError as error:
+            language = str(self._segment.options["tokenizer"]["language"])
+            remark = wrong_language(text, language)
+            if remark is None:
+                raise
+            raise UsageError(
+                f"{error}. The corpus was embedded with --language {language}: {remark}, and embed"
+                " the documents into a new corpus"
+            ) from error
+
     def encode(self, query: str) -> EncodedQuery:
         """Encode a query; its brackets may mark one word.
 
@@ -143,7 +159,7 @@ class QueryEncoder:
         tokens = [token for sentence in sentences for token in sentence.tokens]
         starts = [start for sentence in sentences for start in sentence.token_starts]
         ends = [end for sentence in sentences for end in sentence.token_ends]
-        index = None if parsed.node is None else find_node(parsed.text, parsed.node, starts, ends)
+        index = None if parsed.node is None else self._find(parsed.text, parsed.node, starts, ends)
         forms = [self.tokenizer.form(token) for token in tokens]
         options = self._segment.options
         result = self.model.embed(

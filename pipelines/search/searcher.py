@@ -23,7 +23,7 @@ from pipelines.search.checks import (
 )
 from pipelines.search.context_words import ContextWeights, ContextWords
 from pipelines.search.examples import find_example
-from pipelines.search.hits import Hits, SensesOfWord, sort_hits
+from pipelines.search.hits import Hit, Hits, SensesOfWord, fold_identical, sort_hits
 from pipelines.search.line_reader import LineReader, LocatedHit, by_score
 from pipelines.search.occurrences import (
     Positions,
@@ -202,18 +202,33 @@ class Searcher:
                 " exactly; sensegrep index adds them"
             )
         check_filters(self.index, options)
-        if forms is None:
-            found = self._everything(target, options, hits)
-        else:
+        if forms is not None:
             hits.notes += forms.notes
             hits.forms = forms.counts
-            found = self._occurrences(target, forms, options, hits)
-        found = self._choose(found, target, options, hits)
-        hits += self.lines.hits(found, target.table, (options.left, options.right))
+        hits += self._choose(self._nearest(hits, target, forms, options), options, hits)
         if options.sort != "score":
             sort_hits(hits, options.sort)
         hits.search_ms = 1000 * (time.perf_counter() - started)
         return hits
+
+    def _nearest(
+        self, hits: Hits, target: Target, forms: WordForms | None, options: SearchOptions
+    ) -> list[Hit]:
+        """Return the k nearest lines, identical ones as one unless they are to be unfolded."""
+        wanted = options.k + (0 if options.unfold else 1)  # one more tells whether a fold goes on
+        while True:
+            hits.compared = 0
+            asked = replace(options, k=wanted)
+            if forms is None:
+                found = self._everything(target, asked, hits)
+            else:
+                found = self._occurrences(target, forms, asked, hits)
+            found = [one for one in found if one.vector_id not in target.excluded][:wanted]
+            lines = self.lines.hits(found, target.table, (options.left, options.right))
+            folded = lines if options.unfold else fold_identical(lines)
+            if options.unfold or len(found) < wanted or len(folded) > options.k:
+                return folded[: options.k]
+            wanted *= 4
 
     def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[LocatedHit]:
         """Search all tokens or sentences: in the index, and in segments that it lacks."""
@@ -302,11 +317,9 @@ class Searcher:
         hits.compared += int(np.isfinite(scores).sum())
         return _scanned(scanned, scores, numbers, options.k + len(target.excluded))
 
-    def _choose(
-        self, found: list[LocatedHit], target: Target, options: SearchOptions, hits: Hits
-    ) -> list[LocatedHit]:
-        """Leave out examples and low scores; sample."""
-        kept = [f for f in found if f.vector_id not in target.excluded][: options.k]
+    def _choose(self, found: Sequence[Hit], options: SearchOptions, hits: Hits) -> list[Hit]:
+        """Leave out low scores; sample."""
+        kept = list(found)
         if options.min_score is not None:
             above = [f for f in kept if f.score >= options.min_score]
             if len(above) < len(kept):

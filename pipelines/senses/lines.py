@@ -13,6 +13,7 @@ from pipelines.search.checks import check_has_tokens
 from pipelines.search.hits import Hit
 from pipelines.search.line_reader import LineReader, LocatedHit
 from pipelines.search.occurrences import WordForms, choose_forms, describe_absence, nearest_indexed
+from pipelines.search.query import check_unicode
 from pipelines.senses.service import word_senses
 from pipelines.senses.store import WordSenses
 
@@ -79,6 +80,12 @@ def describe_senses_in(
       fold_case, inflections: which other forms count as the word.
       tell_senses: who tells them, such as a cache of `word_senses`.
     """
+    check_unicode(word, "the word")
+    if word.strip("[]") != word:
+        raise UsageError(
+            f"the word is {word!r}; write it without brackets: sensegrep senses"
+            f" {word.strip('[]') or 'bank'}"
+        )
     if not word.strip():
         raise UsageError("the word is empty; give one, such as: sensegrep senses bank")
     check_has_tokens(index)

@@ -96,6 +96,7 @@ SEARCH = (
     Parameter(
         name="sample", kind="integer", low=1, summary="so many lines at random of the k nearest"
     ),
+    Parameter(name="unfold", kind="boolean", summary="show identical sentences one by one"),
     Parameter(name="seed", kind="integer", default=0, low=0, high=_INT64 - 1, summary="of sample"),
     Parameter(
         name="context",
@@ -235,4 +236,5 @@ def search_options(values: Values, settings: ServeSettings) -> SearchOptions:
         sort=values["sort"],
         sample=values["sample"],
         seed=values["seed"],
+        unfold=bool(values["unfold"]),
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -22,6 +23,7 @@ from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, w
 from pipelines.embed.jobs.errors import worker_error
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.workers.launcher import WorkerLauncher
+from pipelines.embed.options import EmbedOptions
 from pipelines.embed.planned_parts import PlannedPart, part_ids, read_part
 from pipelines.embed.planner import Planner, Slice
 from pipelines.embed.recipe import make_recipe
@@ -31,6 +33,7 @@ from pipelines.embed.transforms import CommitSegment, EmbedParts, PartReader
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.records import check_columns
+from pipelines.text.scripts import wrong_language
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -130,7 +133,12 @@ class _Prepared:
         live = LiveDocuments(self.corpus, self.handler.recipe.digest)
         with tempfile.TemporaryDirectory(prefix="sensegrep-") as directory:
             yield Planner(
-                self.files, job.reading, Selector(live), job.running.commit_every, directory
+                self.files,
+                job.reading,
+                Selector(live),
+                job.running.commit_every,
+                directory,
+                partial(_remark, job.embedding),
             )
 
     def missing(self, selector: Selector) -> dict[str, list[str]]:
@@ -142,6 +150,10 @@ class _Prepared:
                 if gone:
                     found.setdefault(segment.segment_id, []).extend(gone)
         return found
+
+
+def _remark(options: EmbedOptions, text: str) -> str | None:
+    return None if options.pretokenized else wrong_language(text, options.language)
 
 
 def _prepare(job: EmbedJob) -> _Prepared:

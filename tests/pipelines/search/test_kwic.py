@@ -1,5 +1,6 @@
 """Concordance lines: contexts, sorting, alignment, what a document cannot do to a terminal."""
 
+import unicodedata
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,3 +110,27 @@ def test_clipping_says_so(keep: str, expected: str) -> None:
 
 def test_no_hits_give_no_lines() -> None:
     assert format_lines([], Style()) == format_sentences([], Style()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "हिन्दी में बैंक नदी के किनारे है",
+        "ธนาคารอยู่ริมแม่น้ำ",
+        unicodedata.normalize("NFD", "한국어 은행"),
+        "👩‍👩‍👧 and 🇩🇪 and ❤️",
+        "می‌خواهم به بانک بروم",
+        "plain text of some length",
+    ],
+)
+def test_lines_of_any_script_are_as_wide_as_the_column(text: str) -> None:
+    for columns in (4, 9, 17):
+        for keep in ("left", "right"):
+            shown = clip(one_line(text), columns, keep=keep)
+            assert columns - 2 <= width(shown) <= columns
+
+
+def test_only_what_commands_a_terminal_is_replaced() -> None:
+    spelling = "می‌خواهم 👩‍👩‍👧 soft­hyphen \u200eLRM"
+    assert one_line(spelling) == spelling
+    assert one_line("\x1b[2J\x07\x9b31m\u202etxt") == "�[2J��31m�txt"

@@ -1,0 +1,19 @@
+"""What commands print on a terminal or a pipe that cannot show every character."""
+
+import io
+import json
+import sys
+from typing import Any
+
+
+def never_fail_to_print() -> None:
+    """Let characters that standard output cannot encode be printed as `?`, not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON; characters are escaped where the output cannot encode all."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    print(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
