@@ -1,13 +1,93 @@
-"""Beam's flags, checked before any work."""
+"""Beam's flags: what passes, what is refused before any work, where a job runs."""
+
+import logging
+import warnings
 
 import pytest
 
-from pipelines.embed.jobs.beam_flags import check_flags
+from pipelines.embed.jobs.beam_flags import (
+    check_flags,
+    leaves_this_machine,
+    names_runner,
+    quieten,
+    with_runner,
+)
 from pipelines.errors import UsageError
 
 
-def test_flags_of_beam_pass() -> None:
-    flags = ["--job_name=mine", "--temp_location=gs://b/t", "--streaming"]
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--job_name=mine", "--temp_location=gs://b/t", "--streaming"],
+        ["--runner=FlinkRunner", "--flink_master=localhost:8081", "--parallelism=4"],
+        ["--runner=DataflowRunner", "--region=europe-west1", "--num_workers=3"],
+        ["--environment_type=LOOPBACK", "--job_endpoint=localhost:8099"],
+        ["--experiments=use_runner_v2"],
+    ],
+)
+def test_flags_of_beam_and_its_runners_pass_as_they_are(flags: list[str]) -> None:
     assert check_flags(flags) == flags
-    with pytest.raises(UsageError, match="unexpected 'FlinkRunner'; write flags for Beam as one"):
-        check_flags(["--runner", "FlinkRunner"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--runner", "FlinkRunner"], "unexpected 'FlinkRunner'; write flags for Beam as one word"),
+        (["--runer=FlinkRunner"], r"unknown option --runer; did you mean --runner\? \(neither"),
+        (["--regoin=x"], r"unknown option --regoin; did you mean --region\?"),
+        (["--zzzzzzzzzz"], r"unknown option --zzzzzzzzzz \(neither ours nor one of Beam's\)"),
+        (["--job_name=a", "stray"], "unexpected 'stray'"),
+    ],
+)
+def test_what_nobody_knows_is_refused(flags: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_flags(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "elsewhere"),
+    [
+        ([], False, False),
+        (["--job_name=--runner"], False, False),
+        (["--runner=FnApiRunner"], True, False),
+        (["--runner=DirectRunner"], True, False),
+        (["--runner=FlinkRunner"], True, True),
+        (["--runner=apache_beam.runners.DataflowRunner"], True, True),
+    ],
+)
+def test_where_a_job_runs(flags: list[str], named: bool, elsewhere: bool) -> None:
+    assert names_runner(flags) is named
+    assert leaves_this_machine(flags) is elsewhere
+    expected = flags if named else [*flags, "--runner=FnApiRunner"]
+    assert with_runner(flags) == expected
+
+
+@pytest.fixture
+def clean_logging(monkeypatch: pytest.MonkeyPatch) -> logging.Handler:
+    """A root logger with one handler of its own; Beam's level is put back after the test."""
+    handler = logging.Handler()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    beam = logging.getLogger("apache_beam")
+    monkeypatch.setattr(beam, "level", beam.level)
+    return handler
+
+
+def record(name: str, level: int) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "f", 1, "message", None, None)
+
+
+def test_beam_is_silenced_and_nothing_else(clean_logging: logging.Handler) -> None:
+    with warnings.catch_warnings():
+        quieten(verbose=False)
+    assert not logging.getLogger("apache_beam").isEnabledFor(logging.ERROR)
+    assert not clean_logging.filter(record("root", logging.WARNING))
+    assert clean_logging.filter(record("root", logging.ERROR))
+    assert clean_logging.filter(record("pipelines.embed", logging.INFO))
+
+
+def test_verbose_leaves_beam_as_it_is(clean_logging: logging.Handler) -> None:
+    level = logging.getLogger("apache_beam").level
+    quieten(verbose=True)
+    assert logging.getLogger("apache_beam").level == level
+    assert clean_logging.filters == []
