@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 FILES = "files"  # the one partition: a position is a piece of a file
 QUIET_SECONDS = 2.0
 WHOLE = -1  # the position in the mark of a file that was read to its end
-_LIST_SECONDS = 0.5
+LIST_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class WatchedFiles:
     def _begin(self) -> bool:
         """Open the next file that is ready; returns whether there is one."""
         now = time.monotonic()
-        if now - self._listed >= max(_LIST_SECONDS, 10 * self._list_seconds):
+        if now - self._listed >= max(LIST_SECONDS, 10 * self._list_seconds):
             self._list(now)
         for version in self._waiting:
             known, since = self._seen[version.file.uri]
@@ -238,14 +238,14 @@ class WatchedFiles:
 def _messages(file: InputFile, options: InputOptions, start: int) -> Iterator[Message]:
     """Yield the records of a file from a position on."""
     if file.format == "jsonl":
-        return _json_messages(file, options, start)
+        return json_messages(file, options, start)
     if file.format == "parquet":
         return scan(file, options, start)
     # Where rows of CSV begin is known only from the beginning.
     return itertools.dropwhile(lambda record: record.position < start, scan(file, options))
 
 
-def _json_messages(file: InputFile, options: InputOptions, start: int) -> Iterator[Message]:
+def json_messages(file: InputFile, options: InputOptions, start: int) -> Iterator[Message]:
     position = start
     try:
         with open_bytes(file) as stream:

@@ -28,11 +28,11 @@ from schemas import Segment, StreamEntry
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 _COMMIT_ATTEMPTS = 20
 # Before so many records were read, a share of rejects says nothing.
 _LEAST_RECORDS = 100
-_MAX_PAUSE_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 60.0
 
 
 class StreamFenced(CorpusError):
@@ -80,7 +80,7 @@ def stream(
             fruitless = 1 if status.report.commits > before else fruitless + 1
             if stop.requested or fruitless >= job.running.max_starts:
                 raise _given_up(error, fruitless) from error
-            pause = min(2.0 ** (fruitless - 1), _MAX_PAUSE_SECONDS)
+            pause = min(2.0 ** (fruitless - 1), MAX_PAUSE_SECONDS)
             status.state, status.restarts = "failed, starting again", status.restarts + 1
             logger.warning("the stream failed and starts again in %g s: %s", pause, error)
         finally:
@@ -202,7 +202,7 @@ class _StreamRun:
         began, last = None, time.monotonic()
         self._status.state = "reading"
         while not self._stop.requested:
-            came = self._source.fill(batch, options.ahead, _POLL_SECONDS)
+            came = self._source.fill(batch, options.ahead, POLL_SECONDS)
             now = time.monotonic()
             self._status.lag = self._source.lag()
             if came:

@@ -92,8 +92,8 @@ class Log:
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     source = Log()
     monkeypatch.setattr(streaming, "open_source", lambda *_: source)
-    monkeypatch.setattr(streaming, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(streaming, "_MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(streaming, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(streaming, "MAX_PAUSE_SECONDS", 0.01)
     return source
 
 
