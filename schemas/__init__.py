@@ -3,6 +3,7 @@
 from schemas.checks import check_schema, check_table
 from schemas.manifest import (
     SCHEMA_VERSION,
+    SNAPSHOT_VERSION,
     ManifestError,
     Part,
     PartSummary,
@@ -13,6 +14,7 @@ from schemas.stream import STREAM_MARKS, StreamEntry
 from schemas.tables import (
     DOCUMENTS,
     REJECTS,
+    SEGMENT_SHIFT,
     TABLES,
     TOMBSTONES,
     VECTOR_TABLES,
@@ -29,6 +31,8 @@ __all__ = [
     "DOCUMENTS",
     "REJECTS",
     "SCHEMA_VERSION",
+    "SEGMENT_SHIFT",
+    "SNAPSHOT_VERSION",
     "STREAM_MARKS",
     "TABLES",
     "TOMBSTONES",

@@ -6,11 +6,16 @@ Both are JSON with sorted keys. Reading refuses a newer schema version and says 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
+from hashlib import sha256
 from typing import Any
 
 from schemas.stream import StreamEntry
 
 SCHEMA_VERSION = 1
+# 2: with checksums, and with what the commit protocol needs. Programs that know only 1 must not
+# commit on top of one, so they refuse it.
+SNAPSHOT_VERSION = 2
 
 
 class ManifestError(ValueError):
@@ -97,6 +102,8 @@ class Segment:
 class Snapshot:
     """One committed state of a corpus; the highest number is the current one.
 
+    docs/commit-protocol.md says what the fields after `operation` are for.
+
     Attributes:
       number: 1, 2, 3, ...; 0 is the empty corpus, which has no file.
       segments: ids of the live segments, in the order they were added.
@@ -105,6 +112,15 @@ class Snapshot:
       created: when, UTC, ISO 8601; the one place where a corpus holds a time.
       operation: the command that made it.
       stream: the source that feeds the corpus and how far it was read; None without one.
+      checksums: SHA-256, hex, of the files that the snapshot names, by path: the segment.json of
+        each live segment, the tombstones, the index.json. Version 1 has none.
+      parent: SHA-256, hex, of the file of the snapshot before; empty if there is none.
+      retired: numbers of segments that were live once and are no more, as ranges.
+      abandoned: numbers of segments that `vacuum` gave up: they can never become live.
+      fenced: ids of writers that `vacuum` gave up: they can commit no more.
+      purge: SHA-256, hex, of the ids of documents whose rows must still go from the disk; None if
+        no purge is under way.
+      more: fields of this schema version that this program does not know; commits keep them.
       schema_version: of this layout.
       written_by: the program and version that wrote it.
     """
@@ -116,17 +132,25 @@ class Snapshot:
     created: str = ""
     operation: str = ""
     stream: StreamEntry | None = None
-    schema_version: int = SCHEMA_VERSION
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    parent: str = ""
+    retired: tuple[tuple[int, int], ...] = ()
+    abandoned: tuple[tuple[int, int], ...] = ()
+    fenced: tuple[str, ...] = ()
+    purge: tuple[str, ...] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SNAPSHOT_VERSION
     written_by: str = "sensegrep"
 
     def to_json(self) -> str:
-        """Return the text of the snapshot's file."""
+        """Return the text of the snapshot's file; it carries its own checksum."""
         fields = asdict(self)
         del fields["stream"]
         if self.stream is not None:
             fields["stream"] = self.stream.to_fields()
+        fields.update(fields.pop("more"))
         fields["segments"] = [{"segment_id": segment_id} for segment_id in self.segments]
-        return _dump(fields)
+        return _dump({**fields, "sha256": _checksum(fields)})
 
     @classmethod
     def from_json(cls, text: str | bytes, path: str = "snapshot") -> "Snapshot":
@@ -135,13 +159,28 @@ class Snapshot:
         Raises:
           ManifestError: if it is damaged or of a newer version.
         """
-        fields = _load(text, path)
+        fields = _load(text, path, SNAPSHOT_VERSION)
+        if fields["schema_version"] > 1:
+            expected = fields.pop("sha256", None)
+            found = _checksum(fields)
+            if found != expected:
+                raise ManifestError(
+                    f"{path} has the SHA-256 {found}, but says it is {expected}: it was damaged or"
+                    " changed"
+                )
         try:
-            segments = tuple(entry["segment_id"] for entry in fields.pop("segments"))
-            tombstones = tuple(fields.pop("tombstones"))
-            stream = fields.pop("stream", None)
+            known = {f.name for f in dataclass_fields(cls)} - {"more"}
+            more = {name: fields.pop(name) for name in sorted(fields.keys() - known)}
+            fields["segments"] = tuple(entry["segment_id"] for entry in fields["segments"])
+            for name in ("tombstones", "fenced"):
+                fields[name] = tuple(fields.get(name, ()))
+            for name in ("retired", "abandoned"):
+                fields[name] = tuple((first, last) for first, last in fields.get(name, ()))
+            if fields.get("purge") is not None:
+                fields["purge"] = tuple(fields["purge"])
+            stream = fields.get("stream")
             fields["stream"] = None if stream is None else StreamEntry.from_fields(stream)
-            return cls(segments=segments, tombstones=tombstones, **fields)
+            return cls(**{**fields, "more": more})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ManifestError(f"{path} is not a snapshot: {error!r}") from error
 
@@ -183,7 +222,11 @@ def _dump(fields: dict[str, Any]) -> str:
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _load(text: str | bytes, path: str) -> dict[str, Any]:
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except ValueError as error:
@@ -191,9 +234,9 @@ def _load(text: str | bytes, path: str) -> dict[str, Any]:
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if not isinstance(version, int):
         raise ManifestError(f"{path} has no schema_version; it is not a manifest of a corpus")
-    if version > SCHEMA_VERSION:
+    if version > newest:
         raise ManifestError(
             f"{path} has schema version {version}, written by {fields.get('written_by')}; this"
-            f" program reads up to {SCHEMA_VERSION}: use that version or a newer one"
+            f" program reads up to {newest}: use that version or a newer one"
         )
     return fields

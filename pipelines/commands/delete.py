@@ -1,9 +1,16 @@
 """`sensegrep delete DOC_ID... --corpus DIR`: documents out of a corpus."""
 
 import argparse
+import time
+from typing import TYPE_CHECKING
 
 from pipelines.commands.wording import counted
-from pipelines.errors import UsageError
+from pipelines.errors import CorpusError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.corpus.writers import Writer
+
+POLL_SECONDS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--purge",
         action="store_true",
         help="remove their rows from the disk too, with those of all documents deleted or replaced"
-        " before, all old snapshots, and the index",
+        " before, all old snapshots, and the index; waits for running commands that may read them",
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="with --purge: fail instead of waiting; the purge can be run again",
     )
     parser.add_argument(
         "--single-writer", action="store_true", help="nobody else writes to this corpus"
@@ -25,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Delete; an id that is not there is an error, and then nothing is deleted."""
     from pipelines.corpus.view import CorpusView
-    from pipelines.maintenance.delete import delete, find_documents, purge
+    from pipelines.maintenance.delete import delete, find_documents, is_being_purged, purge
 
     doc_ids = list(args.doc_ids)
     if args.ids_from:
@@ -35,18 +47,44 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError("no document is named; give ids, or --ids-from FILE")
     corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
     found, missing = find_documents(corpus, doc_ids)
+    if args.purge:  # one that was stopped goes on
+        missing = [doc_id for doc_id in missing if not is_being_purged(corpus, doc_id)]
     if missing:
         raise UsageError(
             f"{len(missing)} of these documents are not in {args.corpus}, such as {missing[0]!r};"
             " nothing was deleted"
         )
-    corpus = delete(corpus, found)
+    corpus = delete(corpus, found, purge=args.purge)
     done = f"deleted {counted(len(set(doc_ids)), 'document')}"
     if args.purge:
         had_index = corpus.snapshot.index is not None
-        corpus = purge(corpus)
+        corpus, writers = purge(corpus, _Waiting(no_wait=args.no_wait))
+        if writers:
+            raise CorpusError(
+                f"{done}, but their rows are still on the disk: {writers[0]} is running and may"
+                f" read them; run again when it has ended: sensegrep delete --purge --corpus"
+                f" {args.corpus}"
+            )
         done += ", and removed from the disk what was deleted or replaced"
         if had_index:
             done += f"; the index went too: sensegrep index --corpus {args.corpus}"
     print(f"{done}; left: {counted(corpus.live_counts()['documents'], 'document')}")
     return 0
+
+
+class _Waiting:
+    """Waits for running writers, and says so once for each."""
+
+    def __init__(self, *, no_wait: bool) -> None:
+        self._no_wait = no_wait
+        self._told: set[str] = set()
+
+    def __call__(self, writers: "list[Writer]") -> bool:
+        if self._no_wait:
+            return False
+        for writer in writers:
+            if writer.writer_id not in self._told:
+                print(f"waiting for {writer} to end, since it may read rows that must go")
+                self._told.add(writer.writer_id)
+        time.sleep(POLL_SECONDS)
+        return True

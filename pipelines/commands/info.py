@@ -55,6 +55,7 @@ def describe(corpus: "CorpusView") -> dict[str, Any]:
         **corpus.live_counts(),
         "reject_reasons": reasons,
         "tombstones": sum(len(ids) for ids in corpus.tombstones.values()),
+        "purge_pending": snapshot.purge is not None,
         "bytes": sum(part.bytes for part in parts),
         "files": len(parts),
         "settings": _settings(corpus),
@@ -100,6 +101,11 @@ def _print(facts: dict[str, Any]) -> None:
     if facts["tombstones"]:
         deleted = counted(facts["tombstones"], "document")
         print(f"tombstones   {deleted}; sensegrep compact drops their rows")
+    if facts["purge_pending"]:
+        print(
+            "purge        not finished: rows of deleted documents may be on the disk; run:"
+            f" sensegrep delete --purge --corpus {facts['corpus']}"
+        )
     print(
         f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart"
     )

@@ -47,6 +47,8 @@ def execute(args: argparse.Namespace) -> int:
             f"{counted(report.young, 'file')} that nothing names stayed: younger than"
             f" {args.older_than} (see --older-than)"
         )
+    for writer in report.writers:
+        print(f"{writer} is running: what it may need stayed")
     return 0
 
 

@@ -1,10 +1,13 @@
 """Snapshots and segment manifests of a corpus: where they stand, and how they are read. No Beam."""
 
+from hashlib import sha256
 from importlib import metadata
 
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
 from schemas import ManifestError, Segment, Snapshot
+
+MAX_OPEN_ATTEMPTS = 100
 
 
 def written_by() -> str:
@@ -18,12 +21,17 @@ def written_by() -> str:
 def snapshot_numbers(store: Store) -> list[int]:
     """Return the numbers of all snapshots on disk, rising."""
     names = store.names("snapshots")
-    return sorted(int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdigit())
+    return sorted(int(n[:-5]) for n in names if n.endswith(".json") and n[:-5].isdecimal())
 
 
 def snapshot_path(number: int) -> str:
     """Return where a snapshot stands in its corpus."""
     return f"snapshots/{number:08d}.json"
+
+
+def segment_path(segment_id: str) -> str:
+    """Return where a segment's manifest stands in its corpus."""
+    return f"segments/{segment_id}/segment.json"
 
 
 def latest_snapshot(store: Store) -> Snapshot:
@@ -32,35 +40,78 @@ def latest_snapshot(store: Store) -> Snapshot:
     Raises:
       CorpusError: if it is damaged or of a newer version.
     """
-    numbers = snapshot_numbers(store)
-    return read_snapshot(store, numbers[-1]) if numbers else Snapshot(number=0)
+    for _ in range(MAX_OPEN_ATTEMPTS):
+        numbers = snapshot_numbers(store)
+        if not numbers:
+            return Snapshot(number=0)
+        try:
+            return read_snapshot(store, numbers[-1])
+        except FileNotFoundError:
+            # Newer ones were committed since the listing, and a vacuum took this one away.
+            continue
+    raise CorpusError(
+        f"{store.url}/{snapshot_path(numbers[-1])} is listed, but cannot be found; try again"
+    )
 
 
 def read_snapshot(store: Store, number: int) -> Snapshot:
     """Read one snapshot.
 
     Raises:
+      FileNotFoundError: if there is none of that number.
       CorpusError: if it is damaged or of a newer version.
     """
     path = snapshot_path(number)
     try:
-        return Snapshot.from_json(store.read(path), f"{store.url}/{path}")
+        snapshot = Snapshot.from_json(store.read(path), f"{store.url}/{path}")
     except ManifestError as error:
         raise CorpusError(str(error)) from error
+    if snapshot.number != number:
+        raise CorpusError(
+            f"{store.url}/{path} says that its number is {snapshot.number}, expected {number}"
+        )
+    return snapshot
 
 
-def read_segment(store: Store, segment_id: str) -> Segment:
+def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> Segment:
     """Read segment.json.
+
+    Args:
+      store: of the corpus.
+      segment_id: the segment.
+      checksum: SHA-256 that the file must have, hex; None checks nothing.
 
     Raises:
       CorpusError: if it is missing, damaged or of a newer version.
     """
-    path = f"segments/{segment_id}/segment.json"
+    path = segment_path(segment_id)
     try:
-        return Segment.from_json(store.read(path), f"{store.url}/{path}")
+        data = store.read(path)
     except FileNotFoundError as error:
-        raise CorpusError(
-            f"{store.url}/{path} is missing, although a snapshot names the segment"
-        ) from error
+        raise CorpusError(f"{store.url}/{path} is missing; run: sensegrep verify") from error
+    check_sum(f"{store.url}/{path}", data, checksum)
+    try:
+        segment = Segment.from_json(data, f"{store.url}/{path}")
     except ManifestError as error:
         raise CorpusError(str(error)) from error
+    if segment.segment_id != segment_id:
+        raise CorpusError(
+            f"{store.url}/{path} is of segment {segment.segment_id!r}, expected {segment_id!r}"
+        )
+    return segment
+
+
+def check_sum(place: str, data: bytes, expected: str | None) -> None:
+    """Check the bytes of a file that a snapshot names.
+
+    Raises:
+      CorpusError: if they are not those that the snapshot was committed with.
+    """
+    if expected is None:
+        return
+    found = sha256(data).hexdigest()
+    if found != expected:
+        raise CorpusError(
+            f"{place} has SHA-256 {found}, expected {expected}: it was damaged or changed; put it"
+            " back from a copy"
+        )

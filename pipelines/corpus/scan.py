@@ -1,7 +1,8 @@
 """Live rows: the rows of a corpus's files whose documents are not deleted."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -9,23 +10,53 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.corpus.manifests import check_sum
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
+from schemas import TOMBSTONES, check_schema
 
 
 def read_tombstones(
-    store: Store, paths: Iterable[str], segment_ids: Iterable[str]
+    store: Store,
+    paths: Iterable[str],
+    segment_ids: Iterable[str],
+    checksums: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, pa.Array]:
-    """Return for each of some segments that has any the ids of its deleted documents."""
+    """Return for each of some segments that has any the ids of its documents that are deleted.
+
+    Args:
+      store: of the corpus.
+      paths: of files of tombstones.
+      segment_ids: which segments.
+      checksums: SHA-256 that the files must have, by path; those not named are not checked.
+
+    Raises:
+      CorpusError: if a file is missing or damaged.
+    """
     found: dict[str, list[pa.Array]] = {}
     wanted = set(segment_ids)
     for path in paths:
-        table = pq.read_table(io.BytesIO(store.read(path)))
+        table = _tombstone_file(store, path, checksums.get(path))
         for segment_id in pc.unique(table["segment_id"]).to_pylist():
             if segment_id in wanted:
                 rows = table.filter(pc.equal(table["segment_id"], segment_id))
                 found.setdefault(segment_id, []).extend(rows["doc_id"].chunks)
     return {segment_id: pc.unique(pa.concat_arrays(chunks)) for segment_id, chunks in found.items()}
+
+
+def _tombstone_file(store: Store, path: str, checksum: str | None) -> pa.Table:
+    place = f"{store.url}/{path}"
+    try:
+        data = store.read(path)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{place} is missing; put it back from a copy") from error
+    check_sum(place, data, checksum)
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        check_schema(table.schema, TOMBSTONES, place)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CorpusError(f"{place} is damaged ({error}); put it back from a copy") from error
+    return table
 
 
 def scan_rows(

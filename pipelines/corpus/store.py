@@ -120,6 +120,13 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.full(path), recursive=True)
 
+    def remove_if_empty(self, path: str) -> None:
+        """Remove a directory below which there is no file; what is put there meanwhile stays."""
+        if is_local(self.fs):
+            for directory, _, _ in os.walk(self.full(path), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+
     def check_can_commit(self) -> None:
         """Raise CorpusError if this store has no atomic creation that commits could rest on."""
         if not self.single_writer:

@@ -6,14 +6,18 @@ for batch in view.read("sentences", columns=["doc_id", "text", "vector"]):
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from os import PathLike
 from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.corpus.manifests import latest_snapshot, read_segment
+from pipelines.corpus.manifests import (
+    MAX_OPEN_ATTEMPTS,
+    latest_snapshot,
+    read_segment,
+    segment_path,
+)
 from pipelines.corpus.scan import read_tombstones, scan_rows
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
@@ -33,6 +37,7 @@ class CorpusView:
         self.store = store
         self.snapshot = snapshot
         self.segments = segments
+        self._tombstones: dict[str, pa.Array] | None = None
 
     @classmethod
     def open(cls, root: str | PathLike[str], *, single_writer: bool = False) -> Self:
@@ -65,13 +70,23 @@ class CorpusView:
         Raises:
           CorpusError: if it is damaged or of a newer version.
         """
-        snapshot = latest_snapshot(store)
         manifests = {segment.segment_id: segment for segment in known}
-        segments = tuple(
-            manifests.get(segment_id) or read_segment(store, segment_id)
-            for segment_id in snapshot.segments
-        )
-        return cls(store, snapshot, segments)
+        for _ in range(MAX_OPEN_ATTEMPTS):
+            snapshot = latest_snapshot(store)
+            try:
+                segments = tuple(
+                    manifests.get(name)
+                    or read_segment(store, name, snapshot.checksums.get(segment_path(name)))
+                    for name in snapshot.segments
+                )
+            except CorpusError as error:
+                # A newer snapshot may have come, and a vacuum after it, while we read.
+                missing = isinstance(error.__cause__, FileNotFoundError)
+                if missing and latest_snapshot(store).number != snapshot.number:
+                    continue
+                raise
+            return cls(store, snapshot, segments)
+        raise CorpusError(f"{store.url} is committed to faster than it can be opened; try again")
 
     def refresh(self) -> Self:
         """Return the corpus as it is now; manifests that are known are not read again."""
@@ -108,11 +123,18 @@ class CorpusView:
             )
         return found[0]
 
-    @cached_property
+    @property
     def tombstones(self) -> dict[str, pa.Array]:
         """For each live segment that has any, the ids of its deleted documents."""
+        # Not a cached_property: in Python 3.11 all instances would wait for the one that reads.
+        if self._tombstones is None:
+            self._tombstones = self._read_tombstones()
+        return self._tombstones
+
+    def _read_tombstones(self) -> dict[str, pa.Array]:
         ids = [segment.segment_id for segment in self.segments]
-        return read_tombstones(self.store, self.snapshot.tombstones, ids)
+        snapshot = self.snapshot
+        return read_tombstones(self.store, snapshot.tombstones, ids, snapshot.checksums)
 
     def read(
         self,

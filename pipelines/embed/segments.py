@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.corpus.commits import Change, commit
-from pipelines.corpus.manifests import read_segment, read_snapshot, snapshot_numbers, written_by
+from pipelines.corpus.commits import Change, commit, committed_numbers
+from pipelines.corpus.manifests import read_snapshot, written_by
+from pipelines.corpus.number_ranges import Ranges, add_numbers, contains
 from pipelines.corpus.scan import scan_rows
 from pipelines.corpus.segment_files import COUNTS, write_manifest
 from pipelines.corpus.store import Store
@@ -16,7 +17,7 @@ from pipelines.corpus.view import CorpusView
 from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.recipe import Recipe
 from pipelines.errors import CorpusError
-from schemas import Part, PartSummary, Segment, Snapshot
+from schemas import Part, PartSummary, Segment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class SegmentPlan:
       store: of the corpus.
       recipe: of the rows.
       base: number of the snapshot that the job was planned on.
+      known: numbers of the segments whose documents the plan took into account, the job's own
+        included; None reads them from the snapshot of that number.
+      writer: id under which the job said that it runs; empty if it did not.
       row_group_bytes: of vectors in a row group.
       job: where the workers of a job on an engine meet; None for a job on this machine.
     """
@@ -34,6 +38,8 @@ class SegmentPlan:
     store: Store
     recipe: Recipe
     base: int
+    known: Ranges | None = None
+    writer: str = ""
     row_group_bytes: int = 8 << 20
     job: JobDirectory | None = None
 
@@ -72,7 +78,9 @@ def commit_segment(plan: SegmentPlan, summaries: Sequence[PartSummary]) -> Commi
         counts=dict(counts),
         superseded=sum(map(len, supersede.values())),
     )
-    if _was_committed(plan, segment_id):
+    current = CorpusView.newest(store, _seen.get(store.url, ()))
+    _seen[store.url] = current.segments
+    if contains(committed_numbers(current.snapshot), int(segment_id)):
         return committed
     segment = finish_segment(store, plan.recipe, summaries)
     change = Change(
@@ -80,41 +88,23 @@ def commit_segment(plan: SegmentPlan, summaries: Sequence[PartSummary]) -> Commi
         add=(segment,),
         supersede=supersede,
         claims=frozenset(_document_ids(store, segment)),
+        known=_known(plan),
+        writer=plan.writer,
     )
-    try:
-        commit(_base(plan), change)
-    except CorpusError:
-        # Another attempt at this very segment may have been faster.
-        if segment_id not in CorpusView.newest(store).snapshot.segments:
-            raise
+    commit(current, change)
     return committed
 
 
-def _was_committed(plan: SegmentPlan, segment_id: str) -> bool:
-    """Say whether a snapshot since the job began has named a segment; it may be compacted since."""
-    if not plan.store.exists(f"segments/{segment_id}/segment.json"):
-        return False
-    since = [number for number in snapshot_numbers(plan.store) if number > plan.base]
-    return any(segment_id in read_snapshot(plan.store, n).segments for n in reversed(since))
+def _known(plan: SegmentPlan) -> Ranges:
+    """Return the numbers of the segments whose documents the job takes into account.
 
-
-def _base(plan: SegmentPlan) -> CorpusView:
-    """Return the corpus that a change of this job is made on.
-
-    What other workers of the same job committed since has other documents by plan, so that a
-    corpus with nothing newer but theirs is as good as the one the job was planned on.
+    What other workers of the same job committed since has other documents by plan.
     """
-    current = CorpusView.newest(plan.store, _seen.get(plan.store.url, ()))
-    _seen[plan.store.url] = current.segments
-    if current.snapshot.number == plan.base:
-        return current
-    base = read_snapshot(plan.store, plan.base) if plan.base else Snapshot(number=0)
-    ours = set() if plan.job is None else plan.job.segment_ids()
-    if all(segment.segment_id in {*base.segments, *ours} for segment in current.segments):
-        return current
-    manifests = {segment.segment_id: segment for segment in current.segments}
-    segments = (manifests.get(i) or read_segment(plan.store, i) for i in base.segments)
-    return CorpusView(plan.store, base, tuple(segments))
+    known = plan.known
+    if known is None:
+        known = committed_numbers(read_snapshot(plan.store, plan.base)) if plan.base else ()
+    ours = () if plan.job is None else plan.job.segment_ids()
+    return add_numbers(known, map(int, ours))
 
 
 # Manifests this process has read, by corpus: they never change.

@@ -22,6 +22,7 @@ from pipelines.corpus.commits import commit_index
 from pipelines.corpus.manifests import written_by
 from pipelines.corpus.store import write_then_commit
 from pipelines.corpus.view import CorpusView
+from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.jobs.beam_flags import with_runner
 from pipelines.errors import CorpusError
 from pipelines.index.files import FinalFile, merge_files, writing
@@ -61,6 +62,13 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     started = time.perf_counter()
     memory = PeakMemory()
     corpus = CorpusView.open(root)
+    with running_writer(corpus.store, "index") as writer:
+        return _build(corpus.refresh(), options, memory, started, writer)
+
+
+def _build(
+    corpus: CorpusView, options: IndexOptions, memory: PeakMemory, started: float, writer: Writer
+) -> dict[str, Any]:
     decision = plan_build(corpus, options)
     if decision.current is not None:
         return report(decision.current, built=False, reason="the index covers every segment")
@@ -82,7 +90,7 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     manifest = replace(manifest, measured=measured)
     _check_recall(manifest, options)
     write_then_commit(corpus.store, manifest_path(build.index_id), manifest.to_json().encode())
-    commit_index(corpus, build.index_id)
+    commit_index(corpus, build.index_id, writer.writer_id)
     return report(manifest, built=True, reason=decision.reason)
 
 

@@ -6,12 +6,19 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.corpus.commits import (
+    AlreadyReplacedError,
+    Change,
+    CommitRefusedError,
+    commit,
+    reserve_segment,
+)
 from pipelines.corpus.manifests import written_by
 from pipelines.corpus.parquet_writer import TableWriter
 from pipelines.corpus.segment_files import COUNTS, clean_segment, write_manifest
 from pipelines.corpus.store import Store
 from pipelines.corpus.view import CorpusView
+from pipelines.corpus.writers import Writer, running_writer
 from pipelines.errors import CorpusError
 from schemas import TABLES, Part, Segment, table_schema
 
@@ -47,24 +54,50 @@ def compact(
       segment_ids: what to merge.
       forget: documents whose rejects are dropped as well.
 
+    Documents deleted or changed by others meanwhile stay so. Where another writer merged the same
+    segments first, nothing is done: what is returned has theirs.
+
     Raises:
-      CorpusError: if the segments differ in recipe, or another writer changed them meanwhile.
+      CorpusError: if the segments differ in recipe or are damaged.
     """
-    chosen = [s for s in corpus.segments if s.segment_id in set(segment_ids)]
-    if len(chosen) != len(set(segment_ids)):
-        raise CorpusError(f"segments {', '.join(segment_ids)} are not all live in {corpus.root}")
-    if len({segment.recipe for segment in chosen}) > 1:
-        raise CorpusError("segments made by different models or settings cannot be merged")
+    wanted = set(segment_ids)
+    missing = wanted - set(corpus.snapshot.segments)
+    if missing:
+        raise CorpusError(f"segments {', '.join(sorted(missing))} are not live in {corpus.root}")
+    with running_writer(corpus.store, "compact") as writer:
+        corpus = corpus.refresh()
+        chosen = [segment for segment in corpus.segments if segment.segment_id in wanted]
+        if len({segment.recipe for segment in chosen}) > 1:
+            raise CorpusError("segments made by different models or settings cannot be merged")
+        if len(chosen) < len(wanted):
+            return corpus  # another writer merged or emptied some of them since they were chosen
+        return _replace(corpus, chosen, forget, writer)
+
+
+def _replace(
+    corpus: CorpusView, chosen: list[Segment], forget: frozenset[str], writer: Writer
+) -> CorpusView:
     removed = tuple(segment.segment_id for segment in chosen)
-    segment_id, number = reserve_segment(corpus.store)
+    segment_id, number = reserve_segment(corpus.store, writer.writer_id)
     try:
         merged = _merge(corpus, chosen, segment_id, number, forget)
-        if not merged.parts:
-            clean_segment(corpus.store, segment_id)
-        change = Change(operation="compact", add=(merged,) if merged.parts else (), remove=removed)
-        return commit(corpus, change)
     except BaseException:
         clean_segment(corpus.store, segment_id)
+        raise
+    if not merged.parts:
+        clean_segment(corpus.store, segment_id)
+    change = Change(
+        operation="compact",
+        add=(merged,) if merged.parts else (),
+        remove=removed,
+        writer=writer.writer_id,
+    )
+    try:
+        return commit(corpus, change)
+    except CommitRefusedError as error:
+        clean_segment(corpus.store, segment_id)
+        if isinstance(error, AlreadyReplacedError):
+            return corpus.refresh()
         raise
 
 

@@ -275,10 +275,10 @@ def interleave(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]],
     """
 
     def arrange(other: Callable[[], Any]) -> None:
-        def after_the_other(store: Store) -> tuple[str, int]:
+        def after_the_other(store: Store, writer: str = "") -> tuple[str, int]:
             monkeypatch.setattr("pipelines.embed.jobs.local.reserve_segment", reserve_segment)
             other()
-            return reserve_segment(store)
+            return reserve_segment(store, writer)
 
         monkeypatch.setattr("pipelines.embed.jobs.local.reserve_segment", after_the_other)
 

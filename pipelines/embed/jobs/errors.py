@@ -4,7 +4,11 @@ import re
 
 from pipelines.errors import CorpusError, UsageError
 
-_KINDS = {"CorpusError": CorpusError, "UsageError": UsageError}
+_KINDS = {
+    "CorpusError": CorpusError,
+    "CommitRefusedError": CorpusError,
+    "UsageError": UsageError,
+}
 # "package.module.SomeError: message", as the last lines of a traceback have it.
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 # What Beam adds to the message of an error: the step it happened in.

@@ -13,10 +13,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.corpus.commits import Change, commit, reserve_segment
+from pipelines.corpus.commits import Change, commit, committed_numbers, reserve_segment
 from pipelines.corpus.manifests import read_segment
+from pipelines.corpus.number_ranges import add_numbers, contains
 from pipelines.corpus.segment_files import clean_segment
 from pipelines.corpus.view import CorpusView
+from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.compatibility import check_recipe, fit_rules
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
@@ -63,6 +65,9 @@ def embed(
             stack.enter_context(launcher)
         prepared = _prepare(job)
         prepared.corpus.store.check_can_commit()
+        prepared.writer = stack.enter_context(running_writer(prepared.corpus.store, "embed"))
+        # What was read before the writer was known to run is not kept for it.
+        prepared.corpus = prepared.corpus.refresh()
         if job.running.workers > 1 and launcher is None:
             verbose = logger.isEnabledFor(logging.INFO)
             launcher = stack.enter_context(WorkerLauncher(job.running.workers, verbose))
@@ -103,7 +108,7 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
             if current.chosen or current.rejects:
                 report.segments.append("(planned)")
     if job.running.prune:
-        missing = prepared.missing(planner.selector)
+        missing = prepared.missing(planner.selector, prepared.corpus)
         report.pruned = sum(map(len, missing.values()))
     return report
 
@@ -116,6 +121,7 @@ class _Prepared:
     tokenizer: Tokenizer | PretokenizedText
     corpus: CorpusView
     handler: ElmoModelHandler | None = None
+    writer: Writer | None = None
 
     def load(self, job: EmbedJob, announce: Callable[[str], None] | None) -> EmbedReport:
         started = time.monotonic()
@@ -141,11 +147,11 @@ class _Prepared:
                 partial(_remark, job.embedding),
             )
 
-    def missing(self, selector: Selector) -> dict[str, list[str]]:
-        """Return for each segment the live documents that the input has not named."""
+    def missing(self, selector: Selector, planned: CorpusView) -> dict[str, list[str]]:
+        """Return for each segment the documents that the plan knew and the input has not named."""
         found: dict[str, list[str]] = {}
-        for segment in self.corpus.segments:
-            for batch in self.corpus.read("documents", ["doc_id"], [segment.segment_id]):
+        for segment in planned.segments:
+            for batch in planned.read("documents", ["doc_id"], [segment.segment_id]):
                 gone = selector.missing(batch.column("doc_id").to_pylist())
                 if gone:
                     found.setdefault(segment.segment_id, []).extend(gone)
@@ -191,6 +197,10 @@ class _LocalRun:
         self._tokenizer = prepared.tokenizer
         self._report = report
         self._runner = runner
+        # The plan is made on this; what other writers commit later it does not know.
+        self._planned = prepared.corpus
+        self._known = committed_numbers(self._planned.snapshot, self._planned.segments)
+        self._writer = prepared.writer.writer_id if prepared.writer else ""
 
     def take(self, current: Slice) -> None:
         """Embed and commit one slice, if there is anything new in it."""
@@ -218,11 +228,13 @@ class _LocalRun:
 
     def _embed(self, current: Slice) -> dict[str, int]:
         corpus, job = self._prepared.corpus, self._job
-        segment_id, number = reserve_segment(corpus.store)
+        segment_id, number = reserve_segment(corpus.store, self._writer)
         plan = SegmentPlan(
             store=corpus.store,
             recipe=self._handler.recipe,
-            base=corpus.snapshot.number,
+            base=self._planned.snapshot.number,
+            known=self._known,
+            writer=self._writer,
             row_group_bytes=job.running.row_group_bytes,
         )
         parts = current.parts(segment_id, number, job.running.workers, job.reading)
@@ -230,9 +242,10 @@ class _LocalRun:
             self._run_pipeline(parts, plan)
         except Exception:
             # A worker may have committed it before something else failed.
-            if segment_id not in corpus.refresh().snapshot.segments:
+            if not contains(committed_numbers(corpus.refresh().snapshot), number):
                 clean_segment(corpus.store, segment_id)
             raise
+        self._known = add_numbers(self._known, [number])
         self._prepared.corpus = corpus.refresh()
         self._report.segments.append(segment_id)
         return dict(read_segment(corpus.store, segment_id).counts)
@@ -275,11 +288,15 @@ class _LocalRun:
                 f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
                 " which documents it has no more; what was embedded is committed"
             )
-        supersede = self._prepared.missing(selector)
+        supersede = self._prepared.missing(selector, self._planned)
         if supersede:
-            self._prepared.corpus = commit(
-                self._prepared.corpus, Change(operation="prune", supersede=supersede)
+            change = Change(
+                operation="prune",
+                supersede=supersede,
+                known=self._known,
+                writer=self._writer,
             )
+            self._prepared.corpus = commit(self._prepared.corpus, change)
         self._report.pruned = sum(map(len, supersede.values()))
 
 

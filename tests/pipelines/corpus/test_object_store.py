@@ -5,6 +5,7 @@ Skipped where s3fs or moto's server is not installed: pip install 's3fs' 'moto[s
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipelines.corpus.atomic_files import is_temporary
 from pipelines.corpus.commits import Change, commit
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
+from schemas import Snapshot
 
 Run = Callable[..., Any]
 RECORDS = [{"id": f"d{n}", "text": f"Document {n} stands on the bank."} for n in range(6)]
@@ -124,7 +126,8 @@ def test_snapshot_that_another_writer_made_first_is_not_overwritten(bucket: str)
 
     def create_late(self: Store, path: str, data: bytes) -> None:
         if not others:
-            others.append(data.replace(b'"test"', b'"other"'))
+            other = replace(Snapshot.from_json(data), operation="other")
+            others.append(other.to_json().encode())
             create(store, path, others[0])
         create(self, path, data)
 

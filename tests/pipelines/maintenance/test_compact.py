@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.api import Corpus
+from pipelines.corpus.commits import commit
 from pipelines.errors import CorpusError
 from pipelines.maintenance.compact import compact, groups_to_compact
 from pipelines.maintenance.verify import verify
@@ -52,12 +53,28 @@ def test_compact_does_not_mix_models(corpus_dir: str, write_jsonl: Run, run_embe
         _ = corpus.fingerprint
 
 
-def test_compact_gives_way_to_a_delete_meanwhile(corpus_dir: str, rows_of: Run) -> None:
+def test_compact_keeps_deleted_what_was_deleted_meanwhile(
+    corpus_dir: str, rows_of: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_a_delete(base: Corpus, change: Any) -> Corpus:
+        monkeypatch.setattr("pipelines.maintenance.compact.commit", commit)
+        main(["delete", "d1", "--corpus", corpus_dir])
+        return commit(base, change)
+
+    monkeypatch.setattr("pipelines.maintenance.compact.commit", after_a_delete)
+    compact(Corpus.open(corpus_dir), ["00000001", "00000002"])
+    assert [row["doc_id"] for row in rows_of("documents")] == ["d0", "d2", "d3", "d4", "d5"]
+    assert Corpus.open(corpus_dir).snapshot.segments[0] == "00000005"
+    assert verify(Corpus.open(corpus_dir)).faults == []
+
+
+def test_second_of_two_compactions_of_the_same_segments_changes_nothing(corpus_dir: str) -> None:
     stale = Corpus.open(corpus_dir)
-    main(["delete", "d1", "--corpus", corpus_dir])
-    with pytest.raises(CorpusError, match="run the command again"):
-        compact(stale, ["00000001", "00000002"])
-    assert len(rows_of("documents")) == 5
+    main(["compact", "--corpus", corpus_dir])
+    before = Corpus.open(corpus_dir).snapshot
+    assert compact(stale, ["00000001", "00000002"]).snapshot == before
+    with pytest.raises(CorpusError, match="segments 00000077 are not live"):
+        compact(stale, ["00000077"])
 
 
 def test_embed_on_top_of_a_compact_meanwhile_supersedes_the_merged_rows(
