@@ -14,6 +14,9 @@ from pipelines.commands.help_format import HelpFormatter
 from pipelines.commands.output import never_fail_to_print
 from pipelines.errors import UsageError
 
+_STORE_PACKAGES = frozenset(
+    ("botocore", "aiobotocore", "boto3", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp")
+)
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
@@ -89,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, args.verbose, BAD_USAGE)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         return _report(error, args.verbose, FAILED)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # of a store's client, a codec, ...: never a traceback for a user
+        return _report(_named(error), args.verbose, FAILED)
     except KeyboardInterrupt:
         print("sensegrep: interrupted", file=sys.stderr)
         return FAILED
@@ -113,12 +120,25 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _named(error: Exception) -> Exception:
+    """Return an error of a kind that no command expects, with its name and what to do."""
+    package = type(error).__module__.partition(".")[0]
+    if package in _STORE_PACKAGES:
+        advice = "check the URL, the credentials and the network"
+        text = f"the store answered {type(error).__name__}: {error}; {advice}"
+    else:
+        text = f"unexpected {type(error).__name__}: {error}; --verbose shows where it was raised"
+    return RuntimeError(text).with_traceback(error.__traceback__)
+
+
 def _report(error: BaseException, verbose: bool, status: int) -> int:
     if isinstance(error, BrokenPipeError):
         raise error
     if verbose:
         logging.getLogger("pipelines").error("traceback of the error below", exc_info=error)
-    print(f"sensegrep: error: {error}", file=sys.stderr)
+    # What an error quotes may command the terminal.
+    text = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(error))
+    print(f"sensegrep: error: {text}", file=sys.stderr)
     return status
 
 

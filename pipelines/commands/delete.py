@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
 
     doc_ids = list(args.doc_ids)
     if args.ids_from:
-        with open(args.ids_from, encoding="utf-8") as file:
+        with open(args.ids_from, encoding="utf-8-sig") as file:
             doc_ids += [line.rstrip("\n") for line in file if line.strip()]
     if not doc_ids and not args.purge:
         raise UsageError("no document is named; give ids, or --ids-from FILE")

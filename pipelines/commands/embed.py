@@ -303,11 +303,12 @@ def print_report(
     elif not report.written:
         print(f"nothing new to embed in {counted(report.read, 'document')} read")
     else:
+        replaced = f" ({report.changed:,} replaced an older version)" if report.changed else ""
         speed = report.tokens / max(report.seconds, 1e-9)
         print(
             f"embedded {report.written:,} of {counted(report.read, 'document')} read:"
             f" {counted(report.sentences, 'sentence')}, {counted(report.tokens, 'token')}"
-            f" in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
+            f"{replaced} in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
         )
     print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
     if report.rejected_sentences:

@@ -1,11 +1,13 @@
 """Whether a job fits the corpus that it adds to: no job may make a corpus unsearchable."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipelines.corpus.view import CorpusView
 from pipelines.embed.recipe import Recipe
 from pipelines.errors import UsageError
+from pipelines.reading.input_files import InputFile
 from pipelines.text.tokenizer import RULES_VERSION, PretokenizedText, Tokenizer
 from schemas import Segment
 
@@ -57,6 +59,21 @@ def check_recipe(recipe: Recipe, corpus: CorpusView) -> None:
         f" compared with new ones: {differences}. Give the settings of the corpus (sensegrep info"
         f" --corpus {corpus.root} lists them), or embed into a new corpus; nothing was changed"
     )
+
+
+def keep_names(files: list[InputFile], corpus: CorpusView) -> list[InputFile]:
+    """Return the input files by the names that a corpus knows them by.
+
+    Until version 0.1 a file was called as it was given; ids that records lack were made from that,
+    and go on to be where a corpus has them.
+    """
+    other = {file.given for file in files if file.given and file.given != file.uri}
+    if not other or not corpus.segments:
+        return files
+    known: set[str] = set()
+    for batch in corpus.read("documents", ["uri"]):
+        known |= other.intersection(batch.column("uri").unique().to_pylist())
+    return [replace(f, uri=f.given) if f.given in known else f for f in files]
 
 
 def _made_segment(corpus: CorpusView) -> Segment | None:

@@ -15,6 +15,7 @@ from pipelines.embed.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
 from pipelines.reading.documents import SELECT, Document, Reject, raw_start
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
+from pipelines.reading.parquet_rows import largest_row_group
 from pipelines.reading.records import scan
 from pipelines.reading.splits import ReadRange, ReadTask
 from pipelines.reading.spool import Spool
@@ -109,6 +110,7 @@ class Planner:
       selector: what is new.
       slice_documents: documents to a slice.
       spool_directory: local directory for what cannot be read again from its file.
+      may_spool: workers can read the spool, so Parquet with large row groups goes through it too.
       remark: what is to be said of a text that is embedded, if anything; it is said once.
     """
 
@@ -120,6 +122,7 @@ class Planner:
         slice_documents: int,
         spool_directory: str,
         remark: Callable[[str], str | None] | None = None,
+        may_spool: bool = True,
     ) -> None:
         self._files = list(files)
         self._options = options
@@ -127,6 +130,8 @@ class Planner:
         self._slice_documents = slice_documents
         self._directory = spool_directory
         self._remark = remark
+        self._may_spool = may_spool
+        self._group_rows: dict[str, int] = {}
         self.total_bytes = sum(file.size or 0 for file in self._files)
 
     def slices(self) -> Iterator[Slice]:
@@ -148,6 +153,15 @@ class Planner:
         spool.finish()
         yield current
         spool.remove()
+
+    def _spools(self, file: InputFile) -> bool:
+        """Say whether a file's records are copied: its row groups are larger than a slice, and
+        each slice would decode one again."""
+        if file.format != "parquet" or not self._may_spool:
+            return False
+        if file.uri not in self._group_rows:
+            self._group_rows[file.uri] = largest_row_group(file)
+        return self._group_rows[file.uri] > self._slice_documents
 
     def _is_full(self, current: Slice) -> bool:
         full = len(current.chosen) == self._slice_documents
@@ -175,7 +189,7 @@ class Planner:
                 self._remark = None
                 logger.warning("document %s: %s", record.doc_id, remark)
             size = len(record.text.encode())
-            if file.seekable:
+            if file.seekable and not self._spools(file):
                 current.chosen.append(Chosen(file, record.position, size))
             else:
                 current.chosen.append(Chosen(spool.file, spool.add(record), size))
@@ -183,7 +197,8 @@ class Planner:
     def _reject(self, current: Slice, reject: Reject) -> None:
         current.read += 1
         current.rejected += 1
-        if reject.reason == "damaged-file":
+        # A row that swallowed others says as little of them as a file that ends too early.
+        if reject.reason in ("damaged-file", "invalid-csv"):
             current.damaged.append(reject.uri)
         if reject.doc_id is not None:
             self.selector.mention(reject.doc_id)

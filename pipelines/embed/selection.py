@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pipelines.corpus.view import CorpusView
 from pipelines.embed.digest_table import DIGEST_BYTES, DigestTable, digest
-from pipelines.reading.documents import Document, Reject
+from pipelines.reading.documents import Document, Reject, content_digest
 from schemas import Segment
 
 
 class LiveDocuments:
-    """What a corpus holds, by document: whether its text is the same, and in which segment it is.
+    """What a corpus holds, by document: its segment, and whether text and metadata are the same.
 
     Args:
       corpus: whose live documents and rejects are remembered.
@@ -26,7 +26,7 @@ class LiveDocuments:
         expected = sum(segment.counts["documents"] for segment in corpus.segments)
         self._documents = DigestTable(expected)
         self._rows = array("q")  # segment, rejected sentences
-        self._texts = bytearray()
+        self._contents = bytearray()
         self._rejects = DigestTable(sum(s.counts["rejects"] for s in corpus.segments))
         self._segments: list[str] = []
         for segment in corpus.segments:
@@ -37,14 +37,14 @@ class LiveDocuments:
         number = len(self._segments)
         self._segments.append(segment.segment_id)
         same_recipe = segment.recipe == recipe
-        columns = ["doc_id", "sha256", "rejected_sentences"]
+        columns = ["doc_id", "sha256", "metadata", "rejected_sentences"]
         for batch in corpus.read("documents", columns, [segment.segment_id]):
             rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-            for doc_id, sha256, rejected in rows:
+            for doc_id, sha256, metadata, rejected in rows:
                 self._documents.put(digest(doc_id), len(self._rows) // 2)
                 self._rows.extend((number, rejected))
-                text = bytes.fromhex(sha256)[:DIGEST_BYTES] if same_recipe else bytes(16)
-                self._texts.extend(text)
+                content = content_digest(sha256, dict(metadata)) if same_recipe else bytes(16)
+                self._contents.extend(content)
         columns = ["uri", "position", "reason", "sentence_index"]
         for batch in corpus.read("rejects", columns, [segment.segment_id]):
             for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
@@ -52,12 +52,12 @@ class LiveDocuments:
                     self._rejects.put(digest(row[0], str(row[1]), row[2]))
 
     def find(self, doc_id: str) -> tuple[str, bytes, int] | None:
-        """Return (segment id, start of the text's hash, rejected sentences), or None."""
+        """Return (segment id, digest of text and metadata, rejected sentences), or None."""
         row = self._documents.get(digest(doc_id))
         if row is None:
             return None
-        text = bytes(self._texts[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES])
-        return self._segments[self._rows[2 * row]], text, self._rows[2 * row + 1]
+        content = bytes(self._contents[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES])
+        return self._segments[self._rows[2 * row]], content, self._rows[2 * row + 1]
 
     def knows_reject(self, reject: Reject) -> bool:
         """Say whether a reject of a whole record was recorded by an earlier run."""
@@ -104,8 +104,8 @@ class Selector:
         found = self._live.find(document.doc_id)
         if found is None:
             return Decision(NEW)
-        segment_id, text, rejected = found
-        if text == bytes.fromhex(document.sha256)[:DIGEST_BYTES]:
+        segment_id, content, rejected = found
+        if content == content_digest(document.sha256, document.metadata):
             return Decision(UNCHANGED, segment_id, rejected)
         return Decision(CHANGED, segment_id)
 

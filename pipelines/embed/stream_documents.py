@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipelines.corpus.view import CorpusView
-from pipelines.embed.digest_table import DIGEST_BYTES
 from pipelines.embed.selection import LiveDocuments
-from pipelines.reading.documents import Document, Reject
+from pipelines.reading.documents import Document, Reject, content_digest
 from pipelines.reading.messages import Deletion, Message
 
 # Remembered rows that are not live any more, before all are read again.
@@ -125,7 +124,7 @@ def choose(messages: Iterable[Message], known: StreamDocuments) -> BatchChoice:
             choice.deletions.append(doc_id)
             continue
         live = known.find(doc_id)
-        if live is not None and live[1] == bytes.fromhex(message.sha256)[:DIGEST_BYTES]:
+        if live is not None and live[1] == content_digest(message.sha256, message.metadata):
             choice.unchanged += 1
         else:
             choice.documents.append(message)

@@ -1,10 +1,13 @@
 """CSV and TSV: rows after a header; a record's position is the byte offset of its row."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import IO
 
 from pipelines.errors import UsageError
+from pipelines.reading.decompression import compression_of
 from pipelines.reading.fields import (
     MAX_RECORD_BYTES,
     Fault,
@@ -12,10 +15,13 @@ from pipelines.reading.fields import (
     document_from_fields,
     reject_record,
 )
-from pipelines.reading.input_files import InputFile
-from pipelines.reading.lines import BYTE_ORDER_MARK
+from pipelines.reading.input_files import STDIN, InputFile, open_bytes
+from pipelines.reading.lines import BYTE_ORDER_MARK, what_bytes_are
 from pipelines.reading.options import InputOptions
 
+_SNIFFED_BYTES = 1 << 16
+# A field that begins with a quote, up to the quote before a tab or a line end.
+_QUOTED_FIELD = re.compile(r'(?:(?<=\t)|(?<=\n)|\A)"(?:[^"]|"")*"(?=\t|\r?\n|\Z)')
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
@@ -60,7 +66,12 @@ def read_header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
     except StopIteration:
         return [], 0
     if fault:
+        if "new-line character" in fault:
+            fault = "its lines end in carriage returns alone; convert it: tr '\\r' '\\n'"
         raise UsageError(f"input {file.uri} has an unreadable first row: {fault}")
+    known = what_bytes_are("".join(names).encode("utf-8", errors="surrogateescape"))
+    if known is not None:
+        raise UsageError(f"input {file.uri} cannot be read: {known}")
     return names, rows.position
 
 
@@ -72,10 +83,9 @@ class _Rows:
         self.position = position
         self._stream = stream
         lines, delimiter = self._decoded(), _DELIMITERS[file.format]
-        # TSV as registered with IANA knows no quotes.
         self._rows = (
             csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-            if file.format == "tsv"
+            if file.format == "tsv" and not quotes_fields(file.uri)
             else csv.reader(lines, delimiter=delimiter, strict=True)
         )
 
@@ -87,10 +97,16 @@ class _Rows:
             yield line[first:].decode("utf-8", errors="surrogateescape")
 
     def __next__(self) -> tuple[list[str], str]:
+        first, start = self._rows.line_num, self.position
         try:
             return next(self._rows), ""
         except csv.Error as error:
-            return [], str(error)
+            lines = self._rows.line_num - first
+            swallowed = (
+                f"; a quote in the row at byte {start} is not closed, and {lines} lines were"
+                " swallowed with it"
+            )
+            return [], f"{error}{swallowed if lines > 1 else ''}"
 
 
 def _record_from_row(
@@ -106,7 +122,26 @@ def _record_from_row(
         return reject_record(file, position, Fault("invalid-csv", fault), raw)
     if len(values) != len(names):
         detail = f"found {len(values)} fields, expected {len(names)} as in the first row"
+        lines = max((value.count("\n") for value in values), default=0)
+        if lines:
+            detail += f"; a field has {lines + 1} lines: is a quote not closed?"
+            return reject_record(file, position, Fault("invalid-csv", detail), raw)
         return reject_record(file, position, Fault("wrong-field-count", detail), raw)
     if any("\udc80" <= character <= "\udcff" for value in values for character in value):
         return reject_record(file, position, Fault("invalid-utf8", "a field is not UTF-8"), raw)
     return document_from_fields(file, options, position, dict(zip(names, values, strict=True)), raw)
+
+
+@lru_cache(maxsize=64)
+def quotes_fields(uri: str) -> bool:
+    """Say whether a TSV file quotes fields as pandas and spreadsheets do.
+
+    TSV as registered with IANA knows no quotes, so `"` is a letter, unless in the file's beginning
+    every field that has one is a quoted field from end to end.
+    """
+    if uri == STDIN:
+        return False
+    with open_bytes(InputFile(uri, "tsv", compression_of(uri))) as stream:
+        sample = stream.read(_SNIFFED_BYTES).decode("utf-8", errors="replace")
+    bare, quoted = _QUOTED_FIELD.subn("", sample)
+    return quoted > 0 and '"' not in bare

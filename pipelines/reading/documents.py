@@ -1,6 +1,8 @@
 """What travels between reading and tokenising: documents, and what could not become one."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RAW_CHARACTERS = 200
@@ -31,6 +33,17 @@ class Document:
     def sha256(self) -> str:
         """Hash of the text's UTF-8 bytes, hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def content_digest(sha256: str, metadata: Mapping[str, str]) -> bytes:
+    """Return 16 bytes that tell a document's content: its text and its metadata.
+
+    Args:
+      sha256: of the text, hex.
+      metadata: of the document.
+    """
+    fields = json.dumps(sorted(metadata.items()), ensure_ascii=True)
+    return hashlib.sha256(f"{sha256}{fields}".encode()).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """The fields of a record -> a document, or a reject with its reason."""
 
 import json
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
 
 from pipelines.reading.documents import READ, Document, Reject, raw_start
-from pipelines.reading.input_files import InputFile
+from pipelines.reading.input_files import STDIN, InputFile
 from pipelines.reading.options import InputOptions
 
 MAX_RECORD_BYTES = 256 << 20
@@ -25,7 +29,7 @@ def document_from_fields(
     options: InputOptions,
     position: int,
     fields: dict[str, Any],
-    raw: bytes | str,
+    raw: bytes | str | Mapping[str, Any],
 ) -> Record:
     """Make a document of a record's fields.
 
@@ -42,9 +46,13 @@ def document_from_fields(
         try:
             text = _text(fields, options.text_field)
             metadata = {
-                name: value if isinstance(value, str) else _as_json(value)
-                for name, value in fields.items()
-                if name not in (id_field, options.text_field)
+                **folder_keys(file.uri),
+                **{
+                    name: written
+                    for name, value in fields.items()
+                    if name not in (id_field, options.text_field)
+                    and (written := as_text(value)) is not None
+                },
             }
             _check_unicode(doc_id, *metadata, *metadata.values())
         except Fault as fault:
@@ -63,9 +71,24 @@ def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[
     if isinstance(value, str) and value:
         _check_unicode(value)
         return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # integers with gaps are floats in a table
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bytes) and value:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
     if value is None or value == "":
         if options.id_field is not None:
             raise Fault("missing-id", f"the record has no field {field!r}")
+        if file.uri == STDIN:
+            detail = (
+                "records from standard input need an id, for their place says nothing tomorrow;"
+                " give them a field id, or name another with --id-field"
+            )
+            raise Fault("missing-id", detail)
         return f"{file.uri}#{position}"
     detail = f"field {field!r} is a {type(value).__name__}, expected a string or an integer"
     raise Fault("wrong-type", detail)
@@ -76,6 +99,11 @@ def _text(fields: dict[str, Any], field: str) -> str:
     if text is None:
         found = ", ".join(map(str, fields)) or "none"
         raise Fault("missing-text", f"the record has no field {field!r}; it has {found}"[:500])
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError as error:
+            raise Fault("invalid-utf8", f"field {field!r} is no UTF-8: {error}") from None
     if not isinstance(text, str):
         detail = f"field {field!r} is a {type(text).__name__}, expected a string"
         raise Fault("wrong-type", detail)
@@ -95,12 +123,43 @@ def _check_unicode(*texts: str) -> None:
             raise Fault("lone-surrogate", detail) from None
 
 
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+def as_text(value: Any) -> str | None:
+    """Return a value of metadata as the text that a filter names; None if it has none.
+
+    Dates, times, decimals and uuids are as they print; numbers, lists and objects are JSON; binary
+    values (images) and null are left out.
+    """
+    if value is None or isinstance(value, bytes | bytearray | memoryview):
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float | list | tuple | dict):
+        return json.dumps(_without_bytes(value), ensure_ascii=False, default=str)
+    return str(value)
 
 
-def reject_record(file: InputFile, position: int, fault: Fault, raw: bytes | str) -> Reject:
-    """Return the reject of a record that is at fault."""
+def _without_bytes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _without_bytes(v) for k, v in value.items() if not isinstance(v, bytes)}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(item) for item in value if not isinstance(item, bytes)]
+    return value
+
+
+@lru_cache(maxsize=64)
+def folder_keys(uri: str) -> dict[str, str]:
+    """Return the keys that folders of a data set name, as in `lang=en/part-0.parquet`."""
+    folders = uri.partition("?")[0].split("/")[:-1]
+    pairs = (folder.partition("=") for folder in folders if "=" in folder)
+    return {key: unquote(value) for key, _, value in pairs if key and value}
+
+
+def reject_record(
+    file: InputFile, position: int, fault: Fault, raw: bytes | str | Mapping[str, Any]
+) -> Reject:
+    """Return the reject of a record that is at fault; `raw` is the record, or its fields."""
+    if isinstance(raw, Mapping):
+        raw = ", ".join(f"{name}: {str(value)[:80]}" for name, value in raw.items())
     doc_id = fault.doc_id
     if doc_id is not None:
         doc_id = doc_id.encode("utf-8", errors="replace").decode()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, Any
+from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
 
@@ -32,16 +33,19 @@ class InputFile:
     """One file of the input.
 
     Attributes:
-      uri: as the user gave it, or as the glob found it; part of ids that records lack.
+      uri: its one name, however it was given: of a local file the absolute path, links followed;
+        part of ids that records lack.
       format: one of the values of FORMATS.
       compression: suffix such as .gz, or empty.
       size: bytes as stored, None where unknown (standard input).
+      given: as the user gave it, or as the glob found it.
     """
 
     uri: str
     format: str
     compression: str = ""
     size: int | None = None
+    given: str = ""
 
     @property
     def seekable(self) -> bool:
@@ -82,7 +86,8 @@ def open_bytes(file: InputFile) -> IO[bytes]:
 def _find(pattern: str) -> list[InputFile]:
     if pattern == STDIN:
         return [InputFile(STDIN, "jsonl")]
-    if not glob.has_magic(pattern) or _is_file(pattern):
+    pattern = _local_path(pattern)
+    if not glob.has_magic(pattern) or _is_file(pattern) or _is_there(pattern):
         return [_describe(pattern)]
     if "://" in pattern:
         filesystem, path = url_to_fs(pattern)
@@ -92,6 +97,24 @@ def _find(pattern: str) -> list[InputFile]:
     if not matches:
         raise FileNotFoundError(f"no file matches {pattern!r}; check the path and the quotes")
     return [_describe(match) for match in sorted(matches)]
+
+
+def _local_path(uri: str) -> str:
+    """Return the path that a file:// URL names, with %20 and the like as they are meant."""
+    if not uri.lower().startswith("file://"):
+        return uri
+    path = uri[len("file://") :]
+    path = path.removeprefix("localhost") if path.startswith("localhost/") else path
+    decoded = unquote(path)
+    return decoded if os.path.exists(decoded) or not os.path.exists(path) else path
+
+
+def _is_there(uri: str) -> bool:
+    """Say whether a URL that looks like a glob names a file as it is."""
+    if "://" not in uri:
+        return False
+    filesystem, path = _filesystem(uri)
+    return bool(filesystem.exists(path))
 
 
 def _is_file(uri: str) -> bool:
@@ -121,7 +144,10 @@ def _describe(uri: str) -> InputFile:
     if suffix == ".parquet" and compression:
         raise UsageError(f"input {uri}: Parquet is compressed within; remove the {compression}")
     size = info.get("size")
-    return InputFile(uri, FORMATS[suffix], compression, None if size is None else int(size))
+    name = uri if "://" in uri else os.path.realpath(uri)
+    return InputFile(
+        name, FORMATS[suffix], compression, None if size is None else int(size), given=uri
+    )
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

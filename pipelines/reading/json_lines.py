@@ -6,7 +6,7 @@ from typing import IO
 
 from pipelines.reading.fields import Fault, Record, document_from_fields, reject_record
 from pipelines.reading.input_files import InputFile
-from pipelines.reading.lines import fetch_lines, scan_lines
+from pipelines.reading.lines import fetch_lines, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
 
@@ -29,11 +29,24 @@ def record_from_line(file: InputFile, options: InputOptions, position: int, line
     try:
         fields = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return reject_record(file, position, Fault("invalid-utf8", str(error)), line)
+        detail = what_bytes_are(line) or str(error)
+        return reject_record(file, position, Fault("invalid-utf8", detail), line)
     except (ValueError, RecursionError) as error:
-        return reject_record(file, position, Fault("invalid-json", str(error)), line)
+        detail = what_bytes_are(line) or f"{error}{_advice(line)}"
+        return reject_record(file, position, Fault("invalid-json", detail), line)
     if not isinstance(fields, dict):
         found = type(fields).__name__
-        fault = Fault("not-an-object", f"found a {found}, expected a JSON object with fields")
+        detail = f"found a {found}, expected a JSON object with fields{_advice(line)}"
+        fault = Fault("not-an-object", detail)
         return reject_record(file, position, fault, line)
     return document_from_fields(file, options, position, fields, line)
+
+
+def _advice(line: bytes) -> str:
+    """Say what a line of another kind of JSON is."""
+    start = line.strip()[:1]
+    if start == b"[":
+        return "; this looks like a JSON array: write an object a line (jq -c '.[]' FILE)"
+    if line.strip() in (b"{", b"}", b"},", b"]") or line[:1].isspace():
+        return "; this looks like JSON over several lines: write an object a line (jq -c . FILE)"
+    return ""

@@ -64,3 +64,26 @@ def numbered_lines(stream: IO[bytes], start: int, end: int | None) -> Iterator[t
         first = 3 if position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
         yield position, line[first:].rstrip(b"\r\n") if size <= MAX_RECORD_BYTES else line
         position += size
+
+
+def what_bytes_are(data: bytes) -> str | None:
+    """Say what bytes are that are no UTF-8 text, and what to do; None if that is not plain."""
+    for magic, name, suffix in _MAGIC:
+        if data.startswith(magic):
+            return f"this is {name}, whatever the name says; give the file the suffix {suffix}"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:200].count(b"\0") * 3 > len(data[:200]):
+        return (
+            "this looks like UTF-16, expected UTF-8; convert the file: iconv -f UTF-16 -t UTF-8"
+            " FILE (without a byte-order mark: -f UTF-16LE)"
+        )
+    return None
+
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip", ".gz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", ".zst"),
+    (b"\xfd7zXZ", "xz", ".xz"),
+    (b"BZh", "bzip2", ".bz2"),
+    (b"PAR1", "Parquet", ".parquet"),
+    (b"PK\x03\x04", "a zip archive (unpack it)", "of what is in it"),
+)

@@ -2,11 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.reading.fields import Record, document_from_fields
+from pipelines.reading.fields import Fault, Record, document_from_fields, reject_record
 from pipelines.reading.input_files import InputFile, open_bytes
 from pipelines.reading.options import InputOptions
 
@@ -17,6 +19,13 @@ def count_rows(file: InputFile) -> int:
     """Return how many rows a Parquet file has."""
     with open_bytes(file) as stream:
         return int(pq.read_metadata(stream).num_rows)
+
+
+def largest_row_group(file: InputFile) -> int:
+    """Return the rows of the largest row group of a Parquet file."""
+    with open_bytes(file) as stream:
+        metadata = pq.read_metadata(stream)
+    return max((metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)), default=0)
 
 
 def column_names(stream: IO[bytes]) -> list[str]:
@@ -35,9 +44,9 @@ def scan(
             if last > start and (end is None or first < end):
                 row = first
                 for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group]):
-                    for values in batch.to_pylist():
+                    for values in rows_of(batch):
                         if row >= start and (end is None or row < end):
-                            yield document_from_fields(file, options, row, values, str(values))
+                            yield _record(file, options, row, values)
                         row += 1
             first = last
 
@@ -57,6 +66,74 @@ def fetch(
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group]):
                 chosen = [row for row in rows if first <= row < first + batch.num_rows]
                 for row in chosen:
-                    values = batch.slice(row - first, 1).to_pylist()[0]
-                    yield document_from_fields(file, options, row, values, str(values))
+                    [values] = rows_of(batch.slice(row - first, 1))
+                    yield _record(file, options, row, values)
                 first += batch.num_rows
+
+
+class _Unreadable:
+    """A cell that is no value."""
+
+    def __init__(self, column: str, error: Exception) -> None:
+        self.detail = f"column {column!r}: {error}"
+
+
+def _record(file: InputFile, options: InputOptions, row: int, values: dict[str, Any]) -> Record:
+    for value in values.values():
+        if isinstance(value, _Unreadable):
+            readable = {k: v for k, v in values.items() if not isinstance(v, _Unreadable)}
+            return reject_record(file, row, Fault("unreadable-value", value.detail), readable)
+    return document_from_fields(file, options, row, values, values)
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return the rows of a batch as Python values, times as text.
+
+    What Python has no value for (the year 10000 elsewhere, nanoseconds, an unknown zone) is text
+    as Arrow prints it; a cell that cannot be read at all is _Unreadable.
+    """
+    columns = [
+        _values(name, column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        # A moment is written as of UTC: zones may be unknown here, and edges of time have none.
+        bare = pc.cast(column, pa.timestamp(kind.unit))
+        mark = "" if kind.tz is None else "Z"
+        return [None if text is None else _whole(text) + mark for text in _texts(bare)]
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not _is_interval(kind):
+        return _texts(column)
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError, pa.ArrowException):
+        return [_cell(name, value) for value in column]
+
+
+def _whole(time: str) -> str:
+    """Leave out zeros that only say in which unit a time is stored."""
+    return time.rstrip("0").removesuffix(".") if "." in time else time
+
+
+def _is_interval(kind: pa.DataType) -> bool:
+    return kind == pa.month_day_nano_interval()
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    return list(pc.cast(column, pa.string()).to_pylist())
+
+
+def _cell(name: str, value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError as error:
+        return _Unreadable(name, error)
+    except (ValueError, OverflowError, pa.ArrowException):
+        try:
+            return str(value.cast(pa.string()))
+        except pa.ArrowException as error:
+            return _Unreadable(name, error)

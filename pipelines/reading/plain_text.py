@@ -12,7 +12,7 @@ from pipelines.reading.fields import (
     reject_too_large,
 )
 from pipelines.reading.input_files import InputFile
-from pipelines.reading.lines import fetch_lines, scan_lines
+from pipelines.reading.lines import fetch_lines, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
 
@@ -46,9 +46,14 @@ def _whole_file(file: InputFile, options: InputOptions, stream: IO[bytes]) -> Re
 def record_from_text(file: InputFile, options: InputOptions, position: int, data: bytes) -> Record:
     """Decode one text; it has no field but the text."""
     try:
-        text = data.decode("utf-8")
+        wide = not options.lines and data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = data.decode("utf-16" if wide else "utf-8")
+        known = None if wide else what_bytes_are(data)
+        if known is not None and "\0" in text:
+            return reject_record(file, position, Fault("invalid-utf8", known), data)
     except UnicodeDecodeError as error:
-        return reject_record(file, position, Fault("invalid-utf8", str(error)), data)
+        detail = what_bytes_are(data) or str(error)
+        return reject_record(file, position, Fault("invalid-utf8", detail), data)
     fields = {options.text_field: text}
     only_text = InputOptions(text_field=options.text_field)
     return document_from_fields(file, only_text, position, fields, data)

@@ -65,6 +65,12 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
                 names, _ = csv_rows.read_header(file, stream)
     except (*DAMAGE, pa.ArrowException) as error:
         raise OSError(f"input file {file.uri} cannot be read: {error}") from error
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"input {file.uri} has more than one column {', '.join(map(repr, twice))}; give each a"
+            " name of its own"
+        )
     wanted = [options.text_field, *([options.id_field] if options.id_field else [])]
     for name in wanted:
         if name not in names:

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from pipelines.corpus.number_ranges import add_numbers, contains
 from pipelines.corpus.segment_files import clean_segment
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import Writer, running_writer
-from pipelines.embed.compatibility import check_recipe, fit_rules
+from pipelines.embed.compatibility import check_recipe, fit_rules, keep_names
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
 from pipelines.embed.jobs.errors import worker_error
@@ -96,8 +96,11 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
     """
     prepared = _prepare(job)
     report = prepared.load(job, announce)
+    damaged: list[str] = []
     with prepared.plan(job) as planner:
         for current in planner.slices():
+            check_reject_fraction(report, current, job.running.max_reject_fraction)
+            damaged += current.damaged
             report.read += current.read
             report.written += len(current.chosen)
             report.changed += sum(map(len, current.supersede.values()))
@@ -108,6 +111,7 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
             if current.chosen or current.rejects:
                 report.segments.append("(planned)")
     if job.running.prune:
+        check_prunable(damaged)
         missing = prepared.missing(planner.selector, prepared.corpus)
         report.pruned = sum(map(len, missing.values()))
     return report
@@ -145,6 +149,7 @@ class _Prepared:
                 job.running.commit_every,
                 directory,
                 partial(_remark, job.embedding),
+                may_spool=not leaves_this_machine(job.beam_args),
             )
 
     def missing(self, selector: Selector, planned: CorpusView) -> dict[str, list[str]]:
@@ -181,7 +186,7 @@ def _prepare(job: EmbedJob) -> _Prepared:
     tokenizer, remark = fit_rules(tokenizer, corpus)
     if remark is not None:
         logger.warning("%s", remark)
-    return _Prepared(files, tokenizer, corpus)
+    return _Prepared(keep_names(files, corpus), tokenizer, corpus)
 
 
 class _LocalRun:
@@ -205,7 +210,7 @@ class _LocalRun:
     def take(self, current: Slice) -> None:
         """Embed and commit one slice, if there is anything new in it."""
         report = self._report
-        self._check_reject_fraction(current)
+        check_reject_fraction(report, current, self._job.running.max_reject_fraction)
         counts = Counter[str]()
         if current.chosen or current.rejects:
             counts.update(self._embed(current))
@@ -264,30 +269,13 @@ class _LocalRun:
         except RuntimeError as error:
             raise worker_error(error) from error
 
-    def _check_reject_fraction(self, current: Slice) -> None:
-        read = self._report.read + current.read
-        rejected = self._report.rejected + current.rejected
-        limit = self._job.running.max_reject_fraction
-        if read and rejected / read > limit:
-            reasons = self._report.reasons + Counter(r.reason for r in current.rejects)
-            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-            raise CorpusError(
-                f"{rejected} of {read} records read so far were rejected, more than"
-                f" --max-reject-fraction {limit} ({listed}); nothing of this slice was committed:"
-                " check the input, --text-field and --id-field, or raise the limit"
-            )
-
     def prune(self, selector: Selector, damaged: list[str]) -> None:
         """Tombstone the documents of the corpus that the input does not have.
 
         Raises:
           CorpusError: if part of the input could not be read: what it has is not known then.
         """
-        if damaged:
-            raise CorpusError(
-                f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-                " which documents it has no more; what was embedded is committed"
-            )
+        check_prunable(damaged)
         supersede = self._prepared.missing(selector, self._planned)
         if supersede:
             change = Change(
@@ -298,6 +286,42 @@ class _LocalRun:
             )
             self._prepared.corpus = commit(self._prepared.corpus, change)
         self._report.pruned = sum(map(len, supersede.values()))
+
+
+def check_reject_fraction(report: EmbedReport, current: Slice, limit: float) -> None:
+    """Refuse a slice with which too much of what was read would be rejected.
+
+    Raises:
+      CorpusError: if so; it has the first examples.
+    """
+    read = report.read + current.read
+    rejected = report.rejected + current.rejected
+    if not read or rejected / read <= limit:
+        return
+    reasons = report.reasons + Counter(reject.reason for reject in current.rejects)
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    examples = "".join(
+        f"\n  {reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
+        for reject in current.rejects[:3]
+    )
+    raise CorpusError(
+        f"{rejected} of {read} records read so far were rejected, more than --max-reject-fraction"
+        f" {limit} ({listed}); nothing of this slice was committed: check the input, --text-field"
+        f" and --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
+    )
+
+
+def check_prunable(damaged: Sequence[str]) -> None:
+    """Refuse to prune after an input that could not be read whole.
+
+    Raises:
+      CorpusError: if there was one.
+    """
+    if damaged:
+        raise CorpusError(
+            f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
+            " which documents it has no more; what was embedded is committed"
+        )
 
 
 def _runner_of(launcher: WorkerLauncher | None, stack: ExitStack) -> Any:

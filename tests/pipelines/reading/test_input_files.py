@@ -23,7 +23,7 @@ def test_globs_and_urls_are_found_in_order(tmp_path: Path, monkeypatch: pytest.M
     memory.pipe_file("/inputs/m1.jsonl", b'{"id": "m", "text": "From memory."}\n')
     memory.pipe_file("/inputs/m2.jsonl", b"")
     files = find_inputs(["c.txt.gz", "?.jsonl", "memory://inputs/m*.jsonl"])
-    assert [file.uri for file in files] == [
+    assert [file.given for file in files] == [
         "c.txt.gz",
         "a.jsonl",
         "b.jsonl",

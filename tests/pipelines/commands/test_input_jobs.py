@@ -1,0 +1,114 @@
+"""What the command does with input as it comes: updated, pruned, refused, planned."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.api import Corpus
+from pipelines.reading import parquet_rows
+
+
+@pytest.fixture
+def embed(tmp_path: Path, tiny_elmo_dir: Path) -> Any:
+    def run(*words: str) -> int:
+        corpus = ["--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir)]
+        return main(["embed", *words, *corpus])
+
+    return run
+
+
+def live(tmp_path: Path) -> dict[str, dict[str, str]]:
+    corpus = Corpus.open(str(tmp_path / "corpus"))
+    return {
+        row["doc_id"]: dict(row["metadata"])
+        for batch in corpus.read("documents", ["doc_id", "metadata"])
+        for row in batch.to_pylist()
+    }
+
+
+def test_a_change_of_metadata_is_a_change(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    for label in ("draft", "final"):
+        source.write_text(json.dumps({"id": "a", "text": "One bank.", "label": label}) + "\n")
+        assert embed(str(source)) == 0
+    assert live(tmp_path) == {"a": {"label": "final"}}
+    assert "(1 replaced an older version)" in capsys.readouterr().out
+    assert embed(str(source)) == 0
+    assert "nothing new to embed" in capsys.readouterr().out
+
+
+def test_a_table_with_an_open_quote_prunes_nothing(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.csv"
+    rows = [f"{i},a bank {i}" for i in range(20)]
+    source.write_text("id,text\n" + "\n".join(rows) + "\n")
+    assert embed(str(source)) == 0
+    rows[10] = '10,"no end'
+    source.write_text("id,text\n" + "\n".join(rows) + "\n")
+    for flags in (["--dry-run"], []):
+        assert embed(str(source), "--prune", *flags) == 1
+        assert "nothing was pruned" in capsys.readouterr().err
+    assert len(live(tmp_path)) == 20
+
+
+def test_standard_input_without_ids_is_refused(
+    embed: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "a bank"}\n')))
+    assert embed("-") == 1
+    assert "records from standard input need an id" in capsys.readouterr().err
+
+
+def test_the_error_has_the_first_examples_and_a_dry_run_says_the_same(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('[{"text": "a"},\n{"text": "b"}]\n')
+    said = []
+    for flags in (["--dry-run"], []):
+        assert embed(str(source), *flags) == 1
+        said.append(capsys.readouterr().err.partition("error:")[2])
+    assert said[0] == said[1]
+    assert f"{source}:0: invalid-json:" in said[0]
+    assert "looks like a JSON array" in said[0]
+
+
+def test_a_large_row_group_is_decoded_once(
+    tmp_path: Path, embed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in.parquet"
+    table = pa.table({"id": [str(i) for i in range(30)], "text": ["A bank."] * 30})
+    pq.write_table(table, source, row_group_size=30)
+    decoded = []
+    rows = parquet_rows.rows_of
+    monkeypatch.setattr(parquet_rows, "rows_of", lambda b: decoded.append(b.num_rows) or rows(b))
+    assert embed(str(source), "--commit-every", "10") == 0
+    assert sum(decoded) == 30
+    assert len(live(tmp_path)) == 30
+
+
+def test_no_error_of_a_store_is_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type("NoCredentialsError", (Exception,), {"__module__": "botocore.exceptions"})
+
+    def fails(_: Any) -> int:
+        raise kind("Unable to locate \x1b[2Jcredentials")
+
+    monkeypatch.setattr("pipelines.commands.info.execute", fails)
+    assert main(["info", "--corpus", "s3://bucket/x"]) == 1
+    error = capsys.readouterr().err
+    assert "the store answered NoCredentialsError: Unable to locate" in error
+    assert "check the URL, the credentials and the network" in error
+    assert "\x1b" not in error
