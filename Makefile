@@ -12,7 +12,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS)
 # one thread and this processor's kernels; these runs take other kernels, and all threads.
 NUMERIC := tests/elmo_infer
 
-.PHONY: help install demo test test-all test-numeric check check-deploy format benchmark clean
+.PHONY: help install demo test test-all test-numeric test-kafka check check-deploy format benchmark clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -34,12 +34,22 @@ test: $(STAMP) ## run the tests, except those that take minutes
 	$(TEST)
 
 test-all: $(STAMP) ## run all tests
-	$(TEST) -m 'not benchmark'
+	$(TEST) -m 'not benchmark and not kafka'
 
 test-numeric: $(STAMP) ## run the tests of the model's numbers with other kernels and threads
 	ATEN_CPU_CAPABILITY=avx2 $(TEST) $(NUMERIC)
 	ATEN_CPU_CAPABILITY=default $(TEST) $(NUMERIC)
 	OMP_NUM_THREADS= $(BIN)/python -m pytest $(NUMERIC)
+
+KAFKA_LIBS := .kafka/libs
+$(KAFKA_LIBS)/.copied: tests/kafka/pom.xml
+	mvn --quiet --batch-mode --file tests/kafka/pom.xml \
+		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+		-DoutputDirectory=$(CURDIR)/$(KAFKA_LIBS) -DincludeScope=runtime
+	@touch $@
+
+test-kafka: $(STAMP) $(KAFKA_LIBS)/.copied ## run the tests of streams with a Kafka broker (needs Java and Maven)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka tests/kafka
 
 check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .

@@ -43,6 +43,7 @@ _DEFAULTS: dict[str, Any] = {
     "client.id": "sensegrep",
     "queued.max.messages.kbytes": 16 << 10,  # what the client itself reads ahead
     "socket.connection.setup.timeout.ms": 10_000,
+    "topic.metadata.refresh.interval.ms": 30_000,  # new partitions are read as soon
 }
 
 
