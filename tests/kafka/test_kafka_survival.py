@@ -1,0 +1,122 @@
+"""A stream from Kafka that is killed, and whose broker is killed, while messages keep coming."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.api import Corpus
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS, MESSAGES, PARTITIONS, KILLS = 200, 1500, 3, 4
+
+
+class Writer(threading.Thread):
+    """Puts versions and deletions of documents; each document has its partition."""
+
+    def __init__(self, broker: Any, topic: str, seed: int) -> None:
+        super().__init__()
+        self._broker, self._topic = broker, topic
+        self._random = random.Random(seed)
+        self.latest: dict[str, str] = {}
+
+    def run(self) -> None:
+        for number in range(0, MESSAGES, 50):
+            for partition in range(PARTITIONS):
+                batch = list(self._messages(number, partition))
+                self._broker.put(self._topic, *batch, partition=partition)
+            time.sleep(0.5)
+
+    def _messages(self, number: int, partition: int) -> Iterator[Any]:
+        for _ in range(50 // PARTITIONS):
+            index = self._random.randrange(DOCUMENTS // PARTITIONS) * PARTITIONS + partition
+            name = f"d{index}"
+            if self._random.random() < 0.1:
+                self.latest.pop(name, None)
+                yield {"id": name, "deleted": True}
+            else:
+                self.latest[name] = f"Version {number} of {name} stands on the bank."
+                yield {"id": name, "text": self.latest[name]}
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, tiny_elmo_dir: Path, source: Callable[[], str]
+) -> Callable[..., "subprocess.Popen[str]"]:
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "pipelines", "stream", source(), "--every", "1s"]
+        command += ["--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        more = ["--ahead", "100", "--compact-every", "4", *arguments]
+        return subprocess.Popen(
+            [*command, *more], env=environment, stderr=subprocess.PIPE, text=True
+        )
+
+    return start
+
+
+def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
+    broker: Any, topic: str, tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    broker.make_topic(topic, PARTITIONS)
+    snapshots, chance = tmp_path / "corpus" / "snapshots", random.Random(11)
+    writer = Writer(broker, topic, seed=11)
+    writer.start()
+    for _ in range(KILLS):
+        before = len(list(snapshots.glob("*.json")))
+        process = start()
+        deadline = time.monotonic() + 90
+        while len(list(snapshots.glob("*.json"))) < before + 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "no commit in 90 s"
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1))
+        process.kill()
+        process.communicate()
+    writer.join()
+    process = start("--until-idle", "2s")
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    corpus = Corpus.open(tmp_path / "corpus")
+    rows = [
+        (row["doc_id"], row["text"])
+        for batch in corpus.read("sentences", ["doc_id", "text"])
+        for row in batch.to_pylist()
+    ]
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == writer.latest
+    each = MESSAGES // 50 * (50 // PARTITIONS)
+    assert corpus.snapshot.stream is not None
+    assert corpus.snapshot.stream.positions == {str(n): each for n in range(PARTITIONS)}
+
+
+def test_a_broker_that_goes_away_comes_back(
+    tmp_path: Path, start: Callable[..., Any],
+    broker: Any, topic: str,
+) -> None:  # fmt: skip
+    broker.make_topic(topic)
+    broker.put(topic, {"id": "a", "text": "Before."})
+    process = start("--until-idle", "15s")
+    snapshots = tmp_path / "corpus" / "snapshots"
+    deadline = time.monotonic() + 90
+    while len(list(snapshots.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    broker.kill()
+    time.sleep(2)
+    broker.start()
+    broker.put(topic, {"id": "b", "text": "After."})
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    rows = [
+        row["doc_id"]
+        for batch in Corpus.open(tmp_path / "corpus").read("documents", ["doc_id"])
+        for row in batch.to_pylist()
+    ]
+    assert sorted(rows) == ["a", "b"]
