@@ -52,6 +52,7 @@ def describe(corpus: "CorpusView") -> dict[str, Any]:
         "created": snapshot.created,
         "operation": snapshot.operation,
         "index": snapshot.index,
+        "stream": None if snapshot.stream is None else snapshot.stream.to_fields(),
         **corpus.live_counts(),
         "reject_reasons": reasons,
         "tombstones": sum(len(ids) for ids in corpus.tombstones.values()),
@@ -110,6 +111,7 @@ def _print(facts: dict[str, Any]) -> None:
         f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart"
     )
     print(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
+    _print_stream(facts["stream"])
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])
         tokenizer = settings["tokenizer"]
@@ -122,6 +124,19 @@ def _print(facts: dict[str, Any]) -> None:
         sentence = "" if row["sentence_index"] is None else f" sentence {row['sentence_index']}"
         name = "" if row["doc_id"] is None else f" {row['doc_id']}{sentence}"
         print(f"{row['uri']}:{row['position']}:{name} {row['reason']}: {row['detail']}")
+
+
+def _print_stream(stream: dict[str, Any] | None) -> None:
+    if stream is None:
+        return
+    positions = sorted(stream["positions"].items(), key=lambda item: (len(item[0]), item[0]))
+    listed = ", ".join(f"{name}: {position:,}" for name, position in positions[:8])
+    more = f" and {len(positions) - 8:,} more" if len(positions) > 8 else ""
+    print(f"stream       {stream['source_id']}, epoch {stream['epoch']}")
+    print(f"  positions  {listed}{more}")
+    if stream["lag"]:
+        records, seconds = stream["lag"]["records"], stream["lag"]["seconds"]
+        print(f"  lag        {counted(records, 'record')}, {seconds:,.1f} s at the last commit")
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,7 @@ from pipelines.reading.documents import Document, Reject, content_digest
 from pipelines.reading.messages import Deletion, Message
 
 # Remembered rows that are not live any more, before all are read again.
-_STALE_ROWS = 100_000
+STALE_ROWS = 100_000
 
 
 class StreamDocuments:
@@ -42,7 +42,7 @@ class StreamDocuments:
         new = [s for s in corpus.segments if s.segment_id not in self._known]
         self._rows += sum(segment.counts["documents"] for segment in new)
         live = sum(segment.counts["documents"] for segment in corpus.segments)
-        if self._rows > 2 * live + _STALE_ROWS:
+        if self._rows > 2 * live + STALE_ROWS:
             self._rebuild(corpus)
             return
         for segment in new:

@@ -1,7 +1,7 @@
 """Upkeep of a corpus that is committed to all the time: merges, indexes and vacuums beside it.
 
-Small segments are merged by size, as log-structured stores do: a document is rewritten about once
-for each power of `compact_every` that its segment grows through.
+Small segments are merged by size, as log-structured stores do: a document is rewritten once at most
+for each time that its segment doubles.
 """
 
 import logging
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -56,12 +56,14 @@ class UpkeepOptions:
             raise UsageError(f"--index-every is {self.index_every_seconds}s, expected more than 0s")
 
 
-def next_merge(segments: Sequence[Segment], deleted: dict[str, int], fan_in: int) -> list[str]:
+def next_merge(segments: Sequence[Segment], deleted: Mapping[str, int], fan_in: int) -> list[str]:
     """Return the segments to merge next; none if all is well.
 
     A tier is the power of `fan_in` that a segment's documents reach. Of the lowest tier that has
-    it, the first run of at least `fan_in` neighbours of that tier or a lower one is merged. A
-    segment of which most documents are deleted is rewritten alone.
+    it, the first run of at least `fan_in` neighbours of that tier or a lower one is merged, unless
+    one of them is larger than all others together: so a document is rewritten only into a segment
+    of twice the size, and a large segment is not rewritten for a few small ones. A segment of which
+    most documents are deleted is rewritten alone.
 
     Args:
       segments: live, in order.
@@ -70,22 +72,35 @@ def next_merge(segments: Sequence[Segment], deleted: dict[str, int], fan_in: int
     """
     tiers = [_tier(segment.counts["documents"], fan_in) for segment in segments]
     for tier in sorted(set(tiers)):
-        run: list[Segment] = []
-        for segment, own in zip(segments, tiers, strict=True):
-            size = sum(s.counts["documents"] for s in run) + segment.counts["documents"]
-            if own > tier or size > MAX_DOCUMENTS or (run and run[0].recipe != segment.recipe):
-                if len(run) >= fan_in:
-                    break
-                run = []
-            if own <= tier and segment.counts["documents"] <= MAX_DOCUMENTS:
-                run.append(segment)
-        if len(run) >= fan_in:
-            return [segment.segment_id for segment in run]
+        fitting = [s if own <= tier else None for s, own in zip(segments, tiers, strict=True)]
+        for run in _runs(fitting):
+            # One more each: a segment of rejects alone costs something too.
+            sizes = [segment.counts["documents"] + 1 for segment in run]
+            if len(run) >= fan_in and sum(sizes) >= 2 * max(sizes):
+                return [segment.segment_id for segment in run]
     for segment in segments:
         gone = deleted.get(segment.segment_id, 0)
         if gone > _MAX_DELETED_SHARE * max(segment.counts["documents"], 1):
             return [segment.segment_id]
     return []
+
+
+def _runs(segments: Sequence[Segment | None]) -> Iterator[list[Segment]]:
+    """Yield runs of neighbours of one recipe and at most MAX_DOCUMENTS; None parts them."""
+    run: list[Segment] = []
+    held = 0
+    for segment in segments:
+        documents = segment.counts["documents"] if segment else 0
+        if run and (
+            segment is None or segment.recipe != run[0].recipe or held + documents > MAX_DOCUMENTS
+        ):
+            yield run
+            run, held = [], 0
+        if segment is not None:
+            run.append(segment)
+            held += documents
+    if run:
+        yield run
 
 
 def _tier(documents: int, fan_in: int) -> int:

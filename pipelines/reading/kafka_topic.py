@@ -143,7 +143,7 @@ class KafkaTopic:
         self._lost = []
         for partition in self._partitions():
             known = positions.get(str(partition))
-            low, high = self._watermarks(partition)
+            low, high = self.watermarks(partition)
             self._next[partition] = low if known is None else known
             if known is not None:
                 self._check_kept(partition, known, low, high)
@@ -151,7 +151,8 @@ class KafkaTopic:
         self._consumer.assign([self._place(partition) for partition in self._next])
         return {str(partition): offset for partition, offset in self._next.items()}
 
-    def _watermarks(self, partition: int) -> tuple[int, int]:
+    def watermarks(self, partition: int) -> tuple[int, int]:
+        """Ask for a partition's oldest offset, and the one after its newest."""
         try:
             low, high = self._consumer.get_watermark_offsets(
                 self._api.TopicPartition(self._topic, partition), timeout=_ANSWER_SECONDS
@@ -223,7 +224,7 @@ class KafkaTopic:
                 batch.cover(str(partition), self._next[partition], message.offset())
                 self._next[partition] = message.offset()
         elif error.code() in (codes._AUTO_OFFSET_RESET, codes.OFFSET_OUT_OF_RANGE):
-            low, high = self._watermarks(partition)
+            low, high = self.watermarks(partition)
             self._check_kept(partition, self._next[partition], low, high)
             self._tell_of_losses(batch)
             self._consumer.incremental_unassign([self._place(partition)])
@@ -252,7 +253,7 @@ class KafkaTopic:
             return
         self._looked = time.monotonic()
         for partition in set(self._partitions()) - self._next.keys():
-            self._next[partition], _ = self._watermarks(partition)
+            self._next[partition], _ = self.watermarks(partition)
             self._origins[str(partition)] = self._next[partition]
             self._consumer.incremental_assign([self._place(partition)])
             logger.info("partition %d of topic %s is new", partition, self._topic)

@@ -97,22 +97,28 @@ def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
     assert corpus.snapshot.stream.positions == {str(n): each for n in range(PARTITIONS)}
 
 
+def wait_for_snapshots(corpus: Path, number: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(list((corpus / "snapshots").glob("*.json"))) < number:
+        assert time.monotonic() < deadline, f"no snapshot {number} in two minutes"
+        time.sleep(0.1)
+
+
 def test_a_broker_that_goes_away_comes_back(
     tmp_path: Path, start: Callable[..., Any],
     broker: Any, topic: str,
 ) -> None:  # fmt: skip
     broker.make_topic(topic)
     broker.put(topic, {"id": "a", "text": "Before."})
-    process = start("--until-idle", "15s")
-    snapshots = tmp_path / "corpus" / "snapshots"
-    deadline = time.monotonic() + 90
-    while len(list(snapshots.glob("*.json"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    process = start()
+    wait_for_snapshots(tmp_path / "corpus", 2)
     broker.kill()
     time.sleep(2)
     broker.start()
     broker.put(topic, {"id": "b", "text": "After."})
-    _, errors = process.communicate(timeout=120)
+    wait_for_snapshots(tmp_path / "corpus", 3)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     rows = [
         row["doc_id"]

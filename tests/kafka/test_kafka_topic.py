@@ -169,7 +169,7 @@ def test_retention_while_the_stream_reads_is_an_error_too(
     source = KafkaTopic(f"{broker.address}/{topic}", InputOptions(), accept_loss=accept)
     with monkeypatch.context() as patched:
         # As if the messages went after the start had looked at them.
-        patched.setattr(source, "_watermarks", lambda _: (0, 6))
+        patched.setattr(source, "watermarks", lambda _: (0, 6))
         source.start({"0": 2}, {})
     if accept:
         batch = take(source, 3)

@@ -125,15 +125,15 @@ def test_what_was_read_of_a_version_that_is_gone_is_dropped(
 ) -> None:
     write("1.jsonl", "a", "old")
     source = watch()
-    real = watched_files.json_messages
+    real = watched_files.scan_lines
 
     def changed_meanwhile(*arguments):  # type: ignore[no-untyped-def]
-        monkeypatch.setattr(watched_files, "json_messages", real)
+        monkeypatch.setattr(watched_files, "scan_lines", real)
         found = list(real(*arguments))
         write("1.jsonl", "a", "new", "more")
         yield from found
 
-    monkeypatch.setattr(watched_files, "json_messages", changed_meanwhile)
+    monkeypatch.setattr(watched_files, "scan_lines", changed_meanwhile)
     batch = take(source)
     assert ids(batch) == ["a", "new", "more"]
     assert batch.ranges == {"files": (0, 1)}

@@ -1,0 +1,58 @@
+"""Sources by name."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import UsageError
+from pipelines.reading.options import InputOptions
+from pipelines.reading.sources import open_source
+from pipelines.reading.watched_files import WatchedFiles
+
+
+def test_a_folder_is_opened(tmp_path: Path) -> None:
+    source = open_source(f"watch:{tmp_path}/*.jsonl", InputOptions())
+    assert isinstance(source, WatchedFiles)
+    assert source.source_id == f"watch:{tmp_path}/*.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("articles.jsonl", "is of no known kind; expected watch:GLOB, kafka:BROKERS/TOPIC or"),
+        ("", "is of no known kind"),
+        ("kafka:articles", "does not name brokers and a topic; expected kafka:HOST:PORT/TOPIC"),
+        ("kafka:host:9092/", "does not name brokers and a topic"),
+        ("pubsub:articles", "names no subscription; expected pubsub:projects/PROJECT/"),
+        ("pubsub:projects/p/topics/t", "names no subscription"),
+    ],
+)
+def test_what_names_no_source_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        open_source(text, InputOptions())
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("security.protocol", "line 1: expected name=value"),
+        ("# a remark\n\nenable.auto.commit=true", "line 3: enable.auto.commit is not yours to set"),
+        ("no.such.setting=1", "refuses its settings .*no.such.setting"),
+        ("security.protocol=magic", "refuses its settings .*security.protocol"),
+    ],
+)
+def test_settings_of_kafkas_client_are_checked(tmp_path: Path, lines: str, words: str) -> None:
+    config = tmp_path / "kafka.properties"
+    config.write_text(lines)
+    with pytest.raises(UsageError, match=words):
+        open_source("kafka:localhost:1/t", InputOptions(), str(config))
+
+
+def test_settings_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--kafka-config .*none cannot be read"):
+        open_source("kafka:localhost:1/t", InputOptions(), str(tmp_path / "none"))
+
+
+def test_settings_of_kafka_are_for_kafka(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--kafka-config is for kafka: sources"):
+        open_source(f"watch:{tmp_path}/*.jsonl", InputOptions(), "x")
