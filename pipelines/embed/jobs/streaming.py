@@ -10,12 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.corpus.commits import Change, StreamMoved, commit, reserve_segment
+from pipelines.corpus.commits import (
+    Change,
+    CommitRefusedError,
+    StreamMoved,
+    commit,
+    committed_numbers,
+    reserve_segment,
+)
 from pipelines.corpus.segment_files import clean_segment
 from pipelines.corpus.stream_marks import Marks, read_marks, write_marks
 from pipelines.corpus.stream_owner import is_running_here, this_process
 from pipelines.corpus.stream_plan import BatchSummary, plan_commit
 from pipelines.corpus.view import CorpusView
+from pipelines.corpus.writers import running_writer
 from pipelines.embed.inference import load_model
 from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
 from pipelines.embed.recipe import make_recipe
@@ -29,7 +37,6 @@ from schemas import Segment, StreamEntry
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-_COMMIT_ATTEMPTS = 20
 # Before so many records were read, a share of rejects says nothing.
 _LEAST_RECORDS = 100
 MAX_PAUSE_SECONDS = 60.0
@@ -144,6 +151,7 @@ class _Embedded:
     batch: StreamBatch
     choice: BatchChoice
     segment: Segment | None
+    writer: str
 
 
 class _StreamRun:
@@ -224,18 +232,21 @@ class _StreamRun:
         return batch
 
     def _take(self, batch: StreamBatch) -> None:
-        self._refresh(self._corpus.refresh())
-        choice = choose(batch.records, self._known)
-        self._check_reject_fraction(choice)
-        self._status.state = f"embedding {len(choice.documents):,} documents"
-        embedded = _Embedded(batch, choice, self._write(choice))
-        self._status.state = "committing"
-        try:
-            changed = self._commit_batch(embedded)
-        except StreamFenced:
-            if embedded.segment is not None:
-                clean_segment(self._corpus.store, embedded.segment.segment_id)
-            raise
+        """Embed and commit one batch; only meanwhile are files kept for this writer."""
+        with running_writer(self._corpus.store, "stream") as writer:
+            self._refresh(self._corpus.refresh())
+            choice = choose(batch.records, self._known)
+            self._check_reject_fraction(choice)
+            self._status.state = f"embedding {len(choice.documents):,} documents"
+            segment = self._write(choice, writer.writer_id)
+            embedded = _Embedded(batch, choice, segment, writer.writer_id)
+            self._status.state = "committing"
+            try:
+                changed = self._commit_batch(embedded)
+            except (StreamFenced, CommitRefusedError):
+                if segment is not None:
+                    clean_segment(self._corpus.store, segment.segment_id)
+                raise
         self._source.committed()
         self._account(embedded, changed)
 
@@ -244,45 +255,33 @@ class _StreamRun:
             self._known.refresh(corpus)
         self._corpus = corpus
 
-    def _write(self, choice: BatchChoice) -> Segment | None:
+    def _write(self, choice: BatchChoice, writer: str) -> Segment | None:
         if not (choice.documents or choice.rejects):
             return None
-        segment_id, number = reserve_segment(self._corpus.store)
+        segment_id, number = reserve_segment(self._corpus.store, writer)
         return self._embedder.write(segment_id, number, choice.documents, choice.rejects)
 
     def _commit_batch(self, embedded: _Embedded) -> int:
         """Commit a batch and its positions in one snapshot; returns how many documents changed."""
         batch, choice, segment = embedded.batch, embedded.choice, embedded.segment
         claims = frozenset(document.doc_id for document in choice.documents)
-        for _ in range(_COMMIT_ATTEMPTS):
-            entry = self._next_entry(embedded)
-            supersede = choice.supersede(self._known)
-            change = Change(
-                operation="stream",
-                add=(segment,) if segment else (),
-                supersede=supersede,
-                claims=claims,
-                stream=entry,
-                stream_before=self._entry,
-            )
-            try:
-                corpus = self._commit(change, entry)
-            except StreamFenced:
-                raise
-            except CorpusError as error:
-                # Another writer brought the same documents: ours are newer, and supersede them.
-                logger.info("committing again on top of another writer: %s", error)
-                self._refresh(self._corpus.refresh())
-                continue
-            self._refresh(corpus)
-            self._entry = entry
-            self._marks.update({k: (m.value, m.position) for k, m in batch.marks.items()})
-            changed = {doc_id for ids in supersede.values() for doc_id in ids}
-            return len(changed & claims)
-        raise CorpusError(
-            f"a batch could not be committed to {self._corpus.root}: {_COMMIT_ATTEMPTS} times other"
-            " writers had changed the same documents"
+        entry, supersede = self._next_entry(embedded), choice.supersede(self._known)
+        change = Change(
+            operation="stream",
+            add=(segment,) if segment else (),
+            supersede=supersede,
+            # What another writer committed of these meanwhile is older than what the source says.
+            delete=claims.union(choice.deletions),
+            claims=claims,
+            known=committed_numbers(self._corpus.snapshot, self._corpus.segments),
+            writer=embedded.writer,
+            stream=entry,
+            stream_before=self._entry,
         )
+        self._refresh(self._commit(change, entry))
+        self._entry = entry
+        self._marks.update({key: (m.value, m.position) for key, m in batch.marks.items()})
+        return sum(doc_id in claims for doc_ids in supersede.values() for doc_id in doc_ids)
 
     def _next_entry(self, embedded: _Embedded) -> StreamEntry:
         batch = embedded.batch
@@ -310,7 +309,7 @@ class _StreamRun:
 
         Raises:
           StreamFenced: if another stream has committed.
-          CorpusError: if another writer's documents overlap.
+          CommitRefusedError: if a vacuum gave this writer up.
         """
         try:
             corpus = commit(self._corpus, change)
