@@ -12,9 +12,10 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS)
 # one thread and this processor's kernels; these runs take other kernels, and all threads.
 NUMERIC := tests/elmo_infer
 
-.PHONY: help install demo test test-all test-numeric test-kafka check check-deploy format benchmark clean
+.PHONY: help install demo test test-all test-numeric test-kafka check check-deploy \
+	check-deploy-image check-deploy-cluster check-deploy-airflow format benchmark clean
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 install: $(STAMP) ## make the virtual environment and install sensegrep into it
 
@@ -60,6 +61,21 @@ check-deploy: $(STAMP) ## check the files of deploy/ with the tools of their tar
 	tests/deploy/install_tools.sh .deploy $(BIN)/python
 	$(TEST) tests/deploy
 
+check-deploy-image: $(STAMP) ## build the images for real, run and search in them (30 minutes, 20 GB)
+	tests/deploy/install_tools.sh .deploy $(BIN)/python
+	tests/deploy/build_image.sh .deploy/image worker serve flex
+	DEPLOY_IMAGE=$(CURDIR)/.deploy/image $(BIN)/python -m pytest tests/deploy/test_image.py
+
+check-deploy-cluster: $(STAMP) ## hand deploy/ to a real API server of Kubernetes (7 minutes)
+	tests/deploy/install_tools.sh .deploy $(BIN)/python
+	tests/deploy/build_cluster.sh .deploy/cluster
+	DEPLOY_CLUSTER=$(CURDIR)/.deploy/cluster $(BIN)/python -m pytest tests/deploy/test_cluster.py
+
+check-deploy-airflow: $(STAMP) ## run the DAG for real on a local corpus (4 minutes)
+	tests/deploy/install_tools.sh .deploy $(BIN)/python
+	tests/deploy/install_airflow.sh .deploy/airflow $(BIN)/python
+	DEPLOY_AIRFLOW=$(CURDIR)/.deploy/airflow $(BIN)/python -m pytest tests/deploy/test_airflow.py
+
 format: $(STAMP) ## put the code into its standard form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -68,4 +84,4 @@ benchmark: $(STAMP) ## measure speed and memory (minutes to hours)
 	$(BIN)/python -m pytest -m benchmark -s
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo build *.egg-info
+	rm -rf $(VENV) .demo .deploy build *.egg-info

@@ -64,6 +64,7 @@ def kubernetes(corpus: str) -> None:
         task_id="verify",
         name="sensegrep-verify",
         cmds=["sensegrep", "verify", "--corpus", corpus],
+        retries=0,
         **shared,
     )
     run >> verify
@@ -125,7 +126,10 @@ def local(corpus: str) -> None:
     # The blank keeps Airflow from taking the path for a template's file.
     run = BashOperator(task_id="run", bash_command=f"{home}/bin/nightly.sh ", **shared)
     verify = BashOperator(
-        task_id="verify", bash_command='sensegrep verify --corpus "$CORPUS"', **shared
+        task_id="verify",
+        bash_command='sensegrep verify --corpus "$CORPUS"',
+        retries=0,
+        **shared,
     )
     run >> verify
 

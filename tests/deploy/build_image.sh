@@ -39,6 +39,9 @@ if ! podman image exists localhost/base:bookworm; then
     ln -sf /usr/bin/python3 "${folder}/rootfs/usr/local/bin/python"
     ln -sf /usr/bin/pip3 "${folder}/rootfs/usr/local/bin/pip"
     rm -f "${folder}"/rootfs/usr/lib/python3*/EXTERNALLY-MANAGED
+    # The build reaches the packages that this machine reaches: its certificates, its pip settings.
+    cp /etc/ssl/certs/ca-certificates.crt "${folder}/rootfs/etc/ssl/certs/"
+    if [ -e /etc/pip.conf ]; then cp /etc/pip.conf "${folder}/rootfs/etc/"; fi
     tar --create --directory "${folder}/rootfs" . | podman import - localhost/base:bookworm
     rm -r "${folder}/rootfs"
 fi
