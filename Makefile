@@ -30,6 +30,7 @@ demo: $(STAMP) ## embed a small corpus of ambiguous words and search it by sense
 	$(BIN)/sensegrep run .demo/ambiguous.jsonl --corpus .demo/corpus
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'They sat on the [bank] of the river'
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'The [bank] lent us money to buy a house'
+	$(BIN)/sensegrep senses --corpus .demo/corpus bank
 
 test: $(STAMP) ## run the tests, except those that take minutes
 	$(TEST)

@@ -13,6 +13,7 @@ from pipelines.search.options import make_options
 from pipelines.search.query_encoder import QueryEncoder
 from pipelines.search.searcher import Searcher, TellSenses
 from pipelines.senses.lines import describe_senses
+from pipelines.senses.options import SenseOptions
 from pipelines.senses.service import word_senses
 from pipelines.senses.store import WordSenses
 
@@ -62,6 +63,7 @@ class Corpus(CorpusView):
         *,
         fold_case: bool = False,
         inflections: bool = False,
+        options: SenseOptions | None = None,
         cache_dir: str | None = None,
     ) -> WordSenses:
         """Return the senses of a word, inducing them if they are not kept beside the index yet.
@@ -70,6 +72,7 @@ class Corpus(CorpusView):
           word: a form.
           fold_case: take all forms that differ in case only.
           inflections: take simple inflections too, in any case.
+          options: least share and most senses, and whether to split all the same.
           cache_dir: for files of a remote index.
 
         Raises:
@@ -77,7 +80,12 @@ class Corpus(CorpusView):
           CorpusError: if there is no index, or no token vectors.
         """
         described = describe_senses(
-            self, word, fold_case=fold_case, inflections=inflections, cache_dir=cache_dir
+            self,
+            word,
+            fold_case=fold_case,
+            inflections=inflections,
+            options=options,
+            cache_dir=cache_dir,
         )
         return described.senses
 

@@ -16,6 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inflections", action="store_true", help="take banks and banking for bank too"
     )
+    parser.add_argument(
+        "--min-share",
+        type=float,
+        default=0.04,
+        metavar="X",
+        help="least share of the occurrences that makes a sense, 0 to 0.5",
+    )
+    parser.add_argument(
+        "--at-most", type=int, default=6, metavar="K", help="most senses; 1 tells none apart"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="split the word even if it has few occurrences or looks like one sense",
+    )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument(
         "--plot",
@@ -29,12 +44,15 @@ def execute(args: argparse.Namespace) -> int:
     """Induce the senses and print them."""
     from pipelines.corpus.view import CorpusView
     from pipelines.senses.lines import describe_senses
+    from pipelines.senses.options import SenseOptions
 
+    options = SenseOptions(min_share=args.min_share, at_most=args.at_most, force=args.force)
     described = describe_senses(
         CorpusView.open(args.corpus),
         args.word,
         fold_case=args.fold_case,
         inflections=args.inflections,
+        options=options,
         cache_dir=args.cache_dir,
     )
     if args.plot is not None:
@@ -48,6 +66,14 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
+def _sure(found: Any) -> str:
+    """Say how sure it is that the word has one sense, or several."""
+    if found.rule.surety is None:
+        return ""
+    share = f"{found.rule.surety:.0%} of words with one sense and as many occurrences"
+    return f"; falls apart more clearly than {share}"
+
+
 def print_senses(described: Any) -> None:
     """Print each sense with its size, label words and prototype lines."""
     from pipelines.search.kwic import Style, format_lines
@@ -58,7 +84,7 @@ def print_senses(described: Any) -> None:
     found = described.senses
     forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
     count = len(found.senses)
-    print(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms})")
+    print(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms}){_sure(found)}")
     for sense in found.senses:
         quality = f", quality {sense.quality:.2f}" if count > 1 else ""
         head = f"[{sense.number}] {sense.size} occurrences ({sense.share:.0%}{quality})"
@@ -66,3 +92,5 @@ def print_senses(described: Any) -> None:
         print(style.sense(f"{head}: {label}", sense.number))
         for line in format_lines(described.lines[sense.number], style):
             print("  " + line)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -20,6 +20,7 @@ from pipelines.commands.bilm_options import (
 )
 from pipelines.commands.help_format import HelpFormatter
 from pipelines.commands.progress import ProgressDisplay, duration
+from pipelines.commands.train_senses import SUMMARY, add_senses_arguments, train_senses
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ KINDS = {
     "cbow": "word2vec vectors by continuous bag of words",
     "skip-gram": "word2vec vectors by skip-gram",
     "nnlm": "the neural language model of Bengio et al. 2003",
+    "senses": SUMMARY,
 }
 
 
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             description=f"Train {summary}.",
             formatter_class=HelpFormatter,
         )
+        if kind == "senses":
+            add_senses_arguments(subparser)
+            continue
         _add_text_arguments(subparser, input_required=kind != "bilm")
         if kind == "bilm":
             add_bilm_arguments(subparser)
@@ -96,6 +101,8 @@ def _add_static_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.kind == "senses":
+        return train_senses(args)
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a directory, new or empty")

@@ -1,8 +1,13 @@
 """What occurrences of a word are clustered by: their vectors, their sentences', the words around.
 
-The vectors of an occurrence are its own, around the word's mean, and its sentence's, weighed as the
-search weighs them. Each is then averaged with its nearest neighbours, as the whole search score has
-them: so the words around have their say, though they have no vector, and noise averages out.
+Let c(X) be rows X around their own mean, drawn towards zero where there are few, of length 1. With
+t the vectors of the occurrences, s those of their sentences, A a model's directions (`constants`)
+and b the weighted means of the vectors of the content words around, features are
+
+    f = c([c(t), c(s)] A / sqrt 2)        of any occurrence
+    [sqrt(1 - w) f, sqrt(w) c(b)]          of a sample's, w = BAG_SHARE
+
+Centring the sentence too, about the word, takes out what all sentences with this word share.
 """
 
 from collections import Counter
@@ -17,57 +22,127 @@ from pipelines.index.centering import normalize, shrunk_mean
 from pipelines.index.exact import Floats
 
 NEIGHBOURS = 5
+BAG_SHARE = 0.4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Occurrences of a word.
+
+    Attributes:
+      tokens: [n, D] centred on the corpus, of length 1.
+      sentences: [n, D] the same of their sentences.
+      bags: [n, D] weighted means of the vectors of the content words around each.
+      scores: [n, n] scores of each with each, as the search scores them.
+    """
+
+    tokens: Floats
+    sentences: Floats
+    bags: Floats
+    scores: Floats
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: NDArray[np.int64]) -> "Sample":
+        """Return some of the occurrences."""
+        return Sample(
+            tokens=self.tokens[rows],
+            sentences=self.sentences[rows],
+            bags=self.bags[rows],
+            scores=self.scores[np.ix_(rows, rows)],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """Makes features of vectors.
+    """Makes features f of vectors, around the means of a sample.
 
     Attributes:
-      mean: [D] what the word's vectors share.
-      sentence_weight: share of the sentences, 0 to 1.
-      context_weight: share of the words around when neighbours are chosen, 0 to 1.
+      token_mean, sentence_mean: [D] what the word's vectors, and its sentences', share.
+      mean: [R] what these share in the directions.
+      directions: [2D, R]; None leaves vectors as they are, R = 2D.
     """
 
+    token_mean: Floats
+    sentence_mean: Floats
     mean: Floats
-    sentence_weight: float
-    context_weight: float
+    directions: Floats | None
 
     @classmethod
-    def of_sample(cls, tokens: Floats, settings: Mapping[str, Any]) -> "Features":
-        """Learn a word's mean from vectors [n, D], and take the weights of an index's settings."""
+    def of_sample(cls, tokens: Floats, sentences: Floats, directions: Floats | None) -> "Features":
+        """Learn a word's means from vectors [n, D] of occurrences and of their sentences."""
+        means = [shrunk_mean(rows.sum(axis=0), len(rows)) for rows in (tokens, sentences)]
+        both = _beside(tokens - means[0], sentences - means[1], directions)
         return cls(
-            mean=shrunk_mean(tokens.sum(axis=0), len(tokens)),
-            sentence_weight=float(settings["sentence_weight"]),
-            context_weight=float(settings.get("context_weight", 0)),
+            token_mean=means[0],
+            sentence_mean=means[1],
+            mean=shrunk_mean(both.sum(axis=0), len(both)),
+            directions=directions,
         )
 
     def __call__(self, tokens: Floats, sentences: Floats) -> Floats:
-        """Return features [n, 2D] of length at most 1.
+        """Return features [n, R] float32 of length 1.
 
         Args:
-          tokens: [n, D] centred, of length 1.
+          tokens: [n, D] centred on the corpus, of length 1.
           sentences: [n, D] the same of their sentences.
         """
-        own = np.sqrt(1 - self.sentence_weight) * normalize(tokens - self.mean)
-        around = np.sqrt(self.sentence_weight) * sentences
-        return np.concatenate([own, around], axis=1).astype(np.float32)
+        both = _beside(tokens - self.token_mean, sentences - self.sentence_mean, self.directions)
+        return normalize(both - self.mean)
 
-    def smooth(
-        self, features: Floats, lines: Sequence[Sequence[str]], counts: Mapping[str, int]
-    ) -> Floats:
-        """Average each of a sample's features [n, 2D] with its nearest neighbours'.
 
-        Args:
-          features: of the sample.
-          lines: the tokens around each, casefolded, without the word itself.
-          counts: occurrences of each casefolded word in the corpus; other words do not count.
-        """
-        scores = (1 - self.context_weight) * (features @ features.T)
-        scores += self.context_weight * context_similarity(lines, counts)
-        np.fill_diagonal(scores, -np.inf)
-        nearest = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS]
-        return normalize(features + features[nearest].mean(axis=1))
+def _beside(tokens: Floats, sentences: Floats, directions: Floats | None) -> Floats:
+    both = np.concatenate([normalize(tokens), normalize(sentences)], axis=1) * np.float32(0.5**0.5)
+    if directions is not None:
+        both = both @ directions
+    return np.asarray(both, np.float32)
+
+
+def around_mean(rows: Floats) -> Floats:
+    """Return rows [n, D] around their shrunk mean, of length 1."""
+    return normalize(rows - shrunk_mean(rows.sum(axis=0), len(rows)))
+
+
+def whole_features(sample: Sample, directions: Floats | None) -> Floats:
+    """Return the features [n, F] of a sample, the words around included."""
+    features = Features.of_sample(sample.tokens, sample.sentences, directions)
+    own = features(sample.tokens, sample.sentences)
+    parts = [np.sqrt(1 - BAG_SHARE) * own, np.sqrt(BAG_SHARE) * around_mean(sample.bags)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def smooth(features: Floats, scores: Floats) -> Floats:
+    """Average each of a sample's features [n, F] with its nearest neighbours' by scores [n, n]."""
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    count = min(NEIGHBOURS, max(1, len(features) // 6))
+    nearest = np.argsort(-others, axis=1, kind="stable")[:, :count]
+    return normalize(features + features[nearest].mean(axis=1))
+
+
+def search_scores(
+    tokens: Floats,
+    sentences: Floats,
+    lines: Sequence[Sequence[str]],
+    counts: Mapping[str, int],
+    settings: Mapping[str, Any],
+) -> Floats:
+    """Return the scores [n, n] of a word's occurrences among themselves, as the search has them.
+
+    Args:
+      tokens, sentences: [n, D] centred on the corpus, of length 1.
+      lines: the tokens around each, casefolded, without the word itself.
+      counts: occurrences of each casefolded word in the corpus; other words do not count.
+      settings: of the index.
+    """
+    sentence_weight = float(settings["sentence_weight"])
+    context_weight = float(settings.get("context_weight", 0))
+    own = around_mean(tokens) if settings["word_center"] else tokens
+    scores = (1 - sentence_weight) * (own @ own.T) + sentence_weight * (sentences @ sentences.T)
+    scores *= 1 - context_weight
+    scores += context_weight * context_similarity(lines, counts)
+    return np.asarray(scores, np.float32)
 
 
 def context_similarity(lines: Sequence[Sequence[str]], counts: Mapping[str, int]) -> Floats:

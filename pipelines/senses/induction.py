@@ -1,59 +1,56 @@
-"""Sense induction: how many senses a word's occurrences fall into, and which is whose.
+"""Sense induction: whether a word has one sense or several, and which occurrence has which.
 
-The occurrences' vectors are centred on their own mean, reduced to their principal components, and
-clustered by k-means for each number of senses. A number is taken seriously if
-
-* two halves of the occurrences, drawn at random, lead to nearly the same senses (stability: Lange,
-  Roth, Braun, Buhmann 2004), measured by the adjusted Rand index; noise is cut anew each time; and
-* its mean silhouette (Rousseeuw 1987) beats what the same clustering finds in draws from one
-  Gaussian of the same covariance, where there is nothing to find (the idea of the gap statistic,
-  Tibshirani, Walther, Hastie 2001): a long cloud is cut alike each time, but is one.
-
-Of the numbers as stable as the best, the one with the best silhouette wins; if none is left, the
-word has one sense. On 22 words with gold senses this gave 2.3 senses a word (gold: 3.5) where the
-silhouette alone gave 5. Which occurrence has which sense is then found by clustering smoothed
-vectors, if there are such: smoothing makes senses clearer, but finds some in noise, so that it has
-no say in their number.
+1. Several? `split_test` compares how well the occurrences fall apart with words of one sense.
+2. If so, features averaged with those of their neighbours (smoothing makes senses clearer, but
+   finds some in noise, so that it has no say in the first question) are clustered by k-means.
+3. How many? Of few occurrences the number with the best silhouette (Rousseeuw 1987), less a little
+   for each sense. Of more, a number is taken seriously if two halves of the occurrences, drawn at
+   random, lead to nearly the same senses (stability: Lange, Roth, Braun, Buhmann 2004); of those as
+   stable as the best, the one whose silhouette is furthest above that of draws from one Gaussian
+   (the idea of the gap statistic, Tibshirani, Walther, Hastie 2001).
 """
 
 from dataclasses import dataclass, field
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.index.exact import Floats, threads_for
+from pipelines.index.exact import Floats
+from pipelines.senses.clustering import Clusters, kmeans, principal_points, silhouettes
+from pipelines.senses.constants import SenseConstants
+from pipelines.senses.features import Features, Sample, around_mean, smooth, whole_features
+from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions, needed_surety
+from pipelines.senses.split_test import MAX_TESTED, SingleSenseTable, measure_split
 
-MIN_OCCURRENCES = 30
-MAX_SENSES = 6
 SAMPLE = 800
-COMPONENTS = 16
-NULL_DRAWS = 3
-MIN_GAIN = 0.012
-MIN_STABILITY = 0.5
-STABILITY_MARGIN = 0.1
-SPLITS = 4
-MIN_SENSE = 4
-MIN_SENSE_SHARE = 0.02
+FEW = 60  # up to so many occurrences halves are too small to be compared
+_LEAST = 3
+_SILHOUETTE_PENALTY = 0.01
+_TESTS = 3
+_NULL_DRAWS = 3
+_SPLITS = 4
+_STABILITY_MARGIN = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Induction:
-    """Senses found in a sample of vectors, as a rule that puts any vector into one.
+    """Senses found in a sample of occurrences, as a rule that puts any occurrence into one.
 
     Attributes:
-      weights: [S, D] float32.
-      bias: [S] float32; the sense of v is argmax(weights @ v + bias), senses from the largest.
+      features: of vectors; what the rule is about.
+      weights: [S, R] float32.
+      bias: [S] float32; the sense of f is argmax(weights @ f + bias), senses from the largest.
       silhouettes: [S] float32, mean of each sense's sample; 0 where there is one sense.
-      gain: mean silhouette above that of structureless draws; 0 where there is one sense.
-      labels: [n] the senses of the vectors it was found in, from 1; empty if those were sampled, or
-        if it was read from a file.
+      surety: share of single-sense words with as many occurrences that look less split, 0 to 1;
+        None where there are too few occurrences to tell.
+      labels: [n] the senses of the sample, from 1; empty if it was read from a file.
     """
 
+    features: Features
     weights: Floats
     bias: Floats
     silhouettes: Floats
-    gain: float
+    surety: float | None
     labels: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
@@ -61,103 +58,142 @@ class Induction:
         """How many senses there are."""
         return len(self.bias)
 
-    def assign(self, vectors: Floats) -> NDArray[np.int32]:
-        """Return the sense of each vector [n, D], numbered from 1."""
-        scores = vectors @ self.weights.T + self.bias
+    def assign(self, tokens: Floats, sentences: Floats) -> NDArray[np.int32]:
+        """Return the sense of each occurrence by vectors [n, D], numbered from 1."""
+        scores = self.features(tokens, sentences) @ self.weights.T + self.bias
         return (scores.argmax(axis=1) + 1).astype(np.int32)
 
 
-def induce(vectors: Floats, *, smoothed: Floats | None = None, seed: int = 0) -> Induction:
+def induce(
+    sample: Sample,
+    constants: SenseConstants,
+    options: SenseOptions | None = None,
+    *,
+    seed: int = 0,
+) -> Induction:
     """Find the senses of a word.
 
     Args:
-      vectors: [n, D] float32, of its occurrences; a sample of SAMPLE is drawn from more.
-      smoothed: [n, D] the same, each averaged with its neighbours; not with more than SAMPLE.
-      seed: of the sample, the k-means starts and the structureless draws.
+      sample: of its occurrences.
+      constants: of the model.
+      options: what to tell apart.
+      seed: of the test's draws, the k-means starts and the structureless draws.
     """
-    rng = np.random.default_rng(seed)
-    sampled = len(vectors) > SAMPLE
-    if sampled:
-        vectors = vectors[np.sort(rng.choice(len(vectors), SAMPLE, replace=False))]
-    one = Induction(
-        weights=np.zeros((1, vectors.shape[1]), np.float32),
-        bias=np.zeros(1, np.float32),
-        silhouettes=np.zeros(1, np.float32),
-        gain=0.0,
-        labels=np.ones(0 if sampled else len(vectors), np.int32),
-    )
-    if len(vectors) < MIN_OCCURRENCES:
-        return one
-    mean = vectors.mean(axis=0)
-    points, components = _principal(vectors - mean)
-    if not len(components):
-        return one
-    best = _best_clustering(points, seed, rng)
-    if best is None:
-        return one
-    labels, centers, scores, gain = best
-    if smoothed is not None and not sampled:
-        labels, centers, scores = _smoothed_labels(points, smoothed, best, seed)
-    order = np.argsort(-np.bincount(labels), kind="stable")
-    weights = (centers @ components)[order]
-    # |p - c|^2 is least where c.p - |c|^2 / 2 is greatest, and p = components (v - mean).
-    bias = -(weights @ mean) - 0.5 * (centers[order] ** 2).sum(axis=1)
+    options = options or SenseOptions()
+    features = Features.of_sample(sample.tokens, sample.sentences, constants.directions)
+    own = features(sample.tokens, sample.sentences)
+    surety, clusters = None, None
+    if len(sample) >= MIN_OCCURRENCES:
+        surety = split_surety(sample, constants, seed=seed)
+    several = surety is not None and surety >= needed_surety(len(sample))
+    if options.at_most > 1 and (options.force or several):
+        clusters = partition(sample, constants.directions, options, seed=seed)
+    if clusters is None:
+        clusters = np.zeros(len(sample), np.int64)
+    count = int(clusters.max(initial=0)) + 1
+    order = np.argsort(-np.bincount(clusters, minlength=count), kind="stable")
+    centers = np.zeros((count, own.shape[1]), np.float32)
+    for place, cluster in enumerate(order):
+        if count > 1:
+            centers[place] = own[clusters == cluster].mean(axis=0)
+    fits = silhouettes(own, clusters) if count > 1 else np.zeros(len(sample), np.float32)
     return Induction(
-        weights=weights.astype(np.float32),
-        bias=bias.astype(np.float32),
-        silhouettes=np.array([scores[labels == k].mean() for k in order], np.float32),
-        gain=gain,
-        labels=np.zeros(0, np.int32) if sampled else (order.argsort()[labels] + 1).astype(np.int32),
+        features=features,
+        # |f - c|^2 is least where c.f - |c|^2 / 2 is greatest.
+        weights=centers,
+        bias=np.asarray(-0.5 * (centers**2).sum(axis=1), np.float32),
+        silhouettes=np.array(
+            [fits[clusters == k].mean() if count > 1 else 0.0 for k in order], np.float32
+        ),
+        surety=surety,
+        labels=(order.argsort()[clusters] + 1).astype(np.int32),
     )
 
 
-_Clustering = tuple[NDArray[np.int64], Floats, Floats, float]
+def split_surety(sample: Sample, constants: SenseConstants, *, seed: int = 0) -> float:
+    """Return the share of single-sense words of like n that fall apart less; see `split_test`.
+
+    Of more than MAX_TESTED occurrences so many are drawn, a few times.
+    """
+    table: SingleSenseTable = constants.table
+    if len(sample) <= MAX_TESTED:
+        measures = measure_split(whole_features(sample, constants.directions))
+        return table.surety(measures, len(sample))
+    rng = np.random.default_rng(seed)
+    draws = [
+        np.sort(rng.choice(len(sample), MAX_TESTED, replace=False)).astype(np.int64)
+        for _ in range(_TESTS)
+    ]
+    found = [measure_split(whole_features(sample.take(d), constants.directions)) for d in draws]
+    return table.surety(np.mean(found, axis=0), MAX_TESTED)
 
 
-def _best_clustering(points: Floats, seed: int, rng: np.random.Generator) -> _Clustering | None:
-    """Return labels, centers, silhouettes and gain of the number of senses to believe in."""
-    nulls = [_like(points, rng) for _ in range(NULL_DRAWS)]
-    halves = [np.array_split(rng.permutation(len(points)), 2) for _ in range(SPLITS)]
-    found: list[tuple[float, _Clustering]] = []
-    for count in range(2, MAX_SENSES + 1):
-        labels, centers = _kmeans(points, count, seed)
-        sizes = np.bincount(labels, minlength=count)
-        if sizes.min() < max(MIN_SENSE, MIN_SENSE_SHARE * len(points)):
+def partition(
+    sample: Sample, directions: Floats | None, options: SenseOptions, *, seed: int = 0
+) -> NDArray[np.int64] | None:
+    """Return the cluster of each occurrence [n], from 0; None if no cut leaves senses large enough.
+
+    With `options.force` any cut will do, if the occurrences differ at all.
+    """
+    count = len(sample)
+    whole = whole_features(sample, directions)
+    points = principal_points(smooth(whole, sample.scores)) if count > 1 else whole[:, :0]
+    if not points.shape[1]:
+        return None
+    least = max(_LEAST, int(np.ceil(options.min_share * count)))
+    candidates = {
+        number: found.labels
+        for number in range(2, min(options.at_most, count) + 1)
+        if _sizes(found := kmeans(points, number, seed)).min() >= least
+    }
+    if not candidates:
+        return kmeans(points, 2, seed).labels if options.force else None
+    chosen = None
+    if count > FEW:
+        plain = np.concatenate([around_mean(sample.tokens), sample.sentences], axis=1)
+        chosen = _stable_number(principal_points(plain), sorted(candidates), seed)
+    if chosen is None:
+        unsmoothed = principal_points(whole)
+
+        def silhouette(number: int) -> float:
+            mean = float(silhouettes(unsmoothed, candidates[number]).mean())
+            return mean - _SILHOUETTE_PENALTY * number
+
+        chosen = max(sorted(candidates), key=silhouette)
+    return candidates[chosen]
+
+
+def _sizes(found: Clusters) -> NDArray[np.int64]:
+    return np.bincount(found.labels, minlength=len(found.centers))
+
+
+def _stable_number(points: Floats, numbers: list[int], seed: int) -> int | None:
+    """Return the number of clusters to believe in; None if none stands out from a Gaussian's."""
+    rng = np.random.default_rng(seed)
+    nulls = [_like(points, rng) for _ in range(_NULL_DRAWS)]
+    halves = [np.array_split(rng.permutation(len(points)), 2) for _ in range(_SPLITS)]
+    found: dict[int, tuple[float, float]] = {}
+    for number in numbers:
+        clusters = kmeans(points, number, seed)
+        if not _sizes(clusters).all():
             continue
-        scores = silhouettes(points, labels)
-        null = [silhouettes(draw, _kmeans(draw, count, seed)[0]).mean() for draw in nulls]
-        gain = float(scores.mean() - np.mean(null))
-        if gain > MIN_GAIN:
-            stability = float(np.mean([_agreement(points, two, count, seed) for two in halves]))
-            found.append((stability, (labels, centers, scores, gain)))
+        null = [silhouettes(n, kmeans(n, number, seed).labels).mean() for n in nulls]
+        gain = float(silhouettes(points, clusters.labels).mean() - np.mean(null))
+        stability = float(np.mean([_agreement(points, two, number, seed) for two in halves]))
+        found[number] = stability, gain
     if not found:
         return None
-    least = max(MIN_STABILITY, max(stability for stability, _ in found) - STABILITY_MARGIN)
-    stable = [clustering for stability, clustering in found if stability >= least]
-    return max(stable, key=lambda clustering: clustering[3]) if stable else None
-
-
-def _smoothed_labels(
-    points: Floats, smoothed: Floats, found: _Clustering, seed: int
-) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Cluster smoothed vectors into as many senses; centers and silhouettes are those of points.
-
-    Where that leaves a sense too small, the clustering found stays.
-    """
-    labels, centers, scores, _ = found
-    count = len(centers)
-    again, _ = _kmeans(_principal(smoothed - smoothed.mean(axis=0))[0], count, seed)
-    sizes = np.bincount(again, minlength=count)
-    if sizes.min() < max(MIN_SENSE, MIN_SENSE_SHARE * len(points)):
-        return labels, centers, scores
-    means = np.stack([points[again == sense].mean(axis=0) for sense in range(count)])
-    return again, means, silhouettes(points, again)
+    least = max(stability for stability, _ in found.values()) - _STABILITY_MARGIN
+    stable = [number for number, (stability, _) in found.items() if stability >= least]
+    return max(stable, key=lambda number: found[number][1])
 
 
 def _agreement(points: Floats, halves: list[NDArray[np.int64]], count: int, seed: int) -> float:
     """Cluster two halves apart, and compare what each makes of all points."""
     first, second = (
-        ((points[:, None] - _kmeans(points[half], count, seed)[1]) ** 2).sum(axis=2).argmin(axis=1)
+        ((points[:, None] - kmeans(points[half], count, seed).centers) ** 2)
+        .sum(axis=2)
+        .argmin(axis=1)
         for half in halves
     )
     return adjusted_rand(first, second)
@@ -178,53 +214,7 @@ def _pairs(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return counts * (counts - 1) / 2
 
 
-def _principal(centered: Floats) -> tuple[Floats, Floats]:
-    """Return points [n, P] and components [P, D], those without variance left out."""
-    _, singular, rows = np.linalg.svd(centered, full_matrices=False)
-    kept = min(COMPONENTS, int((singular > 1e-5 * max(singular[0], 1e-12)).sum()))
-    components = rows[:kept].astype(np.float32)
-    return (centered @ components.T).astype(np.float32), components
-
-
 def _like(points: Floats, rng: np.random.Generator) -> Floats:
     """Draw as many points from one Gaussian of the same covariance (diagonal in this basis)."""
     draws = rng.standard_normal(points.shape) * points.std(axis=0)
     return draws.astype(np.float32)
-
-
-def _kmeans(points: Floats, count: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
-    kmeans = faiss.Kmeans(
-        points.shape[1],
-        count,
-        niter=15,
-        nredo=5,
-        seed=seed,
-        min_points_per_centroid=1,
-        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-    )
-    with threads_for(1):  # so few points are clustered sooner than threads wake
-        kmeans.train(np.ascontiguousarray(points))
-        _, labels = kmeans.index.search(np.ascontiguousarray(points), 1)
-    return labels[:, 0], kmeans.centroids
-
-
-def silhouettes(points: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Return each point's silhouette: (b - a) / max(a, b) of mean distances, a within, b to next.
-
-    Args:
-      points: [n, P]; n is small enough for an n x n matrix.
-      labels: [n] from 0, every label used.
-    """
-    squares = (points**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * (points @ points.T), 0))
-    np.fill_diagonal(distances, 0)
-    member = np.eye(labels.max() + 1, dtype=np.float32)[labels]  # [n, S]
-    sizes = member.sum(axis=0)
-    sums = distances @ member
-    rows = np.arange(len(points))
-    within = sums[rows, labels] / np.maximum(sizes[labels] - 1, 1)
-    means = sums / sizes
-    means[rows, labels] = np.inf
-    nearest = means.min(axis=1)
-    scores = (nearest - within) / np.maximum(np.maximum(nearest, within), 1e-12)
-    return np.where(sizes[labels] > 1, scores, 0).astype(np.float32)

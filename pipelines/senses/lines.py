@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipelines.search.hits import Hit
 from pipelines.search.line_reader import LineReader, LocatedHit
 from pipelines.search.occurrences import WordForms, choose_forms, describe_absence, nearest_indexed
 from pipelines.search.query import check_unicode
+from pipelines.senses.options import SenseOptions
 from pipelines.senses.service import word_senses
 from pipelines.senses.store import WordSenses
 
@@ -51,6 +53,7 @@ def describe_senses(
     *,
     fold_case: bool = False,
     inflections: bool = False,
+    options: SenseOptions | None = None,
     cache_dir: str | None = None,
 ) -> DescribedSenses:
     """Return the senses of a word with their prototype lines.
@@ -61,7 +64,13 @@ def describe_senses(
       CorpusError: if there is no index, or no token vectors.
     """
     index = OpenIndex.open(corpus, cache_dir)
-    return describe_senses_in(index, word, fold_case=fold_case, inflections=inflections)
+    return describe_senses_in(
+        index,
+        word,
+        fold_case=fold_case,
+        inflections=inflections,
+        tell_senses=partial(word_senses, options=options),
+    )
 
 
 def describe_senses_in(

@@ -14,36 +14,39 @@ from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.hits import Sense
 from pipelines.search.occurrences import Positions, WordForms, count_positions, positions_of
-from pipelines.senses.features import NEIGHBOURS, Features, sentences_of
+from pipelines.senses.bags import FormVectors, weighted_bag
+from pipelines.senses.constants import SenseConstants, constants_for
+from pipelines.senses.features import Sample, search_scores, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
 from pipelines.senses.labels import label_words
+from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions
 from pipelines.senses.store import WordSenses, from_bytes, senses_path, to_bytes
 from pipelines.text.normal_forms import folded_form
 
 PROTOTYPES = 3
-
-
 CONTEXTS_PER_SENSE = 200
-
-
 WINDOW = 10  # tokens to each side that count as a context
-
-
 _BLOCK_ROWS = 16384
 
 
-def word_senses(index: OpenIndex, forms: WordForms) -> WordSenses:
+def word_senses(
+    index: OpenIndex, forms: WordForms, options: SenseOptions | None = None
+) -> WordSenses:
     """Return the senses of a word's forms from beside the index, or induce and keep them.
 
     Where the corpus cannot be written they are induced each time.
     """
+    options = options or SenseOptions()
+    constants = constants_of(index)
     # Documents deleted since do not count: with them gone the senses are others.
     deleted = list(index.corpus.snapshot.tombstones)
-    path = senses_path(index.manifest.index_id, sorted(forms.counts), deleted)
+    path = senses_path(
+        index.manifest.index_id, sorted(forms.counts), deleted, options, constants.digest
+    )
     store = index.corpus.store
     if store.exists(path):
-        return from_bytes(store.read(path), forms.word, path)
-    found = induce_senses(index, forms)
+        return from_bytes(store.read(path), forms.word, path, constants.directions)
+    found = induce_senses(index, forms, options)
     try:
         write_then_commit(store, path, to_bytes(found))
     except (OSError, CorpusError):
@@ -51,22 +54,34 @@ def word_senses(index: OpenIndex, forms: WordForms) -> WordSenses:
     return found
 
 
-def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordSenses:
+def constants_of(index: OpenIndex) -> SenseConstants:
+    """Return what the senses of a corpus are told apart by: what its model has, or general ones."""
+    segment = index.corpus.segments[0]
+    return constants_for(
+        str(segment.model.get("name", "")),
+        str(segment.model.get("fingerprint", "")),
+        tuple(segment.options.get("layer_weights") or ()),
+        str(segment.options.get("pooling", "")),
+        index.manifest.dim,
+    )
+
+
+def induce_senses(
+    index: OpenIndex, forms: WordForms, options: SenseOptions | None = None, *, seed: int = 0
+) -> WordSenses:
     """Induce the senses of a word from its live occurrences in the index."""
+    options = options or SenseOptions()
     places = {
         name: where
         for name, shard in index.shards.items()
         if count_positions(where := positions_of(shard, forms.ranges, {}))
     }
     counts = _background(index)
-    drawn, tokens, sentences, lines = _sample(index, places, forms, seed)
-    features = Features.of_sample(tokens, index.manifest.settings)
-    vectors = features(tokens, sentences)
-    smoothed = None
-    if features.context_weight and len(vectors) > NEIGHBOURS:
-        smoothed = features.smooth(vectors, lines, counts)
-    rule = induce(vectors, smoothed=smoothed, seed=seed)
-    ids, numbers = _assign_all(index, places, rule, features)
+    constants = constants_of(index)
+    vectors = FormVectors(index)
+    drawn, sample = _sample(index, places, forms, counts, vectors, seed)
+    rule = induce(sample, constants, options, seed=seed)
+    ids, numbers = _assign_all(index, places, rule)
     numbers[drawn] = rule.labels
     means = _means(index, places, numbers, rule.senses)
     fits = _fits(index, places, numbers, means)
@@ -78,9 +93,9 @@ def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordS
         mine = np.flatnonzero(numbers == sense)
         best = mine[np.argsort(-fits[mine], kind="stable")]
         prototypes[sense] = tuple(int(i) for i in ids[best[:PROTOTYPES]])
-        drawn = mine[:: max(1, len(mine) // CONTEXTS_PER_SENSE)][:CONTEXTS_PER_SENSE]
-        contexts[sense] = _contexts(index, shards[drawn], positions[drawn])
-    labels = label_words(contexts, counts, set(forms.counts))
+        shown = mine[:: max(1, len(mine) // CONTEXTS_PER_SENSE)][:CONTEXTS_PER_SENSE]
+        contexts[sense] = _contexts(index, shards[shown], positions[shown])
+    labels = label_words(contexts, counts, set(forms.counts), vectors.of)
     sizes = np.bincount(numbers, minlength=rule.senses + 1)[1:]
     order = np.argsort(ids)
     return WordSenses(
@@ -97,13 +112,44 @@ def induce_senses(index: OpenIndex, forms: WordForms, *, seed: int = 0) -> WordS
             )
             for number, size in enumerate(sizes, start=1)
         ),
-        gain=rule.gain,
+        gain=_mean_quality(rule, sizes),
+        notes=_notes(forms.word, len(ids), len(drawn), rule, constants, options),
         rule=rule,
-        features=features,
         means=means,
         vector_ids=ids[order],
         numbers=numbers[order],
     )
+
+
+def _mean_quality(rule: Induction, sizes: NDArray[np.int64]) -> float:
+    return float((rule.silhouettes * sizes).sum() / max(1, sizes.sum()))
+
+
+def _notes(
+    word: str,
+    count: int,
+    sampled: int,
+    rule: Induction,
+    constants: SenseConstants,
+    options: SenseOptions,
+) -> tuple[str, ...]:
+    """Say what a reader should know of how the senses came about."""
+    notes = []
+    if count < MIN_OCCURRENCES and not options.force:
+        notes.append(
+            f"{word!r} occurs {count} time{'' if count == 1 else 's'}; senses are told apart from"
+            f" {MIN_OCCURRENCES} occurrences on (--force splits them all the same)"
+        )
+    elif options.force and rule.senses == 1:
+        notes.append(f"the occurrences of {word!r} do not differ, so that nothing could be split")
+    if sampled < count:
+        notes.append(
+            f"senses were found in {sampled:,} of {count:,} occurrences, drawn at random; each of"
+            " the others has the sense that it is nearest to"
+        )
+    if constants.note and count >= MIN_OCCURRENCES:
+        notes.append(constants.note)
+    return tuple(notes)
 
 
 def _numbers(where: Positions) -> NDArray[np.int64]:
@@ -111,14 +157,14 @@ def _numbers(where: Positions) -> NDArray[np.int64]:
 
 
 def _sample(
-    index: OpenIndex, places: dict[str, Positions], forms: WordForms, seed: int
-) -> tuple[NDArray[np.int64], Floats, Floats, list[list[str]]]:
-    """Draw up to SAMPLE occurrences over all shards.
-
-    Returns:
-      their numbers in order of place, vectors [n, D], vectors of their sentences [n, D], and the
-      words of these, casefolded, without the word itself.
-    """
+    index: OpenIndex,
+    places: dict[str, Positions],
+    forms: WordForms,
+    background: Counter[str],
+    vectors: FormVectors,
+    seed: int,
+) -> tuple[NDArray[np.int64], Sample]:
+    """Draw up to SAMPLE occurrences over all shards; returns their numbers in order of place."""
     counts = [count_positions(where) for where in places.values()]
     total = sum(counts)
     drawn = np.arange(total)
@@ -138,18 +184,41 @@ def _sample(
         for line in keys["sentence"].tolist():
             words = (index.folded(token) for token in shard.lines.row(line)["tokens"])
             lines.append([word for word in words if word not in own])
-    return drawn, np.concatenate(tokens), np.concatenate(sentences), lines
+    of_tokens, of_sentences = np.concatenate(tokens), np.concatenate(sentences)
+    scores = search_scores(of_tokens, of_sentences, lines, background, index.manifest.settings)
+    bags = _bags(index, lines, background, vectors)
+    sample = Sample(tokens=of_tokens, sentences=of_sentences, bags=bags, scores=scores)
+    return drawn, sample
+
+
+def _bags(
+    index: OpenIndex, lines: list[list[str]], background: Counter[str], vectors: FormVectors
+) -> Floats:
+    """Return the words around each occurrence as vectors [n, D]."""
+    total = max(1, sum(background.values()))
+    words = sorted({word for line in lines for word in line if word in background})
+    known = vectors.of(words)
+    idf = {word: float(np.log(total / background[word])) + 1 for word in known}
+    bags = np.zeros((len(lines), index.manifest.dim), np.float32)
+    for row, line in enumerate(lines):
+        bag = weighted_bag(sorted(set(line)), known, idf)
+        if bag is not None:
+            bags[row] = bag
+    return bags
 
 
 def _assign_all(
-    index: OpenIndex, places: dict[str, Positions], rule: Induction, features: Features
+    index: OpenIndex, places: dict[str, Positions], rule: Induction
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return vector_id and sense of every occurrence in order of place."""
     ids = [np.zeros(0, np.int64)]
     numbers = [np.zeros(0, np.int32)]
     for shard, keys, vectors in _blocks(index, places):
         ids.append(keys["vector_id"])
-        numbers.append(rule.assign(features(vectors, sentences_of(shard, keys))))
+        if rule.senses > 1:
+            numbers.append(rule.assign(vectors, sentences_of(shard, keys)))
+        else:
+            numbers.append(np.ones(len(keys), np.int32))
     return np.concatenate(ids), np.concatenate(numbers)
 
 

@@ -22,8 +22,9 @@ from pipelines.index.exact import Floats
 from pipelines.search.hits import Sense
 from pipelines.senses.features import Features
 from pipelines.senses.induction import Induction
+from pipelines.senses.options import SenseOptions
 
-_VERSION = 2  # of how senses are induced; raised when it changes
+_VERSION = 3  # of how senses are induced; raised when it changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,9 +35,9 @@ class WordSenses:
       word: as asked for.
       forms: occurrences of each form.
       senses: from the largest.
-      gain: how much better than in structureless draws the occurrences fall apart; 0 for one sense.
-      rule: puts any occurrence into a sense, by its features.
-      features: of an occurrence's vectors.
+      gain: mean silhouette of the occurrences, -1 to 1; 0 for one sense.
+      notes: what a reader should know of how the senses came about.
+      rule: puts any occurrence into a sense, by its vectors.
       means: [S, D] float32 of length 1, the mean direction of each sense.
       vector_ids: [n] int64 ascending, of the occurrences in the index.
       numbers: [n] int32, their senses.
@@ -46,8 +47,8 @@ class WordSenses:
     forms: dict[str, int]
     senses: tuple[Sense, ...]
     gain: float
+    notes: tuple[str, ...]
     rule: Induction
-    features: Features
     means: Floats
     vector_ids: NDArray[np.int64]
     numbers: NDArray[np.int32]
@@ -61,7 +62,7 @@ class WordSenses:
 
     def assign(self, tokens: Floats, sentences: Floats) -> NDArray[np.int32]:
         """Return the senses of occurrences that are not in the index, by vectors [n, D]."""
-        return self.rule.assign(self.features(tokens, sentences))
+        return self.rule.assign(tokens, sentences)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `sensegrep senses --json` prints; ids as strings."""
@@ -69,12 +70,35 @@ class WordSenses:
             {**asdict(sense), "prototypes": [str(i) for i in sense.prototypes]}
             for sense in self.senses
         ]
-        return {"word": self.word, "forms": self.forms, "gain": self.gain, "senses": senses}
+        return {
+            "word": self.word,
+            "forms": self.forms,
+            "occurrences": len(self.vector_ids),
+            "surety": self.rule.surety,
+            "gain": self.gain,
+            "senses": senses,
+            "notes": list(self.notes),
+        }
 
 
-def senses_path(index_id: str, forms: Sequence[str], tombstones: Sequence[str]) -> str:
-    """Return where the senses of some forms are kept, relative to the corpus."""
-    named = json.dumps([_VERSION, list(forms), index_id, list(tombstones)])
+def senses_path(
+    index_id: str,
+    forms: Sequence[str],
+    tombstones: Sequence[str],
+    options: SenseOptions,
+    constants: str,
+) -> str:
+    """Return where the senses of some forms are kept, relative to the corpus.
+
+    Args:
+      index_id: of the index.
+      forms: that count as the word.
+      tombstones: of the snapshot.
+      options: they were told apart with.
+      constants: digest of the constants they were told apart by.
+    """
+    chosen = [asdict(options), constants]
+    named = json.dumps([_VERSION, list(forms), index_id, list(tombstones), chosen])
     name = hashlib.sha256(named.encode()).hexdigest()[:24]
     return f"{senses_directory(index_id)}/{name}.parquet"
 
@@ -87,7 +111,7 @@ def senses_directory(index_id: str) -> str:
 def check_senses(store: Store, path: str) -> str | None:
     """Say what is wrong with a file of senses; None if it is whole."""
     try:
-        from_bytes(store.read(path), "", path)
+        _read(store.read(path), path)
     except CorpusError as error:
         return str(error)
     return None
@@ -95,16 +119,23 @@ def check_senses(store: Store, path: str) -> str | None:
 
 def to_bytes(found: WordSenses) -> bytes:
     """Return what is kept of a word's senses, with its checksum."""
+    rule = found.rule
     about = {
         "word": found.word,
         "forms": found.forms,
         "gain": found.gain,
+        "notes": found.notes,
         "senses": [asdict(sense) for sense in found.senses],
-        "weights": found.rule.weights.tolist(),
-        "bias": found.rule.bias.tolist(),
-        "silhouettes": found.rule.silhouettes.tolist(),
+        "weights": rule.weights.tolist(),
+        "bias": rule.bias.tolist(),
+        "silhouettes": rule.silhouettes.tolist(),
+        "surety": rule.surety,
         "means": found.means.tolist(),
-        "features": {**asdict(found.features), "mean": found.features.mean.tolist()},
+        "centers": [
+            rule.features.token_mean.tolist(),
+            rule.features.sentence_mean.tolist(),
+            rule.features.mean.tolist(),
+        ],
     }
     table = pa.table({"vector_id": found.vector_ids, "sense": found.numbers})
     text = json.dumps(about)
@@ -119,8 +150,8 @@ def _checksum(text: str, vector_ids: NDArray[np.int64], numbers: NDArray[np.int3
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def from_bytes(data: bytes, word: str, path: str) -> WordSenses:
-    """Read what `to_bytes` gave.
+def _read(data: bytes, path: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Return a file's table and what its metadata says.
 
     Raises:
       CorpusError: if it is damaged; the message names `path`.
@@ -131,36 +162,62 @@ def from_bytes(data: bytes, word: str, path: str) -> WordSenses:
         ids, numbers = table["vector_id"].to_numpy(), table["sense"].to_numpy()
         if table.schema.metadata[b"sha256"].decode() != _checksum(text, ids, numbers):
             raise ValueError("its checksum is another")
-        about = json.loads(text)
+        return table, json.loads(text)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> CorpusError:
+    return CorpusError(f"{path} is damaged ({error}); remove it, and the senses are induced again")
+
+
+def from_bytes(data: bytes, word: str, path: str, directions: Floats | None) -> WordSenses:
+    """Read what `to_bytes` gave.
+
+    Args:
+      data: of the file.
+      word: as asked for.
+      path: for errors.
+      directions: of the constants that the path names.
+
+    Raises:
+      CorpusError: if it is damaged; the message names `path`.
+    """
+    table, about = _read(data, path)
+    try:
+        token_mean, sentence_mean, mean = (np.array(c, np.float32) for c in about["centers"])
         rule = Induction(
+            features=Features(
+                token_mean=token_mean,
+                sentence_mean=sentence_mean,
+                mean=mean,
+                directions=directions,
+            ),
             weights=np.array(about["weights"], np.float32),
             bias=np.array(about["bias"], np.float32),
             silhouettes=np.array(about["silhouettes"], np.float32),
-            gain=about["gain"],
+            surety=about["surety"],
+        )
+        senses = tuple(
+            Sense(
+                **{
+                    **sense,
+                    "labels": tuple(sense["labels"]),
+                    "prototypes": tuple(sense["prototypes"]),
+                }
+            )
+            for sense in about["senses"]
         )
         return WordSenses(
             word=word,
             forms=about["forms"],
-            senses=tuple(
-                Sense(
-                    **{
-                        **sense,
-                        "labels": tuple(sense["labels"]),
-                        "prototypes": tuple(sense["prototypes"]),
-                    }
-                )
-                for sense in about["senses"]
-            ),
+            senses=senses,
             gain=about["gain"],
+            notes=tuple(about["notes"]),
             rule=rule,
-            features=Features(
-                **{**about["features"], "mean": np.array(about["features"]["mean"], np.float32)}
-            ),
             means=np.array(about["means"], np.float32),
-            vector_ids=ids,
-            numbers=numbers,
+            vector_ids=table["vector_id"].to_numpy(),
+            numbers=table["sense"].to_numpy(),
         )
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise CorpusError(
-            f"{path} is damaged ({error}); remove it, and the senses are induced again"
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error

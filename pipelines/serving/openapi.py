@@ -84,7 +84,15 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "WordSenses": fields(
-        {"word": STRING, "forms": COUNTS, "gain": NUMBER, "senses": array(ref("Sense"))}
+        {
+            "word": STRING,
+            "forms": COUNTS,
+            "occurrences": INTEGER,
+            "surety": {"type": ["number", "null"]},
+            "gain": NUMBER,
+            "senses": array(ref("Sense")),
+            "notes": array(STRING),
+        }
     ),
     "SensesMap": fields(
         {

@@ -1,26 +1,48 @@
-"""Features of occurrences: their cosines are the search's, and neighbours make senses clearer."""
+"""Features of occurrences, by hand; and neighbours make senses clearer."""
 
 import numpy as np
 import pytest
 
 from pipelines.index.centering import normalize
-from pipelines.senses.features import NEIGHBOURS, Features, context_similarity
-from pipelines.senses.induction import induce
+from pipelines.senses.features import (
+    NEIGHBOURS,
+    Features,
+    context_similarity,
+    search_scores,
+    smooth,
+)
 
 
 def unit(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:
     return normalize(rng.standard_normal((rows, dim)).astype(np.float32))
 
 
-def test_cosines_of_features_are_the_search_s(rng: np.random.Generator) -> None:
+def around(rows: np.ndarray) -> np.ndarray:
+    return normalize(rows - rows.sum(axis=0) / (len(rows) + 10))  # ten occurrences' worth of doubt
+
+
+def test_features_are_as_the_head_of_the_module_says(rng: np.random.Generator) -> None:
     tokens, sentences = unit(rng, 40, 8), unit(rng, 40, 8)
-    settings = {"sentence_weight": 0.25, "context_weight": 0.8}
-    features = Features.of_sample(tokens, settings)
-    mean = tokens.sum(axis=0) / 50  # ten occurrences' worth of doubt
-    own = normalize(tokens - mean)
-    expected = 0.75 * (own @ own.T) + 0.25 * (sentences @ sentences.T)
-    found = features(tokens, sentences)
-    np.testing.assert_allclose(found @ found.T, expected, atol=1e-5)
+    directions = rng.standard_normal((16, 5)).astype(np.float32)
+    features = Features.of_sample(tokens, sentences, directions)
+    both = np.concatenate([around(tokens), around(sentences)], axis=1) / np.sqrt(2)
+    np.testing.assert_allclose(
+        features(tokens, sentences), around(both @ directions), rtol=1e-4, atol=1e-5
+    )
+    plain = Features.of_sample(tokens, sentences, None)
+    np.testing.assert_allclose(plain(tokens, sentences), around(both), rtol=1e-4, atol=1e-5)
+
+
+def test_scores_are_the_search_s(rng: np.random.Generator) -> None:
+    tokens, sentences = unit(rng, 3, 8), unit(rng, 3, 8)
+    lines, counts = [["a"], ["a"], ["b"]], {"a": 2, "b": 1}
+    settings = {"sentence_weight": 0.25, "context_weight": 0.6, "word_center": True}
+    found = search_scores(tokens, sentences, lines, counts, settings)
+    own = around(tokens)
+    expected = 0.4 * (0.75 * own @ own.T + 0.25 * sentences @ sentences.T)
+    expected[:2, :2] += 0.6
+    np.testing.assert_allclose(found[:2, :2], expected[:2, :2], atol=1e-5)
+    np.testing.assert_allclose(found[:2, 2], expected[:2, 2], atol=1e-5)
 
 
 def test_lines_are_alike_by_the_rare_words_they_share() -> None:
@@ -35,47 +57,13 @@ def test_lines_are_alike_by_the_rare_words_they_share() -> None:
     assert not found[3].any()
 
 
-def test_each_is_averaged_with_its_nearest_by_the_words_around(rng: np.random.Generator) -> None:
-    vectors = unit(rng, 12, 6)
-    lines = [["a"]] * 6 + [["b"]] * 6
-    features = Features(mean=np.zeros(3, np.float32), sentence_weight=0.5, context_weight=1.0)
-    smoothed = features.smooth(vectors, lines, {"a": 6, "b": 6})
-    assert NEIGHBOURS == 5
-    for i in range(12):
-        others = [j for j in range(12) if j != i and (j < 6) == (i < 6)]
-        expected = normalize((vectors[i] + vectors[others].mean(axis=0))[None])[0]
+def test_each_is_averaged_with_its_nearest(rng: np.random.Generator) -> None:
+    features = unit(rng, 36, 6)
+    half = np.repeat([0, 1], 18)
+    scores = np.where(half[:, None] == half[None], 1.0, 0.0).astype(np.float32)
+    scores += np.linspace(0, 0.1, 36, dtype=np.float32)[None]  # the later, the nearer
+    smoothed = smooth(features, scores)
+    for i in range(36):
+        others = [j for j in range(36) if j != i and half[j] == half[i]][-NEIGHBOURS:]
+        expected = normalize((features[i] + features[others].mean(axis=0))[None])[0]
         np.testing.assert_allclose(smoothed[i], expected, atol=1e-5)
-
-
-def test_words_around_tell_senses_apart_that_vectors_blur(rng: np.random.Generator) -> None:
-    truth = np.repeat([0, 1], 60)
-    centers = unit(rng, 2, 32)
-    noise = rng.standard_normal((120, 32)) / np.sqrt(32)
-    vectors = normalize((0.55 * centers[truth] + noise).astype(np.float32))
-    words = np.array([["river", "shore", "water"], ["money", "loan", "rate"]])
-    lines = [rng.choice(words[sense], 2).tolist() for sense in truth]
-    features = Features.of_sample(vectors, {"sentence_weight": 0.0, "context_weight": 0.8})
-    found = features(vectors, np.zeros_like(vectors))
-    counts = dict.fromkeys(words.ravel().tolist(), 40)
-    smoothed = features.smooth(found, lines, counts)
-
-    def right(labels: np.ndarray) -> float:
-        share = float(((labels == 2) == truth).mean())
-        return max(share, 1 - share)
-
-    alone, together = induce(found), induce(found, smoothed=smoothed)
-    assert alone.senses == together.senses == 2
-    assert right(alone.labels) < 0.98
-    assert right(together.labels) == 1
-    np.testing.assert_array_equal(alone.labels, alone.assign(found))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_smoothing_finds_no_senses_in_noise(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    noise = (rng.standard_normal((100, 64)) * np.geomspace(1, 0.05, 64) + 1).astype(np.float32)
-    lines = [rng.choice(list("abcdefgh"), 3).tolist() for _ in range(100)]
-    features = Features.of_sample(noise, {"sentence_weight": 0.0, "context_weight": 0.8})
-    found = features(normalize(noise), np.zeros_like(noise))
-    smoothed = features.smooth(found, lines, dict.fromkeys("abcdefgh", 40))
-    assert induce(found, smoothed=smoothed).senses == 1

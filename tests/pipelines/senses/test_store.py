@@ -37,14 +37,18 @@ def found(rng: np.random.Generator) -> WordSenses:
             ),
         ),
         gain=0.25,
+        notes=("said",),
         rule=Induction(
+            features=Features(
+                token_mean=rng.standard_normal(4).astype(np.float32),
+                sentence_mean=rng.standard_normal(4).astype(np.float32),
+                mean=rng.standard_normal(8).astype(np.float32),
+                directions=None,
+            ),
             weights=rng.standard_normal((1, 8)).astype(np.float32),
             bias=np.zeros(1, np.float32),
             silhouettes=np.zeros(1, np.float32),
-            gain=0.25,
-        ),
-        features=Features(
-            mean=rng.standard_normal(4).astype(np.float32), sentence_weight=0.5, context_weight=0.8
+            surety=0.75,
         ),
         means=rng.standard_normal((1, 4)).astype(np.float32),
         vector_ids=(1 << 40) + np.arange(40),
@@ -53,10 +57,13 @@ def found(rng: np.random.Generator) -> WordSenses:
 
 
 def test_senses_are_read_as_they_were_written(found: WordSenses) -> None:
-    again = from_bytes(to_bytes(found), "bank", "x")
+    again = from_bytes(to_bytes(found), "bank", "x", None)
     assert (again.senses, again.forms, again.gain) == (found.senses, found.forms, found.gain)
     np.testing.assert_array_equal(again.rule.weights, found.rule.weights)
-    np.testing.assert_array_equal(again.features.mean, found.features.mean)
+    assert (again.rule.surety, again.notes) == (0.75, ("said",))
+    for name in ("token_mean", "sentence_mean", "mean"):
+        mine, theirs = (getattr(x.rule.features, name) for x in (again, found))
+        np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(again.vector_ids, found.vector_ids)
     np.testing.assert_array_equal(again.means, found.means)
 
@@ -67,14 +74,14 @@ def test_a_damaged_byte_is_refused_or_changes_nothing(found: WordSenses) -> None
     for place in range(0, len(data), 11):
         damaged = data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :]
         with contextlib.suppress(CorpusError):
-            read.append(to_bytes(from_bytes(damaged, "bank", "x")))
+            read.append(to_bytes(from_bytes(damaged, "bank", "x", None)))
     assert all(again == data for again in read)
     assert len(read) < len(data) // 11 - 50
 
 
 def test_a_damaged_file_says_what_to_do(found: WordSenses) -> None:
     with pytest.raises(CorpusError, match=r"senses/x\.parquet is damaged .* remove it"):
-        from_bytes(to_bytes(found)[:-9], "bank", "senses/x.parquet")
+        from_bytes(to_bytes(found)[:-9], "bank", "senses/x.parquet", None)
 
 
 @pytest.fixture

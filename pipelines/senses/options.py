@@ -1,0 +1,48 @@
+"""What a user may choose about the senses of a word; checked before any work starts."""
+
+from dataclasses import dataclass
+from math import log
+
+from pipelines.errors import UsageError
+
+MIN_OCCURRENCES = 10
+# Occurrences, and what share of single-sense words must look less split: between them by the
+# logarithm. The more often a word occurs, the more senses it has (Zipf's law of meaning), so that
+# less is asked of it.
+SURE = ((50, 0.95), (150, 0.88))
+_MOST = 20
+
+
+def needed_surety(count: int) -> float:
+    """Return the surety at which a word with so many occurrences counts as one of several senses.
+
+    >>> needed_surety(24), needed_surety(500)
+    (0.95, 0.88)
+    """
+    (few, high), (many, low) = SURE
+    share = log(max(count, 1) / few) / log(many / few)
+    return high + (low - high) * min(1.0, max(0.0, share))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenseOptions:
+    """How senses are told apart.
+
+    Attributes:
+      min_share: least share of a word's occurrences that makes a sense, 0 to 0.5; three
+        occurrences are needed all the same.
+      at_most: most senses of a word; 1 tells none apart.
+      force: split a word even if it has few occurrences or looks like one sense.
+    """
+
+    min_share: float = 0.04
+    at_most: int = 6
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_share <= 0.5:
+            raise UsageError(f"--min-share is {self.min_share}; give a share from 0 to 0.5")
+        if not 1 <= self.at_most <= _MOST:
+            raise UsageError(f"--at-most is {self.at_most}; give a number from 1 to {_MOST}")
+        if self.force and self.at_most == 1:
+            raise UsageError("--force splits a word, and --at-most 1 forbids it; give one of them")
