@@ -1,5 +1,6 @@
 """One Parquet file of a corpus: temporary name first, checks after writing."""
 
+import contextlib
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +38,15 @@ class TableWriter:
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = self.rows = 0
         self._file = HashingWriter(store.open(self.temporary, "wb"))
-        self._parquet = pq.ParquetWriter(pa.PythonFile(self._file, "w"), schema, **encoding(schema))
+        try:
+            self._parquet = pq.ParquetWriter(
+                pa.PythonFile(self._file, "w"), schema, **encoding(schema)
+            )
+        except BaseException:
+            with contextlib.suppress(OSError):  # the disk may be full; the file goes anyway
+                self._file.close()
+            store.remove(self.temporary)
+            raise
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows."""

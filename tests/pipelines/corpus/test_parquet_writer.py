@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.corpus.atomic_files import is_temporary
+from pipelines.corpus.checksums import HashingWriter
 from pipelines.corpus.parquet_writer import TableWriter, encoding, rows_per_group
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
@@ -139,3 +140,15 @@ def test_aborted_file_leaves_nothing(tmp_path: Path) -> None:
     assert [is_temporary(path) for path, _, _ in store.files()] == [True]
     writer.abort()
     assert list(store.files()) == []
+
+
+def test_file_that_cannot_be_begun_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(HashingWriter, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        TableWriter(Store(tmp_path), PATH, DOCUMENTS, 100)
+    assert list(Store(tmp_path).files()) == []
