@@ -28,10 +28,14 @@ WITHOUT = {
     "pipelines/commands/bilm_options.py": "test_train: options of train bilm",
     "pipelines/commands/delete.py": "test_delete runs the command",
     "pipelines/commands/help_format.py": "test_evaluate: help without empty defaults",
+    "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",
     "pipelines/commands/run.py": "test_embed: run embeds and indexes",
     "pipelines/commands/verify.py": "test_verify runs the command",
     "pipelines/commands/wording.py": "test_embed: a summary of one is in the singular",
+    "pipelines/corpus/number_ranges.py": "test_commits, test_interleaving: numbers given once",
+    "pipelines/corpus/rebase.py": "test_commits, test_interleaving: who gives way",
     "pipelines/corpus/segment_files.py": "test_survival: segments that failed",
+    "pipelines/corpus/writers.py": "test_interleaving: writers at once",
     "pipelines/embed/batch.py": "types; test_token_batcher and test_batch_coder use them",
     "pipelines/embed/compatibility.py": "test_local: a corpus's rules and another job's",
     "pipelines/embed/inference.py": "test_survival: failing batches and sentences",
@@ -73,6 +77,10 @@ WITHOUT = {
 }
 # Test files that are of no single module, and what they are of.
 OF_NO_MODULE = {
+    "tests/pipelines/commands/test_input_jobs.py": "faulty input through whole jobs",
+    "tests/pipelines/reading/test_input_as_it_comes.py": "input of any kind through all readers",
+    "tests/pipelines/commands/test_text_as_it_comes.py": "any text through all commands",
+    "tests/pipelines/corpus/test_interleaving.py": "orders of two writers' steps",
     "tests/elmo_infer/test_device.py": "what a GPU is asked for, over several modules",
     "tests/elmo_infer/test_parity.py": "vectors of the original implementations",
     "tests/elmo_infer/training/test_export_allennlp.py": "another program reads what was trained",
