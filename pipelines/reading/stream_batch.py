@@ -125,4 +125,7 @@ class Source(Protocol):
 
 def size_of(message: Message) -> int:
     """Return about how many bytes of memory a record takes."""
-    return 200 + (len(message.text) if isinstance(message, Document) else 0)
+    if not isinstance(message, Document):
+        return 200
+    fields = sum(len(name) + len(value) for name, value in message.metadata.items())
+    return 200 + len(message.text) + fields

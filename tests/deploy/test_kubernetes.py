@@ -13,7 +13,8 @@ Render = Callable[[str], list[Document]]
 Break = Callable[[str, str, str], None]
 Run = Callable[..., tuple[int, str]]
 CPU, GPU, FLINK = "kubernetes/overlays/cpu", "kubernetes/overlays/gpu", "flink"
-TARGETS = (CPU, GPU, FLINK)
+STREAM = "kubernetes/overlays/stream"
+TARGETS = (CPU, GPU, STREAM, FLINK)
 CRON_FIELD = r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*"
 
 
@@ -172,6 +173,14 @@ def test_variables_reach_what_they_are_for(render: Render, break_file: Break) ->
     assert cluster["spec"]["taskManager"]["replicas"] == 7
     for kind, name in (("FlinkDeployment", "worker"), ("Job", "submit")):
         assert container(flink, kind, name)["image"] == "registry.example.com/my-worker:2"
+
+
+def test_the_stream_overlay_has_one_stream_and_no_scheduled_runs(render: Render) -> None:
+    documents = render(STREAM)
+    assert [d for d in documents if d["kind"] == "CronJob"] == []
+    [stream] = [d for d in documents if d["metadata"]["name"] == "sensegrep-stream"]
+    assert (stream["spec"]["replicas"], stream["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    assert container(documents, "Deployment", "stream")["image"].endswith("/sensegrep:0.1.0")
 
 
 def test_the_gpu_overlay_asks_for_a_gpu_twice(render: Render) -> None:

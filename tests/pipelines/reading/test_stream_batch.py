@@ -34,3 +34,4 @@ def test_a_batch_is_full_by_records_or_bytes() -> None:
     assert batch.is_full(BatchLimits(records=1, bytes=2000))
     assert batch.is_full(BatchLimits(records=2, bytes=1000))
     assert size_of(Deletion("a", "", 0)) < 1000
+    assert size_of(Document("a", "x", {"blob": "x" * 5000})) > 5000

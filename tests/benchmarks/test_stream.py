@@ -1,0 +1,129 @@
+"""Streams measured: many tiny commits, speed beside `embed`, memory over a backlog.
+
+SENSEGREP_COMMITS (default 5000) is how many commits of one document are made.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.api import Corpus
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.benchmark
+COMMITS = int(os.environ.get("SENSEGREP_COMMITS", "5000"))
+SENTENCES = (
+    "They sat on the bank of the river and watched boat {n} go by.",
+    "The bank lent company {n} the money that it had asked for.",
+)
+QUERY = "They sat on the [bank] of the river"
+
+
+def write(path: Path, count: int, sentences: int = 1, **fields: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        for n in range(count):
+            text = " ".join(SENTENCES[(n + k) % 2].format(n=n) for k in range(sentences))
+            file.write(json.dumps({"id": f"d{n}", "text": text, **fields}) + "\n")
+    return path
+
+
+def run(*arguments: Any) -> tuple[float, float]:
+    """Run a command; returns (seconds, peak memory in MB of it and its children)."""
+    program = (
+        "import resource, sys\nfrom pipelines.__main__ import main\n"
+        "status = main(sys.argv[1:])\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print('PEAK', peak)\nsys.exit(status)\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    peak = int(done.stdout.split("PEAK")[1]) / 1024
+    return time.monotonic() - started, peak
+
+
+def facts(corpus: Path) -> dict[str, float]:
+    """Measure a corpus: segments, files, size, opening and searching it in this process."""
+    files = [path for path in corpus.rglob("*") if path.is_file()]
+    started = time.monotonic()
+    opened = Corpus.open(corpus)
+    first = opened.search(QUERY, k=10)
+    opening = time.monotonic() - started
+    times = []
+    for _ in range(30):
+        started = time.monotonic()
+        assert opened.search(QUERY, k=10) == first
+        times.append(time.monotonic() - started)
+    return {
+        "segments": len(opened.segments),
+        "files": len(files),
+        "mb": sum(path.stat().st_size for path in files) / 1e6,
+        "first_search_s": opening,
+        "search_p50_ms": 1000 * statistics.median(times),
+        "open_files": len(os.listdir("/proc/self/fd")),
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def test_many_tiny_commits_leave_a_corpus_like_one_built_in_one_go(tmp_path: Path) -> None:
+    source = write(tmp_path / "in" / "1.jsonl", COMMITS)
+    whole, streamed = tmp_path / "whole", tmp_path / "streamed"
+    print()
+    print("embed", run("embed", source, "--corpus", whole))
+    seconds, peak = run(
+        *("stream", f"watch:{source.parent}/*.jsonl", "--corpus", streamed),
+        *("--ahead", 1, "--until-idle", "10s", "--vacuum-older-than", "0s"),
+    )
+    print(f"stream of {COMMITS} commits: {seconds:.0f} s, {peak:.0f} MB")
+    for corpus in (whole, streamed):
+        run("index", "--corpus", corpus)
+        run("vacuum", "--corpus", corpus, "--older-than", "0s")
+    found = {corpus.name: facts(corpus) for corpus in (whole, streamed)}
+    for name, values in found.items():
+        print(name, {key: round(value, 2) for key, value in values.items()})
+    assert found["streamed"]["segments"] <= 60
+    assert found["streamed"]["search_p50_ms"] <= 2 * found["whole"]["search_p50_ms"]
+
+
+def test_a_stream_is_about_as_fast_as_embed(tmp_path: Path) -> None:
+    source = write(tmp_path / "in" / "1.jsonl", 3000, sentences=12)
+    ratios = []
+    print()
+    for turn in range(3):
+        embed, _ = run("embed", source, "--corpus", tmp_path / f"e{turn}")
+        stream, _ = run(
+            *("stream", f"watch:{source.parent}/*.jsonl", "--corpus", tmp_path / f"s{turn}"),
+            *("--until-idle", "1s"),
+        )
+        ratios.append((stream - 3.0) / embed)  # it waits 2 s for quiet and 1 s for the end
+        print(f"embed {embed:.1f} s, stream {stream:.1f} s, {ratios[-1]:.2f}")
+    assert statistics.median(ratios) <= 1.3
+
+
+def test_memory_does_not_grow_with_the_backlog(tmp_path: Path, tiny_elmo_dir: Path) -> None:
+    peaks = {}
+    print()
+    for count in (200, 1200):  # 20 and 120 MB
+        source = write(tmp_path / f"in{count}" / "1.jsonl", count, blob="x" * 100_000)
+        _, peaks[count] = run(
+            *("stream", f"watch:{source.parent}/*.jsonl", "--corpus", tmp_path / str(count)),
+            *("--until-idle", "1s", "--ahead-bytes", "8M", "--model", tiny_elmo_dir),
+            *("--compact-every", "0"),
+        )
+        print(f"backlog of {count / 10:.0f} MB: {peaks[count]:.0f} MB")
+    assert peaks[1200] <= peaks[200] + 60
