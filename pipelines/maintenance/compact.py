@@ -69,8 +69,10 @@ def compact(
         chosen = [segment for segment in corpus.segments if segment.segment_id in wanted]
         if len({segment.recipe for segment in chosen}) > 1:
             raise CorpusError("segments made by different models or settings cannot be merged")
-        if len(chosen) < len(wanted):
-            return corpus  # another writer merged or emptied some of them since they were chosen
+        # Another writer may have merged or emptied some of them since they were chosen.
+        fewer = len(chosen) < min(len(wanted), 2)
+        if not chosen or (fewer and chosen[0].segment_id not in corpus.tombstones):
+            return corpus
         return _replace(corpus, chosen, forget, writer)
 
 
