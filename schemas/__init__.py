@@ -1,6 +1,7 @@
 """What a corpus is on disk."""
 
 from schemas.checks import check_schema, check_table
+from schemas.fields import check_fields
 from schemas.manifest import (
     SCHEMA_VERSION,
     SNAPSHOT_VERSION,
@@ -44,6 +45,7 @@ __all__ = [
     "SentenceKey",
     "Snapshot",
     "StreamEntry",
+    "check_fields",
     "check_schema",
     "check_table",
     "first_vector_id",

@@ -10,6 +10,7 @@ from dataclasses import fields as dataclass_fields
 from hashlib import sha256
 from typing import Any
 
+from schemas.fields import check_fields
 from schemas.stream import StreamEntry
 
 SCHEMA_VERSION = 1
@@ -88,14 +89,15 @@ class Segment:
         """
         fields = _load(text, path)
         try:
+            check_fields(fields, cls, path)
             parts = {
                 table: tuple(Part(**part) for part in files)
                 for table, files in fields.pop("parts").items()
             }
             compacted_from = tuple(fields.pop("compacted_from"))
             return cls(parts=parts, compacted_from=compacted_from, **fields)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ManifestError(f"{path} is not a segment manifest: {error!r}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ManifestError(f"{path} is not a segment manifest: {_words(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,18 +173,20 @@ class Snapshot:
         try:
             known = {f.name for f in dataclass_fields(cls)} - {"more"}
             more = {name: fields.pop(name) for name in sorted(fields.keys() - known)}
-            fields["segments"] = tuple(entry["segment_id"] for entry in fields["segments"])
+            fields["segments"] = [entry["segment_id"] for entry in fields["segments"]]
+            stream = fields.pop("stream", None)
+            check_fields(fields, cls, path)
+            fields["segments"] = tuple(fields["segments"])
             for name in ("tombstones", "fenced"):
                 fields[name] = tuple(fields.get(name, ()))
             for name in ("retired", "abandoned"):
                 fields[name] = tuple((first, last) for first, last in fields.get(name, ()))
             if fields.get("purge") is not None:
                 fields["purge"] = tuple(fields["purge"])
-            stream = fields.get("stream")
             fields["stream"] = None if stream is None else StreamEntry.from_fields(stream)
             return cls(**{**fields, "more": more})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ManifestError(f"{path} is not a snapshot: {error!r}") from error
+            raise ManifestError(f"{path} is not a snapshot: {_words(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,17 +226,26 @@ def _dump(fields: dict[str, Any]) -> str:
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def _words(error: Exception) -> str:
+    """Return what an error says; of one that names a key only, its kind as well."""
+    return str(error) if isinstance(error, ValueError) else repr(error)
+
+
 def _checksum(fields: Mapping[str, Any]) -> str:
     return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[str, Any]:
     try:
-        fields = json.loads(text)
-    except ValueError as error:
+        fields = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{path} is not JSON: {error}") from error
     version = fields.get("schema_version") if isinstance(fields, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(f"{path} has no schema_version; it is not a manifest of a corpus")
     if version > newest:
         raise ManifestError(

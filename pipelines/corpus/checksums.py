@@ -7,6 +7,8 @@ import os
 from typing import IO
 
 from pipelines.corpus.store import Store
+from pipelines.errors import CorpusError
+from schemas import Part
 
 
 class HashingWriter:
@@ -59,3 +61,23 @@ def sha256_of(store: Store, path: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_part(store: Store, segment_id: str, part: Part) -> None:
+    """Check the bytes of a segment's file, before what is read from it is written elsewhere.
+
+    Raises:
+      CorpusError: if it is missing, or not as it was written.
+    """
+    path = f"segments/{segment_id}/{part.path}"
+    try:
+        found = sha256_of(store, path)
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify"
+        ) from error
+    if found != part.sha256:
+        raise CorpusError(
+            f"{path} of the corpus at {store.url} has SHA-256 {found}, expected {part.sha256}: it"
+            " was damaged or changed; nothing was made of it: put it back from a copy"
+        )

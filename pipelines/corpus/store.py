@@ -51,19 +51,44 @@ class Store:
         return f"Store({self.url!r})"
 
     def full(self, path: str) -> str:
-        """Return the filesystem's own name of a relative path."""
-        return posixpath.join(self.base, path) if path else self.base
+        """Return the filesystem's own name of a relative path.
+
+        Raises:
+          CorpusError: if it leads, or a link in it leads, out of the corpus.
+        """
+        if not path:
+            return self.base
+        if {"", ".", ".."} & set(path.split("/")) or "\0" in path:
+            raise CorpusError(
+                f"{self.url} names the file {path!r}; expected a plain path below the corpus"
+            )
+        full = posixpath.join(self.base, path)
+        if is_local(self.fs):
+            real, base = os.path.realpath(full), os.path.realpath(self.base)
+            if not real.startswith(base.rstrip("/") + "/"):
+                raise CorpusError(
+                    f"{full} is a link to {real}, out of the corpus; put the file itself there"
+                )
+        return full
+
+    def _file_to_read(self, path: str) -> str:
+        full = self.full(path)
+        # A pipe or a device would never end.
+        if is_local(self.fs) and os.path.exists(full) and not os.path.isfile(full):
+            raise CorpusError(f"{full} is no regular file; a corpus holds nothing else")
+        return full
 
     def open(self, path: str, mode: str = "rb") -> IO[bytes]:
         """Open a file; parents are made when writing."""
+        if "r" in mode:
+            return self.fs.open(self._file_to_read(path), mode)
         full = self.full(path)
-        if "r" not in mode:
-            self.fs.makedirs(posixpath.dirname(full), exist_ok=True)
+        self.fs.makedirs(posixpath.dirname(full), exist_ok=True)
         return self.fs.open(full, mode)
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a small file."""
-        return bytes(self.fs.cat_file(self.full(path)))
+        return bytes(self.fs.cat_file(self._file_to_read(path)))
 
     def exists(self, path: str) -> bool:
         """Say whether a file or directory is there now."""

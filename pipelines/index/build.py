@@ -6,10 +6,9 @@
 The steps are plain functions of `parts`, `tokens`, `sentences` and `fit`.
 """
 
-import pickle
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import apache_beam as beam
@@ -33,6 +32,7 @@ from pipelines.index.measure import TableMeasure, measure_table
 from pipelines.index.measure_parts import measure_part
 from pipelines.index.memory import PeakMemory
 from pipelines.index.options import IndexOptions
+from pipelines.index.outcome import Outcome, ShardForms, read_outcome, write_outcome
 from pipelines.index.parts import Build, Measure, ShardFiles, ShardLayout
 from pipelines.index.plan import TABLES, BuildPlan, plan_build
 from pipelines.index.reader import OpenIndex
@@ -94,23 +94,13 @@ def _build(
     return report(manifest, built=True, reason=decision.reason)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
-    """What the pipeline made; all None or empty where there was nothing to build."""
-
-    layout: dict[str, ShardLayout] | None = None
-    fitted: dict[str, Fitted] | None = None
-    files: tuple[ShardFiles, ...] = ()
-
-
 def run_build(build: Build, decision: BuildPlan, options: IndexOptions) -> Outcome:
     """Run the Beam pipeline over the parts of the new shards; returns what it made."""
     path = f"{build.directory}/scratch/outcome"
     with beam.Pipeline(options=PipelineOptions(with_runner(options.beam_args))) as pipeline:
         _ = pipeline | "BuildShards" >> BuildShards(build, decision, path)
     with build.corpus.store.open(path) as file:
-        made: Outcome = pickle.load(file)  # written by this very run
-    return made
+        return read_outcome(file, path)
 
 
 class BuildShards(beam.PTransform):
@@ -222,7 +212,7 @@ def _write_outcome(
     path: str,
 ) -> str:
     with writing(build, path) as file:
-        pickle.dump(Outcome(layout=layout, fitted=fitted, files=tuple(files)), file)
+        write_outcome(file, layout, fitted, files)
     return path
 
 
@@ -230,7 +220,7 @@ def _write_outcome(
 
 
 def _manifest(build: Build, decision: BuildPlan, outcome: Outcome) -> IndexManifest:
-    layout = outcome.layout or {}
+    layout = outcome.shards
     fitted = outcome.fitted or decision.fitted
     assert fitted is not None
     files = merge_files(outcome.files)
@@ -269,7 +259,7 @@ def _manifest(build: Build, decision: BuildPlan, outcome: Outcome) -> IndexManif
     )
 
 
-def _write_forms(build: Build, decision: BuildPlan, layout: dict[str, ShardLayout]) -> IndexFile:
+def _write_forms(build: Build, decision: BuildPlan, layout: Mapping[str, ShardForms]) -> IndexFile:
     tables = [_kept_forms(build, decision)] if decision.base_forms else []
     for name, shard in layout.items():
         forms = shard.forms.to_pylist()

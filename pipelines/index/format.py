@@ -27,9 +27,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.corpus.atomic_files import is_local, temporary_name
+from pipelines.corpus.manifests import check_sum
 from pipelines.corpus.store import Store
+from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
-from schemas import SCHEMA_VERSION
+from schemas import SCHEMA_VERSION, check_fields
 
 # A token vector's key. `sentence` and `document` are row numbers in the shard's own tables;
 # `start` and `end` are code points into the sentence's text.
@@ -170,6 +172,7 @@ class IndexManifest:
                     f"{path} has schema version {version}, written by {fields.get('written_by')};"
                     f" this program reads up to {SCHEMA_VERSION}: use a newer one, or index again"
                 )
+            check_fields(fields, cls, path)
             shards = tuple(
                 Shard(
                     shard=shard["shard"],
@@ -191,20 +194,43 @@ def manifest_path(index_id: str) -> str:
     return f"indexes/{index_id}/index.json"
 
 
-def read_manifest(store: Store, index_id: str) -> IndexManifest:
+def read_manifest(store: Store, index_id: str, checksum: str | None = None) -> IndexManifest:
     """Read an index's manifest.
+
+    Args:
+      store: of the corpus.
+      index_id: the index.
+      checksum: SHA-256 that the file must have, hex; None checks nothing.
 
     Raises:
       CorpusError: if it is missing, damaged or of a newer version.
     """
     path = manifest_path(index_id)
     try:
-        return IndexManifest.from_json(store.read(path), path)
+        data = store.read(path)
     except FileNotFoundError as error:
         raise CorpusError(
             f"the corpus at {store.url} names the index {index_id}, but {path} is missing;"
             " build it again: sensegrep index"
         ) from error
+    check_sum(path, data, checksum)
+    manifest = IndexManifest.from_json(data, path)
+    if manifest.index_id != index_id:
+        raise CorpusError(f"{path} is of index {manifest.index_id!r}, expected {index_id!r}")
+    for file in manifest.files():
+        if not file.path.startswith("indexes/"):
+            raise CorpusError(f"{path} names the file {file.path!r}; expected one below indexes/")
+    return manifest
+
+
+def open_manifest(corpus: CorpusView, index_id: str) -> IndexManifest:
+    """Read the manifest of a snapshot's index, as it was when it was committed.
+
+    Raises:
+      CorpusError: if it is missing, damaged, changed or of a newer version.
+    """
+    checksum = corpus.snapshot.checksums.get(manifest_path(index_id))
+    return read_manifest(corpus.store, index_id, checksum)
 
 
 def local_path(store: Store, file: IndexFile, cache_dir: str | Path | None) -> Path:

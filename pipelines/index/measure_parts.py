@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.corpus.checksums import check_part
 from pipelines.corpus.scan import vectors_of
 from pipelines.index.exact import Floats
 from pipelines.index.files import writing
@@ -15,7 +16,15 @@ from pipelines.index.word_forms import forms_of, rules_of
 
 
 def measure_part(part: PartRef, build: Build) -> Measure:
-    """Count a part's live rows and forms, and write a sample of its vectors."""
+    """Count a part's live rows and forms, and write a sample of its vectors.
+
+    Raises:
+      CorpusError: if the part is not as it was written: an index of it would get sums of its own.
+    """
+    segments = {segment.segment_id: segment for segment in build.corpus.segments}
+    for written in segments[part.segment_id].parts[part.table]:
+        if written.path == part.path:
+            check_part(build.corpus.store, part.segment_id, written)
     rate = build.sample_rates.get(part.table, 0.0)
     columns = {"documents": [], "sentences": ["vector_id"], "tokens": ["vector_id", "token"]}
     wanted = [*columns[part.table], *(["vector"] if rate else [])]

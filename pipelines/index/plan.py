@@ -16,7 +16,7 @@ from pipelines.errors import CorpusError, UsageError
 from pipelines.index.centering import Centering
 from pipelines.index.factory import parse_factory
 from pipelines.index.fit import Fitted
-from pipelines.index.format import IndexFile, IndexManifest, Shard, read_manifest
+from pipelines.index.format import IndexFile, IndexManifest, Shard, open_manifest
 from pipelines.index.options import DEFAULT_SETTINGS, IndexOptions
 from pipelines.index.parts import Build, HeldOut, shard_parts
 from pipelines.index.sizing import PROCESS_BYTES, IndexPlan, plan_index
@@ -76,7 +76,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
         )
     base = None
     if corpus.snapshot.index is not None and not options.rebuild:
-        base = read_manifest(corpus.store, corpus.snapshot.index)
+        base = open_manifest(corpus, corpus.snapshot.index)
     settings = _settings(options, base)
     dtype = str(segments[0].options["vector_dtype"])
     plans = _plans(segments, options, settings, dtype)

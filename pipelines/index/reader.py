@@ -30,7 +30,7 @@ from pipelines.index.format import (
     IndexManifest,
     Shard,
     local_path,
-    read_manifest,
+    open_manifest,
 )
 from pipelines.index.word_forms import rules_of
 from pipelines.text.normal_forms import folded_form, form_rule
@@ -302,7 +302,7 @@ class OpenIndex:
                 f"the corpus at {corpus.root} has no index; build one: sensegrep index --corpus"
                 f" {corpus.root}"
             )
-        manifest = read_manifest(corpus.store, index_id)
+        manifest = open_manifest(corpus, index_id)
         if manifest.fingerprint != corpus.fingerprint:
             raise CorpusError(
                 f"the index {index_id} holds vectors of another model or other settings"

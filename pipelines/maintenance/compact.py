@@ -6,6 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.corpus.checksums import check_part
 from pipelines.corpus.commits import (
     AlreadyReplacedError,
     Change,
@@ -109,6 +110,10 @@ def _merge(
     first = chosen[0]
     counts = dict.fromkeys(COUNTS, 0)
     parts: dict[str, tuple[Part, ...]] = {}
+    for segment in chosen:
+        for files in segment.parts.values():
+            for part in files:
+                check_part(corpus.store, segment.segment_id, part)
     for table in TABLES:
         schema = table_schema(table, dtype=str(first.options["vector_dtype"]), dim=first.dim)
         path = f"segments/{segment_id}/{table}/part-00000.parquet"

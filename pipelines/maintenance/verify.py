@@ -6,11 +6,20 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.atomic_files import is_temporary
 from pipelines.corpus.checksums import sha256_of
+from pipelines.corpus.manifests import read_snapshot, snapshot_numbers
 from pipelines.corpus.store import Store
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
-from pipelines.index.format import read_manifest
+from pipelines.index.format import open_manifest
 from schemas import Part, Segment, check_schema, table_schema
+
+# The count of each table's rows in a segment's manifest.
+COUNTED = {
+    "documents": "documents",
+    "sentences": "sentences",
+    "tokens": "token_vectors",
+    "rejects": "rejects",
+}
 
 
 @dataclass(kw_only=True)
@@ -39,22 +48,45 @@ def verify(corpus: CorpusView) -> VerifyReport:
                 fault = _part_fault(corpus, segment, table, part)
                 if fault:
                     report.faults.append(fault)
-        for table in ("documents", "sentences"):
+        for table, count in COUNTED.items():
             rows = sum(part.rows for part in segment.parts.get(table, ()))
-            if rows != segment.counts[table]:
+            if rows != segment.counts[count]:
                 report.faults.append(
                     f"segment {segment.segment_id}: {rows} rows of {table},"
-                    f" but its manifest counts {segment.counts[table]}"
+                    f" but its manifest counts {segment.counts[count]}"
                 )
     report.faults += _index_faults(corpus, report)
+    report.faults += _state_faults(corpus, report)
     return report
+
+
+def _state_faults(corpus: CorpusView, report: VerifyReport) -> list[str]:
+    """Check tombstones and all snapshots, and tell of a purge that was not finished."""
+    store, faults = corpus.store, []
+    report.files += len(corpus.snapshot.tombstones)
+    try:
+        _ = corpus.tombstones
+    except CorpusError as error:
+        faults.append(str(error))
+    for number in snapshot_numbers(store):
+        report.files += 1
+        try:
+            read_snapshot(store, number)
+        except (CorpusError, FileNotFoundError) as error:
+            faults.append(str(error))
+    if corpus.snapshot.purge is not None:
+        faults.append(
+            "a purge was not finished: rows of deleted documents may be on the disk; run:"
+            f" sensegrep delete --purge --corpus {corpus.root}"
+        )
+    return faults
 
 
 def _index_faults(corpus: CorpusView, report: VerifyReport) -> list[str]:
     if corpus.snapshot.index is None:
         return []
     try:
-        manifest = read_manifest(corpus.store, corpus.snapshot.index)
+        manifest = open_manifest(corpus, corpus.snapshot.index)
     except CorpusError as error:
         return [str(error)]
     faults = []

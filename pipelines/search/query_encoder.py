@@ -68,6 +68,11 @@ class QueryEncoder:
         corpus.fingerprint  # noqa: B018  # several models in one corpus are refused here
         self._segment = corpus.segments[0]
         self._name = model or str(self._segment.model["name"])
+        if model is None and "://" in self._name:
+            raise CorpusError(
+                f"the corpus at {corpus.root} was embedded with the model {self._name}, which is"
+                f" not fetched unasked; if you trust it, give --model {self._name}"
+            )
         self._device = device
         self._loaded = loaded
         self.notes = list(notes)

@@ -85,3 +85,17 @@ def test_embed_on_top_of_a_compact_meanwhile_supersedes_the_merged_rows(
     texts = [row["text"] for row in rows_of("sentences") if row["doc_id"] == "d1"]
     assert texts == ["A new version."]
     assert len(rows_of("documents")) == 6
+
+
+def test_damaged_part_is_not_rewritten_with_a_sum_of_its_own(
+    corpus_dir: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(corpus_dir) / "segments/00000002/tokens/part-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    before = Corpus.open(corpus_dir).snapshot
+    for command in ("compact", "index"):
+        assert main([command, "--corpus", corpus_dir]) == 1
+        assert "it was damaged or changed; nothing was made of it" in capsys.readouterr().err
+    assert Corpus.open(corpus_dir).snapshot == before

@@ -1,0 +1,116 @@
+"""A corpus from somebody else: it is read as data, and from nowhere but its own directory."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.api import Corpus
+from pipelines.corpus.store import Store
+from pipelines.errors import CorpusError
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "corpus-0.1"
+
+
+def change(path: Path, **fields: Any) -> None:
+    """Change fields of a manifest, as somebody who may write to the corpus can."""
+    known = json.loads(path.read_text())
+    known.update(fields)
+    known.pop("sha256", None)
+    path.write_text(json.dumps(known))
+
+
+@pytest.fixture
+def forged(tmp_path: Path) -> Path:
+    """A corpus of version 1, whose manifests carry no sums, to be changed."""
+    import shutil
+
+    shutil.copytree(DATA / "corpus", tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/.", "segments/\0"]
+)
+def test_only_plain_paths_below_the_corpus_are_opened(path: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("secret")
+    store = Store(tmp_path / "corpus")
+    for use in (store.read, store.open, store.exists, store.size, store.remove):
+        with pytest.raises(CorpusError, match="expected a plain path below the corpus"):
+            use(path)
+
+
+def test_link_out_of_the_corpus_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/x").write_text("secret")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/senses").symlink_to(tmp_path / "outside")
+    store = Store(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=r"is a link to .*outside/x, out of the corpus"):
+        store.read("senses/x")
+    with pytest.raises(CorpusError, match="out of the corpus"):
+        store.open("senses/new", "wb")
+    assert os.listdir(tmp_path / "outside") == ["x"]
+    (tmp_path / "named").symlink_to(tmp_path / "corpus")  # a link that the user names is followed
+    Store(tmp_path / "named").create_exclusive("a", b"1")
+    assert (tmp_path / "corpus/a").read_bytes() == b"1"
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    store = Store(tmp_path)
+    for use in (store.read, store.open):
+        with pytest.raises(CorpusError, match="pipe is no regular file"):
+            use("pipe")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("snapshots/00000007.json", {"index": "../../evil"}, "expected a plain path below"),
+        ("snapshots/00000007.json", {"tombstones": ["/dev/zero"]}, "expected a plain path below"),
+        ("snapshots/00000007.json", {"tombstones": "x"}, "field 'tombstones' is 'x', expected a l"),
+        ("snapshots/00000007.json", {"number": 9}, "says that its number is 9, expected 7"),
+        ("segments/00000001/segment.json", {"segment_id": "00000002"}, "expected '00000001'"),
+        ("segments/00000001/segment.json", {"dim": "wide"}, "field 'dim' is 'wide', expected an"),
+        ("indexes/ecef3895f461c4c5/index.json", {"index_id": "x"}, "expected 'ecef3895f461c4c5'"),
+        ("indexes/ecef3895f461c4c5/index.json", {"shards": 7}, "field 'shards' is 7, expected a"),
+    ],
+)
+def test_forged_manifests_are_told_in_one_line(
+    name: str,
+    fields: dict[str, Any],
+    words: str,
+    forged: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(forged / name, **fields)
+    arguments = ["--corpus", str(forged), "--model", str(DATA / "model")]
+    assert main(["search", "the [bank]", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_model_named_by_a_corpus_is_not_fetched(
+    forged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in forged.glob("segments/*/segment.json"):
+        model = json.loads(path.read_text())["model"]
+        change(path, model={**model, "name": "http://127.0.0.1:9/model.zip"})
+    assert main(["search", "the [bank]", "--corpus", str(forged)]) == 1
+    assert "not fetched unasked; if you trust it, give --model http://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["segments/00000001/segment.json", "index.json", "tombstones"])
+def test_next_commit_of_an_old_corpus_takes_sums_of_all_manifests(name: str, forged: Path) -> None:
+    assert main(["delete", "fish", "--corpus", str(forged)]) == 0
+    snapshot = Corpus.open(forged).snapshot
+    [path] = [p for p in snapshot.checksums if name in p][:1]
+    assert snapshot.checksums[path] == hashlib.sha256((forged / path).read_bytes()).hexdigest()
+    (forged / path).write_bytes((forged / path).read_bytes() + b" ")
+    assert main(["verify", "--corpus", str(forged)]) == 1
