@@ -43,12 +43,16 @@ def test_compact_merges_up_to_a_size(corpus_dir: str) -> None:
     assert groups_to_compact(corpus, 1) == []
 
 
-def test_compact_does_not_mix_models(corpus_dir: str, write_jsonl: Run, run_embed: Run) -> None:
-    run_embed(write_jsonl([{"id": "other", "text": "Mean."}]), pooling="mean")
-    corpus = Corpus.open(corpus_dir)
-    assert len(groups_to_compact(corpus, 100)) == 1
+def test_compact_does_not_mix_models(
+    make_corpus: Run, add_segment: Run, hand_document: Run
+) -> None:
+    documents = [hand_document(doc_id=f"d{n}", sentences=[["A", "bank"]]) for n in range(4)]
+    corpus = make_corpus(documents[:1], documents[1:2])
+    corpus = add_segment(corpus, documents[2:3], fingerprint="e" * 64)
+    corpus = add_segment(corpus, documents[3:], fingerprint="e" * 64)
+    assert groups_to_compact(corpus, 100) == [["00000001", "00000002"], ["00000003", "00000004"]]
     with pytest.raises(CorpusError, match="different models or settings cannot be merged"):
-        compact(corpus, [corpus.segments[0].segment_id, corpus.segments[-1].segment_id])
+        compact(corpus, ["00000002", "00000003"])
     with pytest.raises(CorpusError, match="holds vectors of 2 different models or settings"):
         _ = corpus.fingerprint
 
