@@ -69,6 +69,7 @@ NEVER_REACHED = {
 # Where Beam may be named: the embedding job's Beam side, and the builder of the index.
 BEAM_FILES = {
     "pipelines.embed.batch_coder",
+    "pipelines.embed.choose_documents",
     "pipelines.embed.dofns",
     "pipelines.embed.inference",
     "pipelines.embed.transforms",

@@ -11,6 +11,7 @@ from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     from pipelines.corpus.view import CorpusView
+    from pipelines.embed.jobs.engines import Engine
     from pipelines.embed.jobs.job import EmbedJob, EmbedReport
     from pipelines.embed.jobs.workers.launcher import WorkerLauncher
 
@@ -154,7 +155,26 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--runner",
         metavar="NAME",
-        help="Beam runner (default: FnApiRunner); Beam's own flags may follow, as --flag=value",
+        help="engine that runs the job: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner"
+        " (default: this process); Beam's own flags may follow, as --flag=value",
+    )
+    group.add_argument(
+        "--parts-per-segment",
+        type=int,
+        metavar="N",
+        help="with --runner: parts per segment; a segment is committed as soon as its parts are"
+        " written, and a job that failed, run again, keeps it (default: 16)",
+    )
+    group.add_argument(
+        "--part-bytes",
+        metavar="SIZE",
+        help="with --runner: bytes of input per part, such as 4M; the parts are what workers share"
+        " (default: 1M to 16M, by the size of the input)",
+    )
+    group.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="with --runner: submit the job and return; its report is CORPUS/jobs/ID/report.json",
     )
     group.add_argument(
         "--fail-on-rejects",
@@ -169,6 +189,9 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the job and print what it did; 0, or 3 if something was rejected."""
     report, corpus = run_embed(args)
+    if report is None:
+        print(f"submitted; follow it with: sensegrep info --corpus {args.corpus}")
+        return DONE
     if args.json:
         print_json(as_json(report, args))
     else:
@@ -178,8 +201,11 @@ def execute(args: argparse.Namespace) -> int:
     return exit_status(report, args)
 
 
-def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, CorpusView | None]":
-    """Run the job that the arguments ask for; returns its report and the corpus after it."""
+def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport | None, CorpusView | None]":
+    """Run the job that the arguments ask for; returns its report and the corpus after it.
+
+    Neither is there for a job that was submitted with --no-wait.
+    """
     with ExitStack() as stack:
         launcher = None
         if args.workers > 1 and not args.dry_run and not args.runner:
@@ -192,11 +218,12 @@ def run_embed(args: argparse.Namespace) -> "tuple[EmbedReport, CorpusView | None
 
 def _run_embed(
     args: argparse.Namespace, launcher: "WorkerLauncher | None"
-) -> "tuple[EmbedReport, CorpusView | None]":
-    from pipelines.embed.jobs.beam_flags import check_flags, quieten
+) -> "tuple[EmbedReport | None, CorpusView | None]":
+    from pipelines.embed.jobs.beam_flags import quieten
+    from pipelines.embed.jobs.engines import choose_engine
 
     quieten(args.verbose)
-    job = make_job(args, check_flags(getattr(args, "beam_args", [])))
+    job = make_job(args, beam_args(args))
     from pipelines.commands.progress import ProgressDisplay
     from pipelines.corpus.view import CorpusView
     from pipelines.embed.jobs.local import embed, plan
@@ -205,6 +232,10 @@ def _run_embed(
     def announce(device: str) -> None:
         print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
 
+    engine = choose_engine(job.beam_args)
+    if engine is not None:
+        return _run_on_engine(args, job, engine)
+    check_flags_of_engines(args)
     if args.dry_run:
         return plan(job, announce), None
     METER.take()  # what another job in this process counted
@@ -212,6 +243,41 @@ def _run_embed(
         report = embed(job, display.advance, announce, launcher)
     empty = not report.read and not report.pruned
     return report, None if empty else CorpusView.open(args.corpus)
+
+
+def _run_on_engine(
+    args: argparse.Namespace, job: "EmbedJob", engine: "Engine"
+) -> "tuple[EmbedReport | None, CorpusView | None]":
+    from pipelines.commands.progress import ProgressDisplay
+    from pipelines.corpus.view import CorpusView
+    from pipelines.embed.jobs.bounded import embed_on_engine
+    from pipelines.embed.meter import METER
+
+    def announce(text: str) -> None:
+        print(f"sensegrep: {text}", file=sys.stderr)
+
+    METER.take()
+    with ProgressDisplay(METER.describe):
+        report = embed_on_engine(job, engine, announce, dry_run=args.dry_run)
+    if report is None or args.dry_run or not (report.read or report.pruned):
+        return report, None
+    return report, CorpusView.open(args.corpus)
+
+
+def check_flags_of_engines(args: argparse.Namespace) -> None:
+    """Refuse options that mean something with --runner only.
+
+    Raises:
+      UsageError: naming the option.
+    """
+    given = {
+        "--no-wait": args.no_wait,
+        "--part-bytes": args.part_bytes,
+        "--parts-per-segment": args.parts_per_segment,
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} is for a job on an engine; give --runner, or leave it out")
 
 
 def status(report: "EmbedReport") -> int:
@@ -224,10 +290,19 @@ def exit_status(report: "EmbedReport", args: argparse.Namespace) -> int:
     return status(report) if args.fail_on_rejects else DONE
 
 
-def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":
+def beam_args(args: argparse.Namespace) -> list[str]:
+    """Return the flags for Beam, checked, the runner among them."""
+    from pipelines.embed.jobs.beam_flags import check_flags
+
+    flags = check_flags(getattr(args, "beam_args", []))
+    return [*flags, *([f"--runner={args.runner}"] if args.runner else [])]
+
+
+def make_job(args: argparse.Namespace, flags: list[str]) -> "EmbedJob":
     """Check the arguments and gather them."""
     from pipelines.embed.jobs.job import EmbedJob
     from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+    from pipelines.index.options import parse_size
     from pipelines.reading.options import InputOptions
 
     return EmbedJob(
@@ -256,9 +331,12 @@ def make_job(args: argparse.Namespace, beam_flags: list[str]) -> "EmbedJob":
             workers=args.workers,
             prune=args.prune,
             max_reject_fraction=args.max_reject_fraction,
+            parts_per_segment=args.parts_per_segment or JobOptions.parts_per_segment,
+            part_bytes=None if args.part_bytes is None else parse_size(args.part_bytes),
+            wait=not args.no_wait,
         ),
         single_writer=args.single_writer,
-        beam_args=[*beam_flags, *([f"--runner={args.runner}"] if args.runner else [])],
+        beam_args=flags,
     )
 
 

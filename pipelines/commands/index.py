@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from pipelines.commands.embed import beam_args
 from pipelines.commands.wording import counted
 
 accepts_beam_flags = True
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rebuild", action="store_true", help="build everything anew")
     parser.add_argument("--seed", type=int, default=0, help="of samples and of training")
+    parser.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="engine that builds it: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner"
+        " (default: this process); Beam's own flags may follow, as --flag=value",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     vectors = parser.add_argument_group(
         "what is compared", "kept as the index in place has it, unless given"
@@ -78,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Build the index and print what was built and measured."""
-    from pipelines.embed.jobs.beam_flags import check_flags, quieten
+    from pipelines.embed.jobs.beam_flags import quieten
     from pipelines.index.build import build_index
     from pipelines.index.options import IndexOptions, parse_size
 
@@ -95,7 +102,7 @@ def execute(args: argparse.Namespace) -> int:
         context_weight=args.context_weight,
         rebuild=args.rebuild,
         seed=args.seed,
-        beam_args=tuple(check_flags(getattr(args, "beam_args", []))),
+        beam_args=tuple(beam_args(args)),
     )
     report = build_index(args.corpus, options)
     print(json.dumps(report, indent=1) if args.json else format_report(report))

@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Embed, merge what is small, index, clean up, print what was done; 0, or 3 for rejects."""
     _check_upkeep(args)
+    if args.no_wait:
+        raise UsageError("run indexes what it embedded, so it waits; use --no-wait with embed")
     report, corpus = embed.run_embed(args)
+    assert report is not None
     merged = ""
     if corpus is not None and args.compact_over is not None:
         corpus, merged = _merge_newest(args)
@@ -103,6 +106,7 @@ def _remove_old(args: argparse.Namespace) -> int:
 def _index_options(args: argparse.Namespace) -> "IndexOptions":
     from pipelines.index.options import IndexOptions, parse_size
 
-    if args.max_memory is None:
-        return IndexOptions()
-    return IndexOptions(max_memory_bytes=parse_size(args.max_memory))
+    memory = (
+        IndexOptions.max_memory_bytes if args.max_memory is None else parse_size(args.max_memory)
+    )
+    return IndexOptions(max_memory_bytes=memory, beam_args=tuple(embed.beam_args(args)))

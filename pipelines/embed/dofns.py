@@ -12,7 +12,7 @@ from pipelines.embed.batch import EmbeddedBatch, PartEnd, PartId, PartRecord, Se
 from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.meter import METER, METRICS
 from pipelines.embed.part_writer import PartWriter
-from pipelines.embed.segments import CommittedSegment, SegmentPlan, commit_segment
+from pipelines.embed.segments import CommittedSegment, SegmentPlan, commit_segment, settle_part
 from pipelines.embed.token_batcher import TokenBatcher
 from pipelines.embed.tokenizing import tokenize_record
 from pipelines.reading.documents import Document
@@ -214,32 +214,18 @@ def _write(writer: PartWriter, embedded: EmbeddedBatch) -> int:
 
 
 class SettleFn(beam.DoFn):
-    """PartSummary -> the summary of the attempt at this part that finished first."""
+    """PartSummary -> the summary of the attempt at this part that finished first.
 
-    def __init__(self, job: JobDirectory) -> None:
-        self._job = job
-
-    def process(self, summary: PartSummary) -> Iterator[PartSummary]:
-        yield self._job.settle(summary)
-
-
-class CommitEarlyFn(beam.DoFn):
-    """PartSummary -> the same; a segment is committed as soon as its last part is settled.
-
-    A grouping waits for the whole input on most engines; a job that fails an hour later keeps
-    what was committed here.
+    A segment is committed here as soon as its last part is settled: a grouping waits for the whole
+    input on most engines, and a job that fails an hour later keeps what was committed.
     """
 
     def __init__(self, plan: SegmentPlan) -> None:
         self._plan = plan
 
     def process(self, summary: PartSummary) -> Iterator[PartSummary]:
-        job = self._plan.job
-        assert job is not None
-        if job.settled_parts(summary.segment_id) == summary.segment_parts:
-            found = [job.settled(summary.segment_id, n) for n in range(summary.segment_parts)]
-            commit_segment(self._plan, [each for each in found if each is not None])
-        yield summary
+        assert self._plan.job is not None
+        yield settle_part(self._plan, self._plan.job, summary)
 
 
 class CommitSegmentFn(beam.DoFn):

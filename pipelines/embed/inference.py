@@ -48,6 +48,19 @@ def load_model(options: ModelOptions) -> Any:
         return _loaded[options]
 
 
+def describe_model(options: ModelOptions) -> Any:
+    """Return the model for its description alone: on the CPU, and not kept.
+
+    A process that submits a job needs neither the device nor the arithmetic of its workers.
+
+    Raises:
+      ValueError or OSError: if it cannot be loaded; the message says why.
+    """
+    from elmo_infer import load
+
+    return load(options.model, device="cpu", initial_state=options.initial_state)
+
+
 @dataclass(frozen=True)
 class ElmoModelHandler(ModelHandler[SentenceBatch, EmbeddedBatch, Any]):
     """Embeds one packed batch at a time; use it `with_no_batching()`.

@@ -10,10 +10,13 @@ what the first attempt settled:
 The directory goes when the job is done, but for the report of a job that nobody waits for.
 """
 
+import contextlib
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.corpus.atomic_files import is_local
 from pipelines.corpus.commits import reserve_segment
 from pipelines.corpus.store import Store
 from schemas import PartSummary
@@ -26,10 +29,12 @@ class JobDirectory:
     Attributes:
       store: of the corpus.
       job_id: unique in the corpus.
+      writer: id under which the job said that it runs; empty if it did not.
     """
 
     store: Store
     job_id: str
+    writer: str = ""
 
     @property
     def path(self) -> str:
@@ -40,7 +45,7 @@ class JobDirectory:
         """Return (segment_id, number) of a group of parts; the same at every attempt."""
         path = f"{self.path}/segments/{group}.json"
         if not self.store.exists(path):
-            reserved = json.dumps(reserve_segment(self.store)).encode()
+            reserved = json.dumps(reserve_segment(self.store, self.writer)).encode()
             self._create(path, reserved)
         segment_id, number = json.loads(self.store.read(path))
         return segment_id, number
@@ -95,8 +100,10 @@ class JobDirectory:
     def remove(self) -> None:
         """Remove the directory."""
         self.store.remove_tree(self.path)
-        if not self.store.names("jobs"):
-            self.store.remove_tree("jobs")
+        if is_local(self.store.fs):  # elsewhere there are no empty directories
+            for directory in ("jobs", ""):  # a dry run leaves no empty corpus behind
+                with contextlib.suppress(OSError):  # it is not empty
+                    os.rmdir(self.store.full(directory))
 
     def _part_path(self, segment_id: str, part: int) -> str:
         return f"{self.path}/parts/{segment_id}/{part:05d}.json"

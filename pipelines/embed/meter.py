@@ -19,6 +19,12 @@ class Meter:
             self.tokens += tokens
             self.rejects += rejects
 
+    def show(self, *, documents: int = 0, tokens: int = 0) -> None:
+        """Take over what the workers of an engine have counted, where that is more."""
+        with self._lock:
+            self.documents = max(self.documents, documents)
+            self.tokens = max(self.tokens, tokens)
+
     def describe(self, seconds: float) -> str:
         """Return what was counted, and the speed, for a job that has taken so many seconds."""
         return (

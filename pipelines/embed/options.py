@@ -103,6 +103,9 @@ class JobOptions:
       prune: documents of the corpus that are not in the input are tombstoned at the end.
       max_reject_fraction: the job fails when more of what it read than this was rejected.
       row_group_bytes: vectors to a Parquet row group.
+      parts_per_segment: on an engine, parts to a segment, after which the work is safe.
+      part_bytes: on an engine, bytes of input to a part; None chooses by the size of the input.
+      wait: on an engine, until the job is done; otherwise it is submitted and left to itself.
     """
 
     commit_every: int = 2000
@@ -110,10 +113,19 @@ class JobOptions:
     prune: bool = False
     max_reject_fraction: float = 0.5
     row_group_bytes: int = 8 << 20
+    parts_per_segment: int = 16
+    part_bytes: int | None = None
+    wait: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("commit_every", "workers", "row_group_bytes"):
-            if getattr(self, name) < 1:
+        for name in (
+            "commit_every",
+            "workers",
+            "row_group_bytes",
+            "parts_per_segment",
+            "part_bytes",
+        ):
+            if (value := getattr(self, name)) is not None and value < 1:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} is {getattr(self, name)}, expected at least 1")
         if not 0 <= self.max_reject_fraction <= 1:

@@ -110,7 +110,6 @@ class Planner:
       selector: what is new.
       slice_documents: documents to a slice.
       spool_directory: local directory for what cannot be read again from its file.
-      may_spool: workers can read the spool, so Parquet with large row groups goes through it too.
       remark: what is to be said of a text that is embedded, if anything; it is said once.
     """
 
@@ -122,7 +121,6 @@ class Planner:
         slice_documents: int,
         spool_directory: str,
         remark: Callable[[str], str | None] | None = None,
-        may_spool: bool = True,
     ) -> None:
         self._files = list(files)
         self._options = options
@@ -130,7 +128,6 @@ class Planner:
         self._slice_documents = slice_documents
         self._directory = spool_directory
         self._remark = remark
-        self._may_spool = may_spool
         self._group_rows: dict[str, int] = {}
         self.total_bytes = sum(file.size or 0 for file in self._files)
 
@@ -157,7 +154,7 @@ class Planner:
     def _spools(self, file: InputFile) -> bool:
         """Say whether a file's records are copied: its row groups are larger than a slice, and
         each slice would decode one again."""
-        if file.format != "parquet" or not self._may_spool:
+        if file.format != "parquet":
             return False
         if file.uri not in self._group_rows:
             self._group_rows[file.uri] = largest_row_group(file)

@@ -88,14 +88,30 @@ def commit_segment(plan: SegmentPlan, summaries: Sequence[PartSummary]) -> Commi
         add=(segment,),
         supersede=supersede,
         claims=frozenset(_document_ids(store, segment)),
-        known=_known(plan),
+        known=known_numbers(plan),
         writer=plan.writer,
     )
     commit(current, change)
     return committed
 
 
-def _known(plan: SegmentPlan) -> Ranges:
+def settle_part(plan: SegmentPlan, job: JobDirectory, summary: PartSummary) -> PartSummary:
+    """Settle a part that was written, and commit its segment if that was the last one missing.
+
+    Returns:
+      The summary of the attempt at this part that finished first.
+
+    Raises:
+      CorpusError: if another writer committed the same documents.
+    """
+    first = job.settle(summary)
+    if job.settled_parts(first.segment_id) == first.segment_parts:
+        found = [job.settled(first.segment_id, part) for part in range(first.segment_parts)]
+        commit_segment(plan, [each for each in found if each is not None])
+    return first
+
+
+def known_numbers(plan: SegmentPlan) -> Ranges:
     """Return the numbers of the segments whose documents the job takes into account.
 
     What other workers of the same job committed since has other documents by plan.

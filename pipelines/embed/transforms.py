@@ -33,7 +33,6 @@ from pipelines.embed.batch import EmbeddedBatch, PartRecord, SentenceBatch
 from pipelines.embed.dofns import (
     SETTLED,
     BatchFn,
-    CommitEarlyFn,
     CommitSegmentFn,
     PartIds,
     ReadPartsFn,
@@ -141,8 +140,8 @@ class WriteParts(beam.PTransform):
 class EmbedParts(beam.PTransform):
     """Embeds whole parts: read, tokenise, batch, infer, write.
 
-    On an engine (`plan.job`) a part that an earlier attempt finished is passed over, and of two
-    attempts the first to finish counts.
+    On an engine (`plan.job`) a part that was finished before is passed over, of two attempts
+    the first to finish counts, and a segment is committed as soon as its parts are settled.
 
     Args:
       reader: how a task is read.
@@ -179,8 +178,10 @@ class EmbedParts(beam.PTransform):
         )
         if job is None:
             return written
-        settled = written | "Settle" >> beam.ParDo(SettleFn(job))
-        return (settled, read[SETTLED]) | "Summaries" >> beam.Flatten()
+        # Before the two are put together: an engine may end the stage there.
+        settled = written | "Settle" >> beam.ParDo(SettleFn(self._plan))
+        before = read[SETTLED] | "SettleAgain" >> beam.ParDo(SettleFn(self._plan))
+        return (settled, before) | "Summaries" >> beam.Flatten()
 
 
 @beam.typehints.with_input_types(PartSummary)
@@ -198,8 +199,6 @@ class CommitSegment(beam.PTransform):
 
     def expand(self, summaries: beam.PCollection) -> beam.PCollection:
         """PartSummary -> CommittedSegment, once a segment."""
-        if self._plan.job is not None:
-            summaries = summaries | "CommitEarly" >> beam.ParDo(CommitEarlyFn(self._plan))
         return (
             summaries
             | "KeyBySegment" >> beam.Map(_by_segment)

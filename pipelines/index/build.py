@@ -23,6 +23,8 @@ from pipelines.corpus.store import write_then_commit
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.jobs.beam_flags import with_runner
+from pipelines.embed.jobs.engines import Engine, choose_engine
+from pipelines.embed.jobs.errors import engine_error
 from pipelines.errors import CorpusError
 from pipelines.index.files import FinalFile, merge_files, writing
 from pipelines.index.fit import Fitted, add_approximate, fit_table
@@ -61,6 +63,9 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     """
     started = time.perf_counter()
     memory = PeakMemory()
+    engine = choose_engine(options.beam_args)
+    if engine is not None:
+        engine.check_there(root)
     corpus = CorpusView.open(root)
     with running_writer(corpus.store, "index") as writer:
         return _build(corpus.refresh(), options, memory, started, writer)
@@ -97,8 +102,16 @@ def _build(
 def run_build(build: Build, decision: BuildPlan, options: IndexOptions) -> Outcome:
     """Run the Beam pipeline over the parts of the new shards; returns what it made."""
     path = f"{build.directory}/scratch/outcome"
-    with beam.Pipeline(options=PipelineOptions(with_runner(options.beam_args))) as pipeline:
+    engine = choose_engine(options.beam_args) or Engine(
+        "FnApiRunner", tuple(with_runner(options.beam_args))
+    )
+    with engine.start() as flags:
+        pipeline = beam.Pipeline(options=PipelineOptions(flags))
         _ = pipeline | "BuildShards" >> BuildShards(build, decision, path)
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:
+            raise engine_error(error, engine.name) from error
     with build.corpus.store.open(path) as file:
         return read_outcome(file, path)
 

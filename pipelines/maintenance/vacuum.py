@@ -27,7 +27,11 @@ from pipelines.errors import CorpusError
 from pipelines.index.format import manifest_path, read_manifest
 from schemas import Snapshot
 
-TOPS = ("segments", "snapshots", "tombstones", "indexes", "streams", "writers")
+TOPS = ("segments", "snapshots", "tombstones", "indexes", "jobs", "streams", "writers")
+# Whose files come and go together.
+DIRECTORIES = ("segments", "indexes", "jobs")
+# A job on an engine is at work as long as its workers write something to its directory.
+JOB_QUIET_SECONDS = 86400.0
 
 
 @dataclass(kw_only=True)
@@ -251,14 +255,17 @@ def _by_directory(files: list[_File]) -> Iterator[tuple[str, list[_File]]]:
 
 
 def _directory(path: str) -> str:
-    """Return the directory of the segment or index that a file belongs to; empty if to none."""
+    """Return the directory of the segment, index or job that a file belongs to, or nothing."""
     names = path.split("/")
-    return "/".join(names[:2]) if names[0] in ("segments", "indexes") and len(names) > 2 else ""
+    return "/".join(names[:2]) if names[0] in DIRECTORIES and len(names) > 2 else ""
 
 
 def _is_being_written(
     store: Store, directory: str, files: Iterable[_File], survey: _Survey, now: float
 ) -> bool:
+    if directory.startswith("jobs/"):
+        at_work = not any(file.path == f"{directory}/report.json" for file in files)
+        return at_work and any(file.is_younger(JOB_QUIET_SECONDS, now) for file in files)
     if directory.startswith("indexes/"):
         return any(writer.operation == "index" for writer in survey.running)
     reserved = f"{directory}/reserved"
@@ -304,7 +311,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _remove_empty(store: Store) -> None:
-    for top in ("segments", "indexes"):
+    for top in ("segments", "indexes", "jobs"):
         for name in store.names(top):
             if not any(True for _ in store.files(f"{top}/{name}")):
                 store.remove_if_empty(f"{top}/{name}")

@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+import threading
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -55,15 +56,15 @@ def with_runner(flags: Sequence[str]) -> list[str]:
     return [*flags, *([] if names_runner(flags) else [f"--runner={LOCAL_RUNNER}"])]
 
 
+def flag_value(flags: Sequence[str], name: str) -> str | None:
+    """Return the value of a flag, the last one given; None if it is not there."""
+    found = [flag.partition("=")[2] for flag in flags if flag.partition("=")[0] == name]
+    return found[-1] if found else None
+
+
 def names_runner(flags: Sequence[str]) -> bool:
     """Say whether the flags name a runner."""
     return any(flag.split("=")[0] == "--runner" for flag in flags)
-
-
-def leaves_this_machine(flags: Sequence[str]) -> bool:
-    """Say whether the flags name a runner whose workers may be elsewhere."""
-    named = [flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")]
-    return any(name not in (LOCAL_RUNNER, "DirectRunner") for name in named)
 
 
 def quieten(verbose: bool) -> None:
@@ -74,6 +75,8 @@ def quieten(verbose: bool) -> None:
     if verbose:
         return
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    # Its threads lose their connections when an engine ends; what matters is raised elsewhere.
+    threading.excepthook = lambda _: None
     warnings.filterwarnings("ignore", module="apache_beam")
     # Beam's remarks about cloud packages that are not installed go to the root logger.
     for handler in logging.getLogger().handlers:

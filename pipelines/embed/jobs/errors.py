@@ -1,6 +1,9 @@
 """An error of a worker, as a runner hands it on, told in one line."""
 
 import re
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # it publishes no types
 
 from pipelines.errors import CorpusError, UsageError
 
@@ -13,6 +16,23 @@ _KINDS = {
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 # What Beam adds to the message of an error: the step it happened in.
 _STEP = re.compile(r"(?: \[while running '[^']*'\])+$")
+
+
+def engine_error(error: BaseException, engine: str) -> Exception:
+    """Return what went wrong on an engine: it went away, or a worker raised something.
+
+    Args:
+      error: as Beam raised it.
+      engine: its name.
+    """
+    if isinstance(error, grpc.RpcError):
+        status: Any = error
+        details = status.details() if hasattr(status, "details") else str(error)
+        return RuntimeError(
+            f"{engine} does not answer any more ({details}); what was committed before is safe: see"
+            " that it runs, and run the command again"
+        )
+    return worker_error(error)
 
 
 def worker_error(error: BaseException) -> Exception:

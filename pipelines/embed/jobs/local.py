@@ -21,7 +21,7 @@ from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.compatibility import check_recipe, fit_rules, keep_names
 from pipelines.embed.inference import ElmoModelHandler, load_model
-from pipelines.embed.jobs.beam_flags import leaves_this_machine, names_runner, with_runner
+from pipelines.embed.jobs.beam_flags import names_runner, with_runner
 from pipelines.embed.jobs.errors import worker_error
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.workers.launcher import WorkerLauncher
@@ -149,7 +149,6 @@ class _Prepared:
                 job.running.commit_every,
                 directory,
                 partial(_remark, job.embedding),
-                may_spool=not leaves_this_machine(job.beam_args),
             )
 
     def missing(self, selector: Selector, planned: CorpusView) -> dict[str, list[str]]:
@@ -176,11 +175,6 @@ def _prepare(job: EmbedJob) -> _Prepared:
     files = find_inputs(job.inputs)
     for file in files:
         check_columns(file, job.reading)
-        if leaves_this_machine(job.beam_args) and not file.seekable:
-            raise UsageError(
-                f"input {file.uri} is compressed or standard input, which workers elsewhere cannot"
-                " read from a position; decompress it, or run without --runner"
-            )
     tokenizer = job.embedding.make_tokenizer()
     corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
     tokenizer, remark = fit_rules(tokenizer, corpus)

@@ -1,5 +1,6 @@
 """vacuum: orphans and old states go, nothing that is named."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,26 @@ def test_vacuum_keeps_as_many_states_as_asked(corpus_dir: str) -> None:
     names = sorted(p.name for p in (Path(corpus_dir) / "snapshots").iterdir())
     # Its own commit, which gives up what goes, changes nothing that is live.
     assert names == ["00000003.json", "00000004.json", "00000005.json"]
+
+
+def test_directory_of_a_job_on_an_engine_stays_while_its_workers_write(
+    make_corpus: Any, hand_document: Any
+) -> None:
+    corpus = make_corpus([hand_document(doc_id="d", sentences=[["One", "."]])])
+    job = corpus.store.full("jobs/0123/segments/0-0.json")
+    os.makedirs(os.path.dirname(job))
+    with open(job, "w") as file:
+        file.write("[]")
+    vacuum(corpus, older_than_seconds=0)
+    assert os.path.exists(job)
+    os.utime(job, (1, 1))
+    vacuum(corpus, older_than_seconds=0)
+    assert not os.path.exists(job)
+    report = corpus.store.full("jobs/0123/report.json")
+    os.makedirs(os.path.dirname(report), exist_ok=True)
+    with open(report, "w") as file:
+        file.write("{}")
+    vacuum(corpus, older_than_seconds=3600)
+    assert os.path.exists(report)
+    vacuum(corpus, older_than_seconds=0)
+    assert not os.path.exists(report)
