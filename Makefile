@@ -11,8 +11,9 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS)
 # PyTorch chooses kernels by the processor and parts sums among threads. The other targets run with
 # one thread and this processor's kernels; these runs take other kernels, and all threads.
 NUMERIC := tests/elmo_infer
+PRISM := .engines/prism
 
-.PHONY: help install demo test test-all test-numeric test-kafka check check-deploy \
+.PHONY: help install demo test test-all test-engines test-numeric test-kafka check check-deploy \
 	check-deploy-image check-deploy-cluster check-deploy-airflow format benchmark clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -36,7 +37,21 @@ test: $(STAMP) ## run the tests, except those that take minutes
 	$(TEST)
 
 test-all: $(STAMP) ## run all tests
-	$(TEST) -m 'not benchmark and not kafka'
+	$(TEST) -m 'not benchmark and not kafka and not engine'
+
+
+$(PRISM):
+	GOBIN=$(abspath $(dir $(PRISM))) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+
+# Beam's Google Cloud packages, apart from the environment: a dry run of Dataflow needs them.
+.engines/gcp: constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--target $@ --upgrade google-cloud-dataflow-client google-cloud-storage
+	@touch $@
+
+test-engines: $(STAMP) .engines/gcp ## run the embedding job on real engines (docs/engines.md); builds Prism, in Go
+	@command -v go >/dev/null && $(MAKE) $(PRISM) || echo "make: no go: what needs Prism is skipped" >&2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m engine tests/engines --durations 10
 
 test-numeric: $(STAMP) ## run the tests of the model's numbers with other kernels and threads
 	ATEN_CPU_CAPABILITY=avx2 $(TEST) $(NUMERIC)
