@@ -50,8 +50,13 @@ class ModelFiles:
         filesystem, path = fsspec.core.url_to_fs(location)
         if not filesystem.exists(path):
             raise FileNotFoundError(f"no model at {location}: there is no such file or directory")
-        if location.endswith(".zip"):
-            return cls._within(location, _open_zip(filesystem, path, location), "")
+        if location.lower().endswith((".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")):
+            raise ValueError(
+                f"{location} is a tar archive; unpack it (tar xf) and name the folder that it holds"
+            )
+        if location.lower().endswith(".zip"):
+            archive = _open_zip(filesystem, path, location)
+            return cls._within(location, archive, _only_folder(archive))
         if filesystem.isdir(path):
             return cls._within(location, filesystem, path)
         folder, _, name = path.rpartition("/")
@@ -214,12 +219,27 @@ def _open_zip(filesystem: Any, path: str, location: str) -> ZipFileSystem:
         raise ValueError(f"{location}: cannot be read as a zip archive: {error}") from error
 
 
+def _only_folder(archive: ZipFileSystem) -> str:
+    """Return the folder of an archive that holds everything, or the top; what macOS adds is no
+    part of it."""
+    folder = ""
+    while True:
+        entries = [
+            entry
+            for entry in archive.ls(folder, detail=True)
+            if not entry["name"].rstrip("/").rpartition("/")[2].startswith(("__MACOSX", "."))
+        ]
+        if len(entries) != 1 or entries[0]["type"] == "file":
+            return folder
+        folder = entries[0]["name"]
+
+
 def _list(filesystem: Any, folder: str) -> dict[str, str]:
     entries = filesystem.ls(folder, detail=True)
     return {
         entry["name"].rstrip("/").rpartition("/")[2]: entry["name"]
         for entry in entries
-        if entry["type"] == "file"
+        if entry["type"] == "file" and not entry["name"].rpartition("/")[2].startswith("._")
     }
 
 

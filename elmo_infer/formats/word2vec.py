@@ -1,7 +1,10 @@
-"""The word2vec text and binary formats, plain or gzipped; pickles are refused.
+"""The word2vec text and binary formats and GloVe's, plain or gzipped; pickles are refused.
 
-Text:   "V D\n", then V lines "WORD v1 ... vD\n".
+Text:   "V D\n", then V lines "WORD v1 ... vD\n"; GloVe's has no first line.
 Binary: "V D\n", then V times WORD, a space, D little-endian float32, and perhaps "\n".
+
+A word may hold blanks in text, where the last D fields are the numbers, and in binary files that
+end each vector with a newline. In other binary files such a word cannot be told: they are refused.
 """
 
 import gzip
@@ -24,7 +27,15 @@ Stream: TypeAlias = "io.BufferedReader[Any]"
 
 GZIP_MAGIC = b"\x1f\x8b"
 PICKLE_MAGIC = re.compile(rb"\x80[\x02-\x05]")  # opcode PROTO and a protocol number
+FASTTEXT_MAGIC = b"\xba\x16\x4f\x2f"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# No embedding has such numbers; bytes of words read as numbers have.
+LARGEST_NUMBER = 1e12
+_ODDLY_LARGE, _ODDLY_SMALL = 1e4, 1e-8
+_REST_OF_WORD = re.compile(rb"[\x21-\x7e\x80-\xff]{1,40}\x20")
 HEADER = re.compile(rb"([0-9]{1,12}) +([0-9]{1,9})[ \t]*\r?\n")
+# A word and three numbers with a decimal point or an exponent.
+_GLOVE_START = re.compile(rb"[^\x00-\x20]\S{0,40}(?: -?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?){2,}")
 LONGEST_WORD_BYTES = 10_000
 CHUNK_BYTES = 2**22
 GZIP_LARGEST_RATIO = 1032  # what deflate can reach at most
@@ -41,7 +52,9 @@ def starts_like_word2vec(start: bytes) -> bool:
             start = gzip.GzipFile(fileobj=io.BytesIO(start)).read1(32)
         except (OSError, EOFError):
             return False
-    return bool(HEADER.match(start) or PICKLE_MAGIC.match(start))
+    start = start.removeprefix(BYTE_ORDER_MARK)
+    known = HEADER.match(start) or PICKLE_MAGIC.match(start) or start.startswith(FASTTEXT_MAGIC)
+    return bool(known or _GLOVE_START.match(start))
 
 
 def read_word2vec(location: str | Path) -> tuple[list[str], Floats]:
@@ -138,12 +151,22 @@ def _read_stream(where: str, stream: Stream, bound: int) -> tuple[list[str], Flo
             "any code, so it is refused; in gensim, write the vectors with "
             "KeyedVectors.save_word2vec_format and load that file"
         )
+    if start.startswith(FASTTEXT_MAGIC):
+        raise ValueError(
+            f"{where}: fastText's own binary format, whose words are sums of pieces; write the"
+            " words as text and load that: fasttext print-word-vectors, or save the .vec file"
+        )
+    if start.startswith(BYTE_ORDER_MARK):
+        stream.read(len(BYTE_ORDER_MARK))
+        start = stream.peek(64)
+    if not HEADER.match(start) and _GLOVE_START.match(start):
+        return _read_glove(where, stream)
     line = stream.readline(64)
     header = HEADER.fullmatch(line)
     if header is None:
         raise ValueError(
             f"{where}: the first line is {line[:40]!r}; expected 'V D', the number of words and "
-            "of dimensions (a GloVe file has no such line: put it in front)"
+            "of dimensions, or as in GloVe's files a word and its numbers"
         )
     count, dim = int(header[1]), int(header[2])
     if not (count and dim):
@@ -158,6 +181,44 @@ def _read_stream(where: str, stream: Stream, bound: int) -> tuple[list[str], Flo
     if _first_record_is_text(stream, dim):
         return _read_text(where, stream, count, dim)
     return _read_binary(where, stream, count, dim)
+
+
+def _read_glove(where: str, stream: Stream) -> tuple[list[str], Floats]:
+    """Read lines of a word and its numbers; the first says how many numbers there are."""
+    words: list[str] = []
+    rows: list[Floats] = []
+    dim = 0
+    for row, line in enumerate(stream):
+        text = _decode(where, row, line)
+        if not dim:
+            dim = len(text.split()) - 1
+        word, vector = _text_record(where, row, text, dim)
+        words.append(word)
+        rows.append(vector)
+    return words, np.stack(rows)
+
+
+def _text_record(where: str, row: int, line: str, dim: int) -> tuple[str, Floats]:
+    """Read a line: its last `dim` fields are the numbers, what is before them is the word."""
+    fields = [field for field in re.split("[ \t]+", line.rstrip()) if field]
+    if len(fields) <= dim or _are_numbers(fields[1:-dim]):
+        raise ValueError(
+            f"{where}: word {row} has {len(fields) - 1} numbers, expected {dim}: "
+            f"{line[:60]!r}; the header is wrong or the file truncated"
+        )
+    word = " ".join(fields[:-dim])
+    try:
+        return word, np.array(fields[-dim:], dtype=np.float32)
+    except ValueError as error:
+        raise ValueError(f"{where}: word {row}, {word!r}: {error}") from error
+
+
+def _are_numbers(fields: Sequence[str]) -> bool:
+    """Say whether fields that should be parts of a word are numbers, every one."""
+    try:
+        return bool(fields) and bool([float(field) for field in fields])
+    except ValueError:
+        return False
 
 
 def _first_record_is_text(stream: Stream, dim: int) -> bool:
@@ -179,17 +240,8 @@ def _read_text(where: str, stream: Stream, count: int, dim: int) -> tuple[list[s
         line = stream.readline()
         if not line or (row < count - 1 and not line.endswith(b"\n")):
             raise ValueError(_truncated(where, row, count))
-        fields = _decode(where, row, line).rstrip().split(" ")
-        if len(fields) != dim + 1:
-            raise ValueError(
-                f"{where}: word {row} has {len(fields) - 1} numbers, expected {dim}: "
-                f"{line[:60]!r}; the header is wrong or the file truncated"
-            )
-        try:
-            vectors[row] = fields[1:]
-        except ValueError as error:
-            raise ValueError(f"{where}: word {row}, {fields[0]!r}: {error}") from error
-        words.append(fields[0])
+        word, vectors[row] = _text_record(where, row, _decode(where, row, line), dim)
+        words.append(word)
     _check_end(where, stream.read(CHUNK_BYTES), count)
     return words, vectors
 
@@ -198,8 +250,10 @@ def _read_binary(where: str, stream: Stream, count: int, dim: int) -> tuple[list
     words: list[str] = []
     vectors = np.empty((count, dim), dtype=np.float32)
     buffer, position = b"", 0
+    lines: bool | None = None  # each vector ends with a newline
     for row in range(count):
-        while (space := buffer.find(b" ", position)) < 0 or len(buffer) <= space + 4 * dim:
+        space = buffer.find(b" ", position)
+        while space < 0 or len(buffer) <= space + 4 * dim + 1:
             if space < 0 and len(buffer) - position > LONGEST_WORD_BYTES:
                 raise ValueError(
                     f"{where}: no word ends within {LONGEST_WORD_BYTES} bytes after word {row - 1};"
@@ -207,13 +261,62 @@ def _read_binary(where: str, stream: Stream, count: int, dim: int) -> tuple[list
                 )
             more = stream.read(CHUNK_BYTES)
             if not more:
-                raise ValueError(_truncated(where, row, count))
+                break
             buffer, position = buffer[position:] + more, 0
-        words.append(_decode(where, row, buffer[position:space].lstrip(b"\n")))
-        vectors[row] = np.frombuffer(buffer, "<f4", dim, space + 1)
-        position = space + 1 + 4 * dim
+            space = buffer.find(b" ", position)
+        end = space + 1 + 4 * dim
+        if space < 0 or len(buffer) < end:
+            raise ValueError(_truncated(where, row, count))
+        if lines is None and row == 0:
+            lines = buffer[end : end + 1] == b"\n"
+        if lines and row < count - 1:
+            space = _space_before_vector(buffer, position, space, dim)
+            end = space + 1 + 4 * dim
+        vector = np.frombuffer(buffer, "<f4", dim, space + 1)
+        words.append(_binary_word(where, row, buffer[position:space].lstrip(b"\n"), vector))
+        vectors[row] = vector
+        position = end
     _check_end(where, buffer[position:] + stream.read(CHUNK_BYTES), count)
     return words, vectors
+
+
+def _space_before_vector(buffer: bytes, position: int, space: int, dim: int) -> int:
+    """Return the blank whose vector ends with a newline; a word may hold blanks before it."""
+    found = space
+    while found >= 0 and found - position <= LONGEST_WORD_BYTES:
+        end = found + 1 + 4 * dim
+        if buffer[end : end + 1] == b"\n":
+            return found
+        found = buffer.find(b" ", found + 1)
+    return space
+
+
+def _binary_word(where: str, row: int, data: bytes, vector: Floats) -> str:
+    """Return a word, if word and vector can be what they seem.
+
+    Bytes of numbers read as a word, or of words read as numbers, show that a word before holds a
+    blank or that the header's dimension is wrong: everything after it would be wrong too.
+    """
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(vector)
+        sound = not (sizes > LARGEST_NUMBER).any()
+        # Numbers read a few bytes too early have random exponents.
+        odd = ((sizes > _ODDLY_LARGE) | ((sizes < _ODDLY_SMALL) & (sizes > 0))).any()
+    sound = sound and not (odd and _REST_OF_WORD.match(vector.tobytes()))
+    try:
+        word = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The original program cuts a long word at a byte; the rest of a character is left out.
+        if error.reason != "unexpected end of data":
+            raise ValueError(f"{where}: word {row} is not UTF-8: {data[:40]!r}") from error
+        word = data[: error.start].decode("utf-8")
+    if not sound or not word or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in word):
+        raise ValueError(
+            f"{where}: word {row} reads as {data[:40]!r} with numbers such as"
+            f" {vector[:2].tolist()}; a word before it holds a blank, or the header's dimension is"
+            " wrong. Save the vectors in text format, or without blanks in words"
+        )
+    return word
 
 
 def _truncated(where: str, row: int, count: int) -> str:

@@ -57,7 +57,9 @@ class StretchReader:
         if is_plain(stretch):
             if _NEEDS_CARE.search(stretch):
                 return tuple(self._pieces(_Source(stretch, None), stretch, 0))
-            return (self._piece(_Source(stretch, None), stretch, 0),)
+            found_tokens = [(token.text, token.idx) for token in self._tokenizer(stretch)]
+            words, offsets = zip(*found_tokens, strict=True)
+            return (self._rules.describe(stretch, words, offsets),)
         normal = normal_text(stretch)
         source = _Source(stretch, normal)
         found: list[Piece] = []

@@ -5,7 +5,7 @@ look-up per stretch. Tags count as blanks (markup.py), line breaks as the docume
 (line_layout.py), and small letters after a full stop as its use of capitals says (letter_case.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipelines.text.letter_case import is_uncased
 from pipelines.text.line_layout import AUTO, WRAPPED, Run, runs_of
@@ -55,6 +55,7 @@ class SpacedText:
         if line_breaks == AUTO and bare is not text and is_page(text):
             line_breaks = WRAPPED
         uncased = is_uncased(bare)
+        limit, known = self._limit, self._stretches
         tokens: list[str] = []
         starts: list[int] = []
         ending, before = NO, ""
@@ -62,43 +63,38 @@ class SpacedText:
             if tokens and not run.joined:
                 yield sentence_of(tokens, starts)
                 tokens, starts, ending = [], [], NO
-            for piece, position in self._pieces(bare, run):
-                if tokens and ending:
-                    if piece.closing or piece.ending == NOTE:
-                        tokens.extend(piece.tokens)
-                        starts.extend([position + offset for offset in piece.offsets])
-                        continue
-                    if self._rules.breaks(ending, before, piece, uncased=uncased):
-                        yield sentence_of(tokens, starts)
-                        tokens, starts = [], []
-                if piece.ending != NOTE:
-                    ending = piece.ending
-                    if ending > STOP:
-                        if ending == INITIAL:
-                            before = tokens[-1] if tokens else ""
-                        ending = self._in_place(piece, tokens, text, position)
-                if len(piece.tokens) == 1:
-                    tokens.append(piece.tokens[0])
-                    starts.append(position + piece.offsets[0])
-                else:
-                    tokens.extend(piece.tokens)
-                    starts.extend([position + offset for offset in piece.offsets])
-                while len(tokens) > self._limit:
-                    yield sentence_of(tokens[: self._limit], starts[: self._limit], cut=True)
-                    tokens, starts = tokens[self._limit :], starts[self._limit :]
+            # A loop without calls: each stretch of a text passes here.
+            for stretch, position in _stretches(bare, run):
+                for piece in known.get(stretch) or self._learn(stretch):
+                    words, offsets, own = piece[0], piece[1], piece[2]
+                    if own or ending:
+                        if ending and tokens:
+                            if piece.closing or own == NOTE:
+                                tokens += words
+                                starts += [position + offset for offset in offsets]
+                                continue
+                            if self._rules.breaks(ending, before, piece, uncased=uncased):
+                                yield sentence_of(tokens, starts)
+                                tokens, starts = [], []
+                        if own != NOTE:
+                            if own == INITIAL:
+                                before = tokens[-1] if tokens else ""
+                            ending = (
+                                own
+                                if own <= STOP
+                                else self._in_place(piece, tokens, bare, position)
+                            )
+                    if len(words) == 1:
+                        tokens.append(words[0])
+                        starts.append(position + offsets[0])
+                    else:
+                        tokens += words
+                        starts += [position + offset for offset in offsets]
+                    while len(tokens) > limit:
+                        yield sentence_of(tokens[:limit], starts[:limit], cut=True)
+                        tokens, starts = tokens[limit:], starts[limit:]
         if tokens:
             yield sentence_of(tokens, starts)
-
-    def _pieces(self, text: str, run: Run) -> Iterator[tuple[Piece, int]]:
-        """Yield the pieces of a run of text, with the position of their stretch."""
-        stretches = self._stretches
-        if run.word:
-            for piece in self._learn(text[run.start : run.end]):
-                yield piece, run.start
-            return
-        for stretch, position in stretches_of(text, run.start, run.end):
-            for piece in stretches.get(stretch) or self._learn(stretch):
-                yield piece, position
 
     def _in_place(self, piece: Piece, tokens: list[str], text: str, position: int) -> int:
         """Return how a piece ends a sentence, given what is before it."""
@@ -119,3 +115,10 @@ class SpacedText:
             self._load()
         pieces = self._stretches[stretch] = self._reader.read(stretch)
         return pieces
+
+
+def _stretches(text: str, run: Run) -> Iterable[tuple[str, int]]:
+    """Return the stretches of a run of text with their positions."""
+    if run.word:
+        return ((text[run.start : run.end], run.start),)
+    return stretches_of(text, run.start, run.end)

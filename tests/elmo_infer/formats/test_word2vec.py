@@ -107,7 +107,7 @@ RECORD = b"word " + np.ones(2, "<f4").tobytes()
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"the 0.1 0.2\n", "the first line is .*expected 'V D'.*GloVe"),
+        (b"no vector file\n", "the first line is .*expected 'V D'.*GloVe"),
         (b"", "the first line is b''"),
         (b"0 5\n", "header says 0 words of 5 dimensions"),
         (b"999999999 300\na 1 2\n", "more than the file can hold"),
@@ -164,3 +164,67 @@ def test_start_of_a_file_is_recognised():
     assert not starts_like_word2vec(gzip.compress(b"other text"))
     assert not starts_like_word2vec(b"\x1f\x8b broken")
     assert not starts_like_word2vec(b"")
+
+
+def test_glove_without_a_header_is_read(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("the 0.1 -0.2 0.3\n. . . 0.4 0.5 0.6\nZürich 1e-3 2 3\n", encoding="utf-8")
+    assert starts_like_word2vec(path.read_bytes()[:64])
+    words, found = read_word2vec(path)
+    assert words == ["the", ". . .", "Zürich"]
+    assert found == pytest.approx(np.array([[0.1, -0.2, 0.3], [0.4, 0.5, 0.6], [1e-3, 2, 3]]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n", b"2  2\na  1  2\nb 3  4 \n", b"2 2\r\na 1 2\r\nb 3 4\r\n"],
+)
+def test_marks_and_blanks_of_other_programs_are_read(tmp_path, data):
+    (tmp_path / "v.vec").write_bytes(data)
+    assert starts_like_word2vec(data)
+    words, found = read_word2vec(tmp_path / "v.vec")
+    assert words == ["a", "b"]
+    assert found.tolist() == [[1, 2], [3, 4]]
+
+
+def binary(words, vectors, newline):
+    rows = (w + b" " + v.tobytes() + newline for w, v in zip(words, vectors, strict=True))
+    return f"{len(words)} {vectors.shape[1]}\n".encode() + b"".join(rows)
+
+
+def test_a_word_with_a_blank_is_read_where_vectors_end_with_a_newline(tmp_path, rng):
+    words = [b"the", b"New York City", b"bank", b"x"]
+    vectors = rng.standard_normal((4, 7)).astype("<f4")
+    (tmp_path / "v.bin").write_bytes(binary(words, vectors, b"\n"))
+    found, numbers = read_word2vec(tmp_path / "v.bin")
+    assert found == ["the", "New York City", "bank", "x"]
+    assert numbers.tobytes() == vectors.tobytes()
+
+
+def test_a_word_with_a_blank_elsewhere_never_gives_wrong_words(tmp_path):
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        words = [b"w%d" % i for i in range(8)]
+        words[rng.integers(0, 8)] = [b"New York", b"a b", b"in 1", b"x y z"][seed % 4]
+        vectors = rng.standard_normal((8, int(rng.integers(2, 9)))).astype("<f4")
+        path = tmp_path / f"{seed}.bin"
+        path.write_bytes(binary(words, vectors, b""))
+        with pytest.raises(
+            ValueError, match=r"holds a blank|not UTF-8|truncated|more follows|ends"
+        ):
+            read_word2vec(path)
+
+
+def test_a_word_cut_within_a_character_is_read(tmp_path, rng):
+    vectors = rng.standard_normal((3, 4)).astype("<f4")
+    words = [b"a", "Zürich".encode()[:2], b"b"]
+    (tmp_path / "v.bin").write_bytes(binary(words, vectors, b"\n"))
+    assert read_word2vec(tmp_path / "v.bin")[0] == ["a", "Z", "b"]
+
+
+def test_fasttexts_own_format_is_named(tmp_path):
+    data = b"\xba\x16\x4f\x2f" + bytes(100)
+    (tmp_path / "cc.bin").write_bytes(data)
+    assert starts_like_word2vec(data)
+    with pytest.raises(ValueError, match=r"fastText's own binary format.*\.vec"):
+        read_word2vec(tmp_path / "cc.bin")
