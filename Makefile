@@ -13,8 +13,9 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS)
 NUMERIC := tests/elmo_infer
 PRISM := .engines/prism
 
-.PHONY: help install demo test test-all test-engines test-numeric test-kafka check check-deploy \
-	check-deploy-image check-deploy-cluster check-deploy-airflow format benchmark clean
+.PHONY: help install demo serve test test-all test-engines test-numeric test-kafka test-browser \
+	screenshots check check-deploy check-deploy-image check-deploy-cluster check-deploy-airflow \
+	format benchmark clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
@@ -32,12 +33,19 @@ demo: $(STAMP) ## embed a small corpus of ambiguous words and search it by sense
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'They sat on the [bank] of the river'
 	$(BIN)/sensegrep search --corpus .demo/corpus --k 6 'The [bank] lent us money to buy a house'
 	$(BIN)/sensegrep senses --corpus .demo/corpus bank
+	@echo "search it in a browser: make serve, and open http://127.0.0.1:8000/"
+
+.demo/corpus:
+	@$(MAKE) demo
+
+serve: $(STAMP) .demo/corpus ## open the search page on the demo corpus: http://127.0.0.1:8000/
+	$(BIN)/sensegrep serve --corpus .demo/corpus
 
 test: $(STAMP) ## run the tests, except those that take minutes
 	$(TEST)
 
 test-all: $(STAMP) ## run all tests
-	$(TEST) -m 'not benchmark and not kafka and not engine'
+	$(TEST) -m 'not benchmark and not kafka and not engine and not browser'
 
 
 $(PRISM):
@@ -67,6 +75,13 @@ $(KAFKA_LIBS)/.copied: tests/kafka/pom.xml
 
 test-kafka: $(STAMP) $(KAFKA_LIBS)/.copied ## run the tests of streams with a Kafka broker (needs Java and Maven)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka tests/kafka
+
+# One process: the tests share a server and a browser.
+test-browser: $(STAMP) ## test the search page in Chromium
+	$(BIN)/python -m pytest -m browser tests/pipelines/serving/page
+
+screenshots: $(STAMP) ## write a picture of each state of the search page to .screenshots/
+	SENSEGREP_SCREENSHOTS=.screenshots $(BIN)/python -m pytest -m browser tests/pipelines/serving/page
 
 check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .

@@ -38,6 +38,8 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 # Google Cloud's part of Beam: for submitting to Dataflow, and in its workers' image.
 EXTRAS["dataflow"] = ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"]
 EXTRAS["test"] = [
+    # Finds what assistive technology cannot use on the search page.
+    "axe-playwright-python>=0.1.4,<1",
     # A server that speaks S3's protocol: conditional puts are tested against it.
     "confluent-kafka>=2.6,<3",
     "flask>=3.1,<4",

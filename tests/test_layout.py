@@ -92,6 +92,7 @@ OF_NO_MODULE = {
     "tests/pipelines/corpus/test_object_store.py": "a corpus's whole life in a bucket",
     "tests/pipelines/embed/jobs/test_stream_survival.py": "kills and signals of a stream",
     "tests/pipelines/embed/jobs/test_survival.py": "kills, full disks and failing models",
+    "tests/pipelines/serving/page/test_page.py": "the search page, in a browser",
     "tests/pipelines/test_corpus_0_1.py": "a corpus that version 0.1.0 wrote",
 }
 NAMED_TUPLE = {"_replace", "_asdict", "_fields"}

@@ -50,6 +50,7 @@ HIT = fields(
         "metadata": STRINGS,
         "tokens": array(STRING),
         "attention": array(NUMBER),
+        "copies": INTEGER,
     }
 )
 SENSE = fields(

@@ -21,7 +21,7 @@ from pipelines.serving.settings import ServeSettings
 
 RIVER = ["They sat on the bank of the river .", "The bank of the stream was muddy ."]
 MONEY = ["He took the money to the bank .", "The bank gave her a loan ."]
-HOSTILE = "<script>alert(1)</script> the bank \x1b[31m red \u202e evil"
+HOSTILE = "See the bank <img src=x onerror=alert(1)> \x1b[31m red \u202e evil ."
 
 
 def write_records(path: Path, count: int = 8) -> Path:

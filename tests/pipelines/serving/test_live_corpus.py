@@ -61,7 +61,7 @@ def test_a_request_under_way_keeps_its_snapshot(
     for old in Path(own_corpus).glob(f"indexes/{before.corpus.snapshot.index}/*"):
         if old.is_file():
             old.unlink()
-    assert len(before.searcher.search("a [bank]", SearchOptions(k=99))) == 33
+    assert len(before.searcher.search("a [bank]", SearchOptions(k=99, unfold=True))) == 33
 
 
 def test_a_damaged_new_snapshot_keeps_the_old_one_in_service(
