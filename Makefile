@@ -64,7 +64,7 @@ test-engines: $(STAMP) .engines/gcp ## run the embedding job on real engines (do
 test-numeric: $(STAMP) ## run the tests of the model's numbers with other kernels and threads
 	ATEN_CPU_CAPABILITY=avx2 $(TEST) $(NUMERIC)
 	ATEN_CPU_CAPABILITY=default $(TEST) $(NUMERIC)
-	OMP_NUM_THREADS= $(BIN)/python -m pytest $(NUMERIC)
+	env -u OMP_NUM_THREADS $(BIN)/python -m pytest $(NUMERIC)
 
 KAFKA_LIBS := .kafka/libs
 $(KAFKA_LIBS)/.copied: tests/kafka/pom.xml
