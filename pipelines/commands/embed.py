@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="INPUT",
         help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also .gz .zst .xz .bz2;"
-        " - is JSON lines from standard input",
+        " - is JSON lines from standard input (with ids); folders such as lang=en/ are metadata",
     )
     parser.add_argument(
         "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
@@ -42,7 +42,8 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
         "--id-field",
         metavar="NAME",
         help="field with the id, which must be there (default: id where there is one, otherwise"
-        " the record's place)",
+        " the record's place: the file's absolute path and the byte or row); numbers, uuids and"
+        " UTF-8 bytes serve too",
     )
     reading.add_argument("--text-field", default="text", metavar="NAME", help="field with the text")
     reading.add_argument(

@@ -24,6 +24,7 @@ from pipelines.corpus.stream_owner import is_running_here, this_process
 from pipelines.corpus.stream_plan import BatchSummary, plan_commit
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import running_writer
+from pipelines.embed.compatibility import check_recipe, fit_rules
 from pipelines.embed.inference import load_model
 from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
 from pipelines.embed.recipe import make_recipe
@@ -130,13 +131,18 @@ def check_corpus(job: StreamJob, source: Source) -> CorpusView:
 
 
 def _embedder(job: StreamJob, stop: StopRequest, announce: Callable[[str], None]) -> RecordEmbedder:
-    tokenizer = job.embedding.make_tokenizer()
+    corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
+    tokenizer, remark = fit_rules(job.embedding.make_tokenizer(), corpus)
+    if remark is not None:
+        logger.warning("%s", remark)
     model = load_model(job.model)
+    recipe = make_recipe(model, job.model, job.embedding, tokenizer)
+    check_recipe(recipe, corpus)
     announce(str(model.device))
     return RecordEmbedder(
-        store=CorpusView.open_or_create(job.corpus, single_writer=job.single_writer).store,
+        store=corpus.store,
         model=model,
-        recipe=make_recipe(model, job.model, job.embedding, tokenizer),
+        recipe=recipe,
         tokenizer=tokenizer,
         max_tokens_per_batch=job.model.max_tokens_per_batch,
         row_group_bytes=job.running.row_group_bytes,
