@@ -29,6 +29,7 @@ from pipelines.corpus.rebase import (
     rebase,
 )
 from pipelines.corpus.scan import read_tombstones
+from pipelines.corpus.segment_files import mark_committed
 from pipelines.corpus.store import Store, write_then_commit
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import highest_segment
@@ -152,6 +153,8 @@ def commit(base: View, change: Change) -> View:
         snapshot = next_snapshot(base, current, change)
         data = snapshot.to_json().encode()
         if _create(store, snapshot.number, data):
+            for segment in change.add:
+                mark_committed(store, segment.segment_id)
             return type(base).newest(store, (*current.segments, *change.add))
     raise CorpusError(
         f"could not commit to {base.root}: {MAX_COMMIT_ATTEMPTS} times another writer was"

@@ -25,3 +25,8 @@ def clean_segment(store: Store, segment_id: str) -> None:
     for path, _, _ in list(store.files(f"segments/{segment_id}")):
         if not path.endswith("/reserved"):
             store.remove(path)
+
+
+def mark_committed(store: Store, segment_id: str) -> None:
+    """Forget for which writer a segment was reserved: the same input gives the same bytes."""
+    write_then_commit(store, f"segments/{segment_id}/reserved", b"committed")

@@ -65,13 +65,13 @@ def embed(
             stack.enter_context(launcher)
         prepared = _prepare(job)
         prepared.corpus.store.check_can_commit()
-        prepared.writer = stack.enter_context(running_writer(prepared.corpus.store, "embed"))
-        # What was read before the writer was known to run is not kept for it.
-        prepared.corpus = prepared.corpus.refresh()
         if job.running.workers > 1 and launcher is None:
             verbose = logger.isEnabledFor(logging.INFO)
             launcher = stack.enter_context(WorkerLauncher(job.running.workers, verbose))
         report = prepared.load(job, announce)
+        prepared.writer = stack.enter_context(running_writer(prepared.corpus.store, "embed"))
+        # What was read before the writer was known to run is not kept for it.
+        prepared.corpus = prepared.corpus.refresh()
         started = time.monotonic()
         runner = _runner_of(launcher, stack)
         planner = stack.enter_context(prepared.plan(job))
