@@ -1,7 +1,7 @@
 """Airflow DAG `sensegrep`: one scheduled run, on the target that SENSEGREP_AIRFLOW_TARGET names.
 
 kubernetes  a pod that embeds, indexes, merges and cleans up; then a pod that verifies
-dataflow    the flex template, once to embed and once to index
+dataflow    the flex template embeds; then the pods of kubernetes, which find nothing left to embed
 local       the same as kubernetes on the worker itself, with sensegrep in SENSEGREP_HOME
 
 Variables (deploy/sensegrep.env.example) come from the environment of Airflow. Copy this file into
@@ -12,7 +12,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 
 def variable(name: str, expected: str = "", default: str = "") -> str:
@@ -27,8 +27,8 @@ def variable(name: str, expected: str = "", default: str = "") -> str:
     return value
 
 
-def kubernetes(corpus: str) -> None:
-    """Add the tasks of the target kubernetes."""
+def kubernetes(corpus: str) -> BaseOperator:
+    """Add the tasks of the target kubernetes; returns the first."""
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from kubernetes.client import models
 
@@ -68,29 +68,24 @@ def kubernetes(corpus: str) -> None:
         **shared,
     )
     run >> verify
+    return run
 
 
 def dataflow(corpus: str) -> None:
     """Add the tasks of the target dataflow."""
     from airflow.providers.google.cloud.operators.dataflow import DataflowStartFlexTemplateOperator
 
-    project = variable("SENSEGREP_PROJECT", "a Google Cloud project")
-    region = variable("SENSEGREP_REGION", "a region such as europe-west4")
-
-    def start(step: str, parameters: dict[str, str]) -> DataflowStartFlexTemplateOperator:
-        return DataflowStartFlexTemplateOperator(
-            task_id=step,
-            project_id=project,
-            location=region,
-            body=launch_body(step, corpus, parameters),
-            wait_until_finished=True,
-        )
-
-    inputs = variable("SENSEGREP_INPUT", "gs:// URLs, separated by blanks")
-    start("embed", {"input": inputs}) >> start("index", {})
+    embed = DataflowStartFlexTemplateOperator(
+        task_id="embed",
+        project_id=variable("SENSEGREP_PROJECT", "a Google Cloud project"),
+        location=variable("SENSEGREP_REGION", "a region such as europe-west4"),
+        body=launch_body(corpus),
+        wait_until_finished=True,
+    )
+    embed >> kubernetes(corpus)
 
 
-def launch_body(step: str, corpus: str, parameters: dict[str, str]) -> dict[str, Any]:
+def launch_body(corpus: str) -> dict[str, Any]:
     """Return what Dataflow is asked: a LaunchFlexTemplateRequest."""
     environment = {
         "tempLocation": variable("SENSEGREP_TEMP_LOCATION", "a gs:// URL"),
@@ -100,17 +95,17 @@ def launch_body(step: str, corpus: str, parameters: dict[str, str]) -> dict[str,
         "subnetwork": variable("SENSEGREP_SUBNETWORK"),
         "serviceAccountEmail": variable("SENSEGREP_SERVICE_ACCOUNT"),
     }
-    given = {
-        "step": step,
-        "corpus": corpus,
-        "sdk_container_image": variable("SENSEGREP_WORKER_IMAGE", "an image of target worker"),
-        **parameters,
-    }
     return {
         "launchParameter": {
-            "jobName": f"sensegrep-{step}-{{{{ ts_nodash | lower }}}}",
+            "jobName": "sensegrep-embed-{{ ts_nodash | lower }}",
             "containerSpecGcsPath": variable("SENSEGREP_TEMPLATE", "a gs:// URL"),
-            "parameters": given,
+            "parameters": {
+                "input": variable("SENSEGREP_INPUT", "gs:// URLs, separated by blanks"),
+                "corpus": corpus,
+                "sdk_container_image": variable(
+                    "SENSEGREP_WORKER_IMAGE", "an image of target worker"
+                ),
+            },
             "environment": {name: value for name, value in environment.items() if value},
         }
     }

@@ -1,16 +1,14 @@
-"""Entry file of the Dataflow flex template: its parameters become one `sensegrep` command.
+"""Entry file of the Dataflow flex template: its parameters become one `sensegrep embed`.
 
 Dataflow's launcher passes nothing but --name=value and takes the template for launched when this
-program ends, so that it submits and leaves. It holds no program logic: a name is our own
-(`step`, `input`), or it is passed on as it is.
+program ends, so that it submits and leaves. It holds no program logic: `input` becomes the inputs,
+every other name is passed on as it is.
 """
 
 import sys
 from collections.abc import Sequence
 
 from pipelines.__main__ import main
-
-STEPS = ("embed", "index")
 
 
 def command(given: Sequence[str]) -> list[str]:
@@ -20,19 +18,16 @@ def command(given: Sequence[str]) -> list[str]:
       given: --name=value each; an empty value is a parameter that was left out.
 
     Raises:
-      SystemExit: if a parameter is missing or wrong; the message says which.
+      SystemExit: if there is no input; the message says so.
     """
     named = dict(word.removeprefix("--").split("=", 1) for word in given if "=" in word)
     passed = [word for word in given if "=" not in word]
-    step = named.pop("step", "") or "embed"
     inputs = named.pop("input", "").split()
-    if step not in STEPS:
-        raise SystemExit(f"parameter step is {step!r}; expected {' or '.join(STEPS)}")
-    if (step == "embed") != bool(inputs):
-        raise SystemExit(f"parameter input is {' '.join(inputs)!r}; {step} takes "
-                         + ("files, globs or URLs" if step == "embed" else "none"))  # fmt: skip
+    if not inputs:
+        raise SystemExit("parameter input is empty; expected gs:// URLs, separated by blanks")
+    named.setdefault("runner", "DataflowRunner")
     flags = [f"--{name}={value}" for name, value in named.items() if value]
-    return [step, *inputs, "--no-wait", *flags, *passed]
+    return ["embed", *inputs, "--no-wait", *flags, *passed]
 
 
 if __name__ == "__main__":

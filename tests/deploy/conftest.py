@@ -1,5 +1,6 @@
 """Tools and copies that the checks of deploy/ share; `make check-deploy` installs the tools."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get("DEPLOY_TOOLS", ROOT / ".deploy"))
 Run = Callable[..., tuple[int, str]]
+SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
 
 
 def tool_path(name: str) -> Path:
@@ -101,3 +103,23 @@ def render(copy: Path, run_tool: Run) -> Callable[[str], list[dict[str, Any]]]:
         return [document for document in yaml.safe_load_all(text) if document]
 
     return kustomize
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Callable[..., list[str]]:
+    """A function that runs a shell script and returns the arguments it gives to `sensegrep`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "sensegrep"
+    program.write_text(f"#!/usr/bin/env python3\n{SHOW}\n", encoding="utf-8")
+    program.chmod(0o755)
+
+    def run(*command: str | Path, env: Mapping[str, str]) -> list[str]:
+        path = f"{folder}:{os.environ['PATH']}"
+        done = subprocess.run(
+            command, env={**env, "PATH": path}, capture_output=True, text=True, check=True
+        )
+        words: list[str] = json.loads(done.stdout)
+        return words
+
+    return run

@@ -33,7 +33,7 @@ class Operator:
     def __init__(self, **given):
         bodies.append(given["body"])
     def __rshift__(self, other):
-        return other
+        print("THEN", other.task_id)
 module = types.ModuleType("airflow.providers.google.cloud.operators.dataflow")
 module.DataflowStartFlexTemplateOperator = Operator
 for name in ("google", "google.cloud", "google.cloud.operators"):
@@ -131,11 +131,10 @@ def test_what_is_asked_of_dataflow_fits_its_type(
     path = str(ROOT / "deploy/airflow/sensegrep_dag.py")
     bodies = read(airflow, BODIES, path, env=env)
     assert isinstance(bodies, list)
-    parameters = [body["launchParameter"]["parameters"] for body in bodies]
-    assert [given["step"] for given in parameters] == ["embed", "index"]
+    [body] = bodies
     declared = json.loads((ROOT / "deploy/dataflow/template.json").read_text())["parameters"]
     names = {parameter["name"] for parameter in declared}
-    assert all(given.keys() <= names for given in parameters)
+    assert body["launchParameter"]["parameters"].keys() <= names
     check = (
         "import sys; from google.cloud import dataflow_v1beta3 as t;"
         " t.LaunchFlexTemplateParameter.from_json(sys.stdin.read(), ignore_unknown_fields=False)"
@@ -150,8 +149,8 @@ def test_what_is_asked_of_dataflow_fits_its_type(
             check=False,
         ).returncode
 
-    assert all(fits(body["launchParameter"]) for body in bodies)
-    assert not fits({**bodies[0]["launchParameter"], "jobname": "x"})
+    assert fits(body["launchParameter"])
+    assert not fits({**body["launchParameter"], "jobname": "x"})
 
 
 def test_a_run_of_the_dag_embeds_indexes_and_verifies(

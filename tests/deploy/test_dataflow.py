@@ -4,15 +4,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "deploy/dataflow/template.json"
+# What Beam says of a flag that it does not know.
+DROPPED = re.compile("Discarding|Unparseable")
 Run = Callable[..., tuple[int, str]]
 Break = Callable[[str, str, str], None]
 TYPES = """
@@ -63,7 +66,7 @@ def test_the_template_fits_its_type(type_faults: Callable[[str, str], str], copy
         ('"helpText"', '"helptext"', "helptext"),
         ('"paramType": "TEXT"', '"paramType": "TEXTS"', "TEXTS"),
         ('"isOptional": true', '"isOptional": "perhaps"', "isOptional"),
-        ('"regexes": ["^(embed|index)$"]', '"regexes": {"a": "b"}', "regexes"),
+        ('"description"', '"descriptions"', "descriptions"),
     ],
 )
 def test_google_s_type_refuses_a_broken_twin(
@@ -84,8 +87,6 @@ L4 = "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
 @pytest.mark.parametrize(
     ("name", "value", "fits"),
     [
-        ("step", "index", True),
-        ("step", "train", False),
         ("input", "gs://b/a/*.jsonl gs://b/c.parquet", True),
         ("input", "/home/me/a.jsonl", False),
         ("corpus", "gs://b/corpus", True),
@@ -127,25 +128,15 @@ def test_parameters_become_a_command(entry: ModuleType) -> None:
         "--runner=DataflowRunner",
         "--no_use_public_ips",
     ]
-    assert entry.command(["--step=index", "--corpus=gs://b/c"])[0] == "index"
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (["--step=train"], "parameter step is 'train'; expected embed or index"),
-        (["--step=embed", "--corpus=gs://b/c"], "parameter input is ''; embed takes files, globs"),
-        (["--step=index", "--input=gs://b/a"], "parameter input is 'gs://b/a'; index takes none"),
-    ],
-)
-def test_a_wrong_parameter_is_named(entry: ModuleType, given: list[str], words: str) -> None:
-    with pytest.raises(SystemExit, match=re.escape(words)):
-        entry.command(given)
+def test_the_runner_is_dataflow_where_the_launcher_names_none(entry: ModuleType) -> None:
+    assert entry.command(["--input=gs://b/a"])[-1] == "--runner=DataflowRunner"
 
 
-def test_the_entry_file_ends_with_the_status_of_sensegrep(tmp_path: Path) -> None:
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "deploy/dataflow/flex_entry.py", "--step=x"],
+        [sys.executable, ROOT / "deploy/dataflow/flex_entry.py", "--input=", "--corpus=gs://b/c"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -153,7 +144,7 @@ def test_the_entry_file_ends_with_the_status_of_sensegrep(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 1
-    assert "parameter step is 'x'; expected embed or index" in done.stderr
+    assert "parameter input is empty; expected gs:// URLs, separated by blanks" in done.stderr
 
 
 def test_every_parameter_of_the_template_is_a_flag(entry: ModuleType) -> None:
@@ -161,10 +152,60 @@ def test_every_parameter_of_the_template_is_a_flag(entry: ModuleType) -> None:
     from pipelines.embed.jobs.beam_flags import check_flags
 
     parameters = json.loads((ROOT / TEMPLATE).read_text())["parameters"]
-    given = [f"--{p['name']}=x" for p in parameters if p["name"] not in ("step", "input")]
+    given = [f"--{p['name']}=x" for p in parameters if p["name"] != "input"]
     # Values that the parser holds against a list.
     chosen = {"tokens": "all"}
     given = [f"--{n}={chosen.get(n, 'x')}" for n in (flag[2:-2] for flag in given)]
-    words = [w for w in entry.command(["--input=gs://b/a", *given]) if w != "--no-wait"]
+    words = entry.command(["--input=gs://b/a", *given])
     _, rest = build_parser("embed").parse_known_args(words)
     assert check_flags(rest) == ["--sdk_container_image=x", "--dataflow_service_options=x"]
+
+
+@pytest.fixture
+def sent(
+    tools: Path, spoken: Callable[..., list[str]], example: Mapping[str, str]
+) -> Callable[..., tuple[dict[str, Any], str]]:
+    """A function that gives a script's flags for Beam to a dry run; returns what would be sent."""
+    python = tools / "gcp/bin/python"
+    if not python.exists():
+        pytest.skip("needs Beam's Google Cloud part, which `make check-deploy` installs")
+
+    def run(script: str, *more: str, **changed: str) -> tuple[dict[str, Any], str]:
+        words = spoken("sh", ROOT / "deploy/dataflow" / script, env={**example, **changed})
+        flags = words[words.index("--runner") :]
+        done = subprocess.run(
+            [python, Path(__file__).with_name("dataflow_dry_run.py"), *flags, *more],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        [line] = [line for line in done.stdout.splitlines() if line.startswith("SENT")]
+        return json.loads(line.removeprefix("SENT")), done.stderr
+
+    return run
+
+
+def test_a_dry_run_on_cpus_discards_no_flag(sent: Callable[..., Any]) -> None:
+    job, said = sent("run-cpu.sh", SENSEGREP_SUBNETWORK="regions/r/subnetworks/s")
+    assert not DROPPED.search(said)
+    assert len(job["images"]) == 1
+    assert "registry.example.com/sensegrep-worker:0.1.0" in job["images"][0]
+    assert (job["machine"], job["workers"], job["public"]) == ("n2-standard-8", 50, False)
+    assert job["subnetwork"] == "regions/r/subnetworks/s"
+    assert not job["service"]
+    assert not job["account"]
+
+
+def test_a_dry_run_on_gpus_asks_for_one_on_each_worker(sent: Callable[..., Any]) -> None:
+    job, said = sent("run-gpu.sh")
+    assert not DROPPED.search(said)
+    assert (job["machine"], job["workers"]) == ("g2-standard-8", 4)
+    assert job["service"] == [L4]
+
+
+def test_a_flag_that_beam_would_drop_is_seen(sent: Callable[..., Any]) -> None:
+    _, said = sent("run-cpu.sh", "--max_numb_workers=3")
+    assert DROPPED.search(said)
+    assert "--max_numb_workers=3" in said

@@ -1,15 +1,11 @@
 """Every flag and variable that deploy/ names exists in the product."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pipelines.__main__ import COMMANDS, build_parser
 from pipelines.embed.jobs.beam_flags import check_flags
@@ -17,29 +13,8 @@ from pipelines.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
 # Written against DESIGN's contract and not yet in the product; a line goes when its flag is there.
-PENDING = {("embed", "--no-wait")}
-
-
-@pytest.fixture
-def spoken(tmp_path: Path) -> Callable[..., list[str]]:
-    """A function that runs a shell script and returns the arguments it gives to `sensegrep`."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "sensegrep"
-    program.write_text(f"#!/usr/bin/env python3\n{SHOW}\n", encoding="utf-8")
-    program.chmod(0o755)
-
-    def run(*command: str | Path, env: Mapping[str, str]) -> list[str]:
-        path = f"{folder}:{os.environ['PATH']}"
-        done = subprocess.run(
-            command, env={**env, "PATH": path}, capture_output=True, text=True, check=True
-        )
-        words: list[str] = json.loads(done.stdout)
-        return words
-
-    return run
+PENDING: set[tuple[str, str]] = set()
 
 
 def unknown(words: list[str]) -> set[tuple[str, str]]:
