@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.embed.jobs.engines import Engine
     from pipelines.embed.jobs.job import EmbedJob, EmbedReport
     from pipelines.embed.jobs.workers.launcher import WorkerLauncher
+    from pipelines.embed.options import EmbedOptions, ModelOptions
 
 DONE, REJECTED = 0, 3
 accepts_beam_flags = True
@@ -302,7 +303,7 @@ def beam_args(args: argparse.Namespace) -> list[str]:
 def make_job(args: argparse.Namespace, flags: list[str]) -> "EmbedJob":
     """Check the arguments and gather them."""
     from pipelines.embed.jobs.job import EmbedJob
-    from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+    from pipelines.embed.options import JobOptions
     from pipelines.index.options import parse_size
     from pipelines.reading.options import InputOptions
 
@@ -310,23 +311,8 @@ def make_job(args: argparse.Namespace, flags: list[str]) -> "EmbedJob":
         inputs=args.inputs,
         corpus=args.corpus,
         reading=InputOptions(id_field=args.id_field, text_field=args.text_field, lines=args.lines),
-        model=ModelOptions(
-            model=args.model,
-            device=args.device,
-            dtype=args.dtype,
-            initial_state=args.initial_state,
-            max_tokens_per_batch=args.max_tokens_per_batch,
-        ),
-        embedding=EmbedOptions(
-            layer_weights=parse_layer_weights(args.layer_weights),
-            pooling=args.pooling,
-            language=args.language,
-            pretokenized=args.pretokenized,
-            max_sentence_tokens=args.max_sentence_tokens,
-            line_breaks=args.line_breaks,
-            tokens=args.tokens,
-            vector_dtype=args.vector_dtype,
-        ),
+        model=model_options(args),
+        embedding=embed_options(args),
         running=JobOptions(
             commit_every=args.commit_every,
             workers=args.workers,
@@ -338,6 +324,35 @@ def make_job(args: argparse.Namespace, flags: list[str]) -> "EmbedJob":
         ),
         single_writer=args.single_writer,
         beam_args=flags,
+    )
+
+
+def model_options(args: argparse.Namespace) -> "ModelOptions":
+    """Return which model is asked for, and where it runs."""
+    from pipelines.embed.options import ModelOptions
+
+    return ModelOptions(
+        model=args.model,
+        device=args.device,
+        dtype=args.dtype,
+        initial_state=args.initial_state,
+        max_tokens_per_batch=args.max_tokens_per_batch,
+    )
+
+
+def embed_options(args: argparse.Namespace) -> "EmbedOptions":
+    """Return what rows are to be made of."""
+    from pipelines.embed.options import EmbedOptions
+
+    return EmbedOptions(
+        layer_weights=parse_layer_weights(args.layer_weights),
+        pooling=args.pooling,
+        language=args.language,
+        pretokenized=args.pretokenized,
+        max_sentence_tokens=args.max_sentence_tokens,
+        line_breaks=args.line_breaks,
+        tokens=args.tokens,
+        vector_dtype=args.vector_dtype,
     )
 
 

@@ -12,7 +12,8 @@ from pipelines.commands.durations import parse_duration
 from pipelines.commands.embed import (
     add_model_arguments,
     add_reading_arguments,
-    parse_layer_weights,
+    embed_options,
+    model_options,
 )
 from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
@@ -190,7 +191,6 @@ def _refuse_foreign(rest: list[str]) -> None:
 def make_job(args: argparse.Namespace) -> "StreamJob":
     """Check the arguments and gather them."""
     from pipelines.embed.jobs.stream_job import StreamJob, StreamOptions
-    from pipelines.embed.options import EmbedOptions, ModelOptions
     from pipelines.index.options import parse_size
     from pipelines.reading.options import InputOptions
     from pipelines.reading.stream_batch import BatchLimits
@@ -201,22 +201,8 @@ def make_job(args: argparse.Namespace) -> "StreamJob":
         corpus=args.corpus,
         kafka_config=args.kafka_config,
         reading=InputOptions(id_field=args.id_field, text_field=args.text_field, lines=args.lines),
-        model=ModelOptions(
-            model=args.model,
-            device=args.device,
-            dtype=args.dtype,
-            initial_state=args.initial_state,
-            max_tokens_per_batch=args.max_tokens_per_batch,
-        ),
-        embedding=EmbedOptions(
-            layer_weights=parse_layer_weights(args.layer_weights),
-            pooling=args.pooling,
-            language=args.language,
-            pretokenized=args.pretokenized,
-            max_sentence_tokens=args.max_sentence_tokens,
-            tokens=args.tokens,
-            vector_dtype=args.vector_dtype,
-        ),
+        model=model_options(args),
+        embedding=embed_options(args),
         running=StreamOptions(
             every_seconds=parse_duration(args.every, "--every"),
             until_idle_seconds=None if idle is None else parse_duration(idle, "--until-idle"),

@@ -76,8 +76,8 @@ def stream(
         source: Source | None = None
         try:
             source = open_source(job.source, job.reading, job.kafka_config, job.running.accept_loss)
-            check_corpus(job, source)
-            embedder = embedder or _embedder(job, stop, announce)
+            corpus = check_corpus(job, source)
+            embedder = embedder or _embedder(job, corpus, stop, announce)
             _StreamRun(job, source, embedder, stop, status).run()
             return status.report
         except (UsageError, StreamFenced, RecordsLost):
@@ -130,8 +130,9 @@ def check_corpus(job: StreamJob, source: Source) -> CorpusView:
     return corpus
 
 
-def _embedder(job: StreamJob, stop: StopRequest, announce: Callable[[str], None]) -> RecordEmbedder:
-    corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
+def _embedder(
+    job: StreamJob, corpus: CorpusView, stop: StopRequest, announce: Callable[[str], None]
+) -> RecordEmbedder:
     tokenizer, remark = fit_rules(job.embedding.make_tokenizer(), corpus)
     if remark is not None:
         logger.warning("%s", remark)
@@ -190,7 +191,14 @@ class _StreamRun:
             base = replace(base, source_id=self._source.source_id, positions={}, marks=())
         self._marks = read_marks(self._corpus.store, base.marks)
         marks = {key: Mark(*mark) for key, mark in self._marks.items()}
-        positions = self._source.start(base.positions, marks)
+        try:
+            positions = self._source.start(base.positions, marks)
+        except RecordsLost:
+            if not self._options.replace_source:
+                raise
+            # A topic of the same name that was made anew.
+            base = replace(base, positions={}, marks=())
+            positions = self._source.start({}, {})
         entry = replace(base, epoch=base.epoch + 1, positions=positions, owner=this_process())
         change = Change(operation="stream", stream=entry, stream_before=before)
         return entry, self._commit(change, entry)

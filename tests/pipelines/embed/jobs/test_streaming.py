@@ -55,6 +55,9 @@ class Log:
 
     def start(self, positions: Mapping[str, int], marks: Mapping[str, Mark]) -> dict[str, int]:
         assert marks == {}
+        ends = {name: len(log) for name, log in self.partitions.items()}
+        if any(position > ends.get(name, 0) for name, position in positions.items()):
+            raise RecordsLost("ends before what was read; give --replace-source")
         self.next = {name: positions.get(name, 0) for name in self.partitions}
         return dict(self.next)
 
@@ -252,6 +255,30 @@ def test_another_source_is_refused_unless_it_is_to_replace(
     run(replace_source=True)
     assert view().snapshot.stream.positions == {"7": 1}
     assert [name for name, _ in texts()] == ["a", "b"]
+
+
+def test_a_source_made_anew_under_its_name_is_read_only_if_it_is_to_replace(
+    log: Log, run: Callable, view: Callable, texts: Callable
+) -> None:
+    log.put("0", version("a", 1), version("b", 1))
+    run()
+    log.partitions = {}
+    log.put("0", version("a", 2))
+    with pytest.raises(RecordsLost, match="--replace-source"):
+        run()
+    run(replace_source=True)
+    assert view().snapshot.stream.positions == {"0": 1}
+    assert texts() == [("a", "Version 2 of a."), ("b", "Version 1 of b.")]
+
+
+def test_other_settings_than_the_corpus_has_are_refused(
+    log: Log, run: Callable, run_embed: Callable, write_jsonl: Callable, view: Callable
+) -> None:
+    run_embed(write_jsonl([version("a", 1)]), pooling="mean")
+    log.put("0", version("b", 1))
+    with pytest.raises(UsageError, match="was embedded with other settings"):
+        run()
+    assert view().snapshot.stream is None
 
 
 def test_a_second_stream_on_this_machine_is_refused(
