@@ -60,7 +60,14 @@ class SteppedStore(Store):
         created: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.url, self.single_writer, self.fs = "stepped://corpus", False, None
-        self._files, self._turn, self._created = files, turn, created
+        self._files, self._stop, self._created = files, turn, created
+        # Called with the operation before it is carried out, and after a file was created.
+        self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[], None] = lambda: None
+
+    def _turn(self, operation: str, path: str) -> None:
+        self._stop(operation, path)
+        self.before(operation)
 
     def _put(self, path: str, data: bytes) -> None:
         self._files[path] = data, time.time()
@@ -114,12 +121,14 @@ class SteppedStore(Store):
             raise FileExistsError(path)
         self._put(path, data)
         self._created(path)
+        self.after()
 
     def move(self, source: str, target: str) -> None:
         self._turn("move", target)
         self._put(target, self._get(source))
         del self._files[source]
         self._created(target)
+        self.after()
 
     def remove(self, path: str) -> None:
         self._turn("remove", path)
