@@ -6,6 +6,8 @@ from typing import Any
 
 ACTIVATIONS = ("relu", "tanh")
 POOLINGS = ("attention", "mean", "max")
+# Far above any model that was trained; a file that says more is damaged, or meant to take memory.
+MAX_LAYERS, MAX_WIDTH, MAX_CHARACTERS = 64, 1 << 17, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class BiLmConfig:
         self._check_minimum(1, "character_dim", "cell_dim", "projection_dim", "n_lstm_layers")
         self._check_minimum(0, "n_highway", "word_dim")
         self._check_minimum(3, "max_characters")
+        self._check_maximum(MAX_LAYERS, "n_highway", "n_lstm_layers")
+        widths = ("character_dim", "cell_dim", "projection_dim", "word_dim", "n_filters")
+        self._check_maximum(MAX_WIDTH, *widths)
+        self._check_maximum(MAX_CHARACTERS, "max_characters")
         for name in ("cell_clip", "projection_clip"):
             clip = getattr(self, name)
             if clip is not None and not clip > 0:
@@ -66,6 +72,13 @@ class BiLmConfig:
             if getattr(self, name) < minimum:
                 raise ValueError(
                     f"options: {name} is {getattr(self, name)}; expected at least {minimum}"
+                )
+
+    def _check_maximum(self, maximum: int, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) > maximum:
+                raise ValueError(
+                    f"options: {name} is {getattr(self, name)}; expected at most {maximum}"
                 )
 
     @property
@@ -96,7 +109,7 @@ class BiLmConfig:
             )
         try:
             lstm, cnn = options["lstm"], options["char_cnn"]
-            return cls(
+            fields: dict[str, Any] = dict(
                 filters=tuple((int(width), int(count)) for width, count in cnn["filters"]),
                 activation=str(cnn["activation"]),
                 n_highway=int(cnn.get("n_highway") or 0),
@@ -111,8 +124,9 @@ class BiLmConfig:
             )
         except KeyError as error:
             raise ValueError(f"{where}: the key {error} is missing") from error
-        except TypeError as error:
+        except (TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"{where}: not laid out as a biLM's options: {error}") from error
+        return cls(**fields)
 
 
 def _clip(value: Any) -> float | None:

@@ -14,7 +14,6 @@ PACKAGES = ("schemas", "elmo_infer", "pipelines")
 WITHOUT = {
     "elmo_infer/arguments.py": "test_embedder: what embed and layers refuse",
     "elmo_infer/config.py": "test_loading: options that cannot be",
-    "elmo_infer/formats/model_files.py": "test_loading: directories, archives and URLs",
     "elmo_infer/formats/tensors.py": "test_official: tensors that cannot be",
     "elmo_infer/placement.py": "test_loading: devices and dtypes by name",
     "elmo_infer/recurrent_steps.py": "test_fused_steps: in Triton's interpreter",

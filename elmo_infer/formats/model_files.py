@@ -5,6 +5,7 @@ their path, which is fastest.
 """
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 
 MANY_LANGS_FILES = ("config.json", "token_embedder.pkl", "encoder.pkl", "char.dic")
+
+UNPACKED_TIMES = 100
+UNPACKED_ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +136,22 @@ class ModelFiles:
         return name if name == self.location else f"{self.location.rstrip('/')}: {name}"
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        data: bytes = self.filesystem.cat_file(self.paths[name])
+        """Return a file's bytes.
+
+        Raises:
+          ValueError: if it is a damaged member of an archive, or unpacks to far more than it is
+            stored in.
+        """
+        path = self.paths[name]
+        if isinstance(self.filesystem, ZipFileSystem):
+            member = self.filesystem.zip.getinfo(path)
+            _check_unpacked(self.label(name), member.file_size, member.compress_size)
+        try:
+            data: bytes = self.filesystem.cat_file(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"{self.label(name)}: cannot be read from its archive: {error}"
+            ) from error
         return data
 
     def open_hdf5(self, name: str) -> "Hdf5Tensors":
@@ -166,6 +184,8 @@ class Hdf5Tensors:
 
     def __init__(self, source: str | BytesIO, where: str) -> None:
         self._where = where
+        if isinstance(source, str) and not os.path.isfile(source):
+            raise ValueError(f"{where}: not a regular file")  # a pipe would never end
         with self._explained():
             self._file = h5py.File(source, "r")
 
@@ -176,13 +196,46 @@ class Hdf5Tensors:
         """Return a tensor, or None if there is none of that name.
 
         Raises:
-          ValueError: if the file is damaged there.
+          ValueError: if the file is damaged there, leads to other files, or unpacks to far more
+            bytes than it has.
         """
-        if name not in self._file:
+        item = self._item(name)
+        if item is None:
             return None
         with self._explained():
-            found: np.ndarray = self._file[name][()]
+            _check_unpacked(
+                f"{self._where}: tensor {name!r}", item.nbytes, item.id.get_storage_size()
+            )
+            found: np.ndarray = item[()]
         return found
+
+    def _item(self, name: str) -> h5py.Dataset | None:
+        """Return the dataset of a name, if all of it is in this very file."""
+        place = self._file
+        for part in name.split("/"):
+            with self._explained():
+                link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(
+                    f"{self._where}: {name!r} is a link to another place; weights must be in the"
+                    " file itself"
+                )
+            with self._explained():
+                place = place[part]
+        if not isinstance(place, h5py.Dataset):
+            raise ValueError(f"{self._where}: {name!r} is a group, expected a tensor")
+        if place.external or place.is_virtual:
+            raise ValueError(
+                f"{self._where}: tensor {name!r} is stored in other files; weights must be in the"
+                " file itself"
+            )
+        if place.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{self._where}: tensor {name!r} is of {place.dtype}, expected numbers"
+            )
+        return place
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -193,6 +246,18 @@ class Hdf5Tensors:
                 f"{self._where}: cannot be read as HDF5: {error}. "
                 "The file is damaged or its download was cut short; fetch it again"
             ) from error
+
+
+def _check_unpacked(place: str, unpacked: int, stored: int) -> None:
+    """Check, before memory is taken, that bytes are not far more than a file can mean.
+
+    Trained weights hardly compress; the room leaves space for biases that are still zero.
+    """
+    if unpacked > UNPACKED_TIMES * stored + UNPACKED_ROOM_BYTES:
+        raise ValueError(
+            f"{place} is stored in {stored:,} bytes, but unpacks to {unpacked:,}; expected at most"
+            f" {UNPACKED_TIMES} times as many: this is no file of trained weights"
+        )
 
 
 def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
@@ -239,8 +304,14 @@ def _list(filesystem: Any, folder: str) -> dict[str, str]:
     return {
         entry["name"].rstrip("/").rpartition("/")[2]: entry["name"]
         for entry in entries
-        if entry["type"] == "file" and not entry["name"].rpartition("/")[2].startswith("._")
+        if _is_file(filesystem, entry) and not entry["name"].rpartition("/")[2].startswith("._")
     }
+
+
+def _is_file(filesystem: Any, entry: dict[str, Any]) -> bool:
+    """Say whether an entry of a listing is a file, or a link to one as model caches keep them."""
+    linked = bool(entry.get("islink")) and filesystem.isfile(entry["name"])
+    return entry["type"] == "file" or linked
 
 
 def _weights_beside(options: str, names: list[str]) -> str | None:

@@ -26,6 +26,11 @@ LOCAL_PROTOCOLS = frozenset({"file", "local"})
 
 CONDITIONAL_PUT_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs"})
 
+# What systems answer where a filesystem has no hard links.
+NO_LINKS = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+)
+
 
 _memory_lock = threading.Lock()
 
@@ -130,6 +135,8 @@ def _link_exclusive(path: str, data: bytes, single_writer: bool) -> None:
         except OSError as error:
             if os.path.exists(path):
                 raise FileExistsError(errno.EEXIST, "already exists", path) from error
+            if error.errno not in NO_LINKS:
+                raise  # the disk is full or broken, which no option mends
             if not single_writer:
                 raise CorpusError(
                     f"cannot create {path} atomically: this filesystem has no hard links ({error});"

@@ -1,5 +1,6 @@
 """What a user may choose about a search; checked before any work starts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -59,6 +60,8 @@ class SearchOptions:
             raise UsageError(f"--sort is {self.sort!r}; one of {', '.join(SORTS)}")
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"--sample is {self.sample}; ask for at least 1 hit")
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            raise UsageError(f"--min-score is {self.min_score}; give a finite number")
         for side in (self.left, self.right):
             if side is not None and side < 0:
                 raise UsageError(f"context of {side} tokens; give 0 or more")

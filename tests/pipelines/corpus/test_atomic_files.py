@@ -1,5 +1,7 @@
 """Creating a file only once: how each kind of store does it, and which are refused."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def test_filesystem_without_hard_links_needs_a_promise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(*_: Any) -> None:
-        raise PermissionError("links are not supported")
+        raise PermissionError(errno.EPERM, "links are not supported")
 
     monkeypatch.setattr("os.link", no_links)
     with pytest.raises(CorpusError, match=r"no hard links.*--single-writer"):
@@ -76,3 +78,15 @@ def test_filesystem_without_hard_links_needs_a_promise(
     assert list(tmp_path.iterdir()) == []
     Store(tmp_path, single_writer=True).create_exclusive("x", b"1")
     assert (tmp_path / "x").read_bytes() == b"1"
+
+
+def test_broken_disk_is_not_told_as_a_want_of_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("os.link", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        Store(tmp_path).create_exclusive("x", b"1")
+    assert list(tmp_path.iterdir()) == []

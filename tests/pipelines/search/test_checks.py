@@ -41,6 +41,7 @@ def test_queries_that_cannot_mean_anything_are_refused(
     ("options", "words"),
     [
         ({"k": 0}, "k is 0; ask for at least 1"),
+        ({"min_score": float("nan")}, "--min-score is nan; give a finite number"),
         ({"any_word": True, "fold_case": True}, "--any-word already takes every form"),
         ({"any_word": True, "sense": 1}, "cannot go with --any-word"),
         ({"sense": 0}, "numbered from 1"),
