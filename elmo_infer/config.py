@@ -109,19 +109,19 @@ class BiLmConfig:
             )
         try:
             lstm, cnn = options["lstm"], options["char_cnn"]
-            fields: dict[str, Any] = dict(
-                filters=tuple((int(width), int(count)) for width, count in cnn["filters"]),
-                activation=str(cnn["activation"]),
-                n_highway=int(cnn.get("n_highway") or 0),
-                character_dim=int(cnn["embedding"]["dim"]),
-                max_characters=int(cnn.get("max_characters_per_token", 50)),
-                cell_dim=int(lstm["dim"]),
-                projection_dim=int(lstm["projection_dim"]),
-                n_lstm_layers=int(lstm.get("n_layers", 1)),
-                cell_clip=_clip(lstm.get("cell_clip")),
-                projection_clip=_clip(lstm.get("proj_clip")),
-                use_skip_connections=bool(lstm.get("use_skip_connections", False)),
-            )
+            fields: dict[str, Any] = {
+                "filters": tuple((int(width), int(count)) for width, count in cnn["filters"]),
+                "activation": str(cnn["activation"]),
+                "n_highway": int(cnn.get("n_highway") or 0),
+                "character_dim": int(cnn["embedding"]["dim"]),
+                "max_characters": int(cnn.get("max_characters_per_token", 50)),
+                "cell_dim": int(lstm["dim"]),
+                "projection_dim": int(lstm["projection_dim"]),
+                "n_lstm_layers": int(lstm.get("n_layers", 1)),
+                "cell_clip": _clip(lstm.get("cell_clip")),
+                "projection_clip": _clip(lstm.get("proj_clip")),
+                "use_skip_connections": bool(lstm.get("use_skip_connections", False)),
+            }
         except KeyError as error:
             raise ValueError(f"{where}: the key {error} is missing") from error
         except (TypeError, AttributeError, ValueError, OverflowError) as error:

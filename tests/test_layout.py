@@ -87,8 +87,6 @@ OF_NO_MODULE = {
     "tests/pipelines/reading/test_input_as_it_comes.py": "input of any kind through all readers",
     "tests/pipelines/commands/test_text_as_it_comes.py": "any text through all commands",
     "tests/pipelines/corpus/test_faults.py": "kills and errors of the disk at every operation",
-    "tests/pipelines/corpus/test_histories.py": "orders that once lost or doubled data",
-    "tests/pipelines/test_trust.py": "forged manifests, paths and links through every reader",
     "tests/pipelines/corpus/test_interleaving.py": "orders of two writers' steps",
     "tests/elmo_infer/test_device.py": "what a GPU is asked for, over several modules",
     "tests/elmo_infer/test_parity.py": "vectors of the original implementations",

@@ -78,7 +78,10 @@ def test_words_are_refused_where_only_sentences_were_embedded(
     assert searcher.search("money bank", SearchOptions(k=2))
 
 
-def test_an_index_of_another_model_is_refused(own_searcher: Searcher, tmp_path: Any) -> None:
+def test_an_index_of_another_model_is_refused(
+    own_searcher: Searcher, tmp_path: Any, as_version_1: Callable[[Any], None]
+) -> None:
+    as_version_1(tmp_path / "corpus")
     manifest = replace(own_searcher.index.manifest, fingerprint="0" * 64)
     path = tmp_path / "corpus" / "indexes" / manifest.index_id / "index.json"
     path.write_text(manifest.to_json())
@@ -118,8 +121,13 @@ def test_a_damaged_file_is_refused_not_misread(
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(
-    own_searcher: Searcher, tmp_path: Path, text: str | None, words: str
+    own_searcher: Searcher,
+    tmp_path: Path,
+    text: str | None,
+    words: str,
+    as_version_1: Callable[[Any], None],
 ) -> None:
+    as_version_1(tmp_path / "corpus")
     path = tmp_path / "corpus" / "indexes" / own_searcher.index.manifest.index_id / "index.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(CorpusError) as caught:

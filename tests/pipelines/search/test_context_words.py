@@ -120,9 +120,13 @@ def test_more_like_a_line_and_less_like_another_weighs_the_words_around_them(
 
 
 def test_an_index_from_before_the_context_is_searched_and_built_anew(
-    own_searcher: Searcher, open_searcher: Callable[[Corpus], Searcher], tmp_path: Any
+    own_searcher: Searcher,
+    open_searcher: Callable[[Corpus], Searcher],
+    tmp_path: Any,
+    as_version_1: Callable[[Any], None],
 ) -> None:
-    corpus = own_searcher.corpus
+    as_version_1(tmp_path / "corpus")
+    corpus = Corpus.open(tmp_path / "corpus")
     path = tmp_path / "corpus" / "indexes" / str(corpus.snapshot.index) / "index.json"
     manifest = IndexManifest.from_json(path.read_bytes(), "index.json")
     settings = {k: v for k, v in manifest.settings.items() if k != "context_weight"}
