@@ -102,6 +102,11 @@ class Broker:
         config = {"max.message.bytes": "33554432", **config}
         topic = NewTopic(name, partitions, 1, config=config)
         self.admin.create_topics([topic])[name].result(30)
+        # A broker answers before it has heard of the topic from its controller.
+        deadline = time.monotonic() + 60
+        while name not in self.admin.list_topics(timeout=10).topics:
+            assert time.monotonic() < deadline, f"topic {name} does not appear"
+            time.sleep(0.1)
 
     def grow_topic(self, name: str, partitions: int) -> None:
         self.admin.create_partitions([NewPartitions(name, partitions)])[name].result(30)
