@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scope.add_argument("--sample", type=int, metavar="N", help="N lines at random of the k nearest")
     scope.add_argument("--seed", type=int, default=0, help="of --sample")
+    scope.add_argument(
+        "--plain-ranking",
+        action="store_true",
+        help="score each occurrence by itself, without the say of those it is near to",
+    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument(
         "--context",
@@ -112,6 +117,7 @@ def execute(args: argparse.Namespace) -> int:
         sort=args.sort,
         sample=args.sample,
         seed=args.seed,
+        plain_ranking=args.plain_ranking,
         unfold=args.unfold,
     )
     searcher = open_searcher(

@@ -30,6 +30,7 @@ class SearchOptions:
       sample: choose this many hits at random among the k nearest; None takes all.
       seed: of that choice.
       unfold: show identical sentences one by one, not as one line that counts them.
+      plain_ranking: score each occurrence by itself, without its neighbours' say.
     """
 
     k: int = 10
@@ -46,6 +47,7 @@ class SearchOptions:
     sample: int | None = None
     seed: int = 0
     unfold: bool = False
+    plain_ranking: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -25,6 +25,15 @@ from pipelines.search.context_words import ContextWeights, ContextWords
 from pipelines.search.examples import find_example
 from pipelines.search.hits import Hit, Hits, SensesOfWord, fold_identical, sort_hits
 from pipelines.search.line_reader import LineReader, LocatedHit, by_score
+from pipelines.search.neighbours import (
+    BAG_WEIGHT,
+    FEEDBACK,
+    MAX_TABLE,
+    RESCORED,
+    SENSE_BONUS,
+    Neighbours,
+    query_s_sense,
+)
 from pipelines.search.occurrences import (
     Positions,
     Scanned,
@@ -72,6 +81,7 @@ class Searcher:
         self.encoder = encoder
         self.context_words = ContextWords(self.index)
         self.scorer = Scorer(self.index, self.context_words)
+        self.neighbours = Neighbours(self.index)
 
     # --- the kinds of search -----------------------------------------------------------------
 
@@ -271,6 +281,33 @@ class Searcher:
         check_sense(options.sense, senses, forms.word)
         mean = self.scorer.word_mean(forms)
         wanted = options.k + len(target.excluded)
+        if self._neighbours_have_a_say(forms, target, options):
+            found = self._by_neighbours(target, forms, options, senses, mean, hits)
+        else:
+            found = self._plainly(target, forms, options, senses, mean, hits)
+        for scanned in scan_unindexed(self.index, "tokens", forms, options.filters):
+            found += self._score_scanned(scanned, target, mean, senses, options, hits)
+        if not hits.compared and not forms.indexed:
+            hits.nearest = nearest_indexed(self.index, forms.word)
+            hits.notes.append(describe_absence(self.index, forms.word, hits.nearest))
+        elif not hits.compared:
+            hits.notes.append(
+                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
+                " the filters"
+            )
+        return sorted(found, key=by_score)[:wanted]
+
+    def _plainly(
+        self,
+        target: Target,
+        forms: WordForms,
+        options: SearchOptions,
+        senses: SensesOfWord | None,
+        mean: Floats | None,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Score the occurrences of each shard by themselves, the best first."""
+        wanted = options.k + len(target.excluded)
         found: list[LocatedHit] = []
         for name, shard in self.index.shards.items():
             where = positions_of(shard, forms.ranges, options.filters)
@@ -287,17 +324,123 @@ class Searcher:
                         scores.tolist(), ids, positions, numbers, strict=True
                     )
                 ]
-        for scanned in scan_unindexed(self.index, "tokens", forms, options.filters):
-            found += self._score_scanned(scanned, target, mean, senses, options, hits)
-        if not hits.compared and not forms.indexed:
-            hits.nearest = nearest_indexed(self.index, forms.word)
-            hits.notes.append(describe_absence(self.index, forms.word, hits.nearest))
-        elif not hits.compared:
-            hits.notes.append(
-                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
-                " the filters"
-            )
-        return sorted(found, key=by_score)[:wanted]
+        return found
+
+    def _neighbours_have_a_say(
+        self, forms: WordForms, target: Target, options: SearchOptions
+    ) -> bool:
+        """Say whether the neighbours' ranking applies.
+
+        Not where an index compares vectors alone, for it was tuned with the words around; and not
+        where some occurrences are not in the index.
+        """
+        if options.plain_ranking or not self.scorer.context_weight or self.index.unindexed:
+            return False
+        return forms.indexed > 1 and target.table == "tokens"
+
+    def _by_neighbours(
+        self,
+        target: Target,
+        forms: WordForms,
+        options: SearchOptions,
+        senses: SensesOfWord | None,
+        mean: Floats | None,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Score the occurrences of a word together with their neighbours; see `neighbours`."""
+        places = {
+            name: where
+            for name, shard in self.index.shards.items()
+            if count_positions(where := positions_of(shard, forms.ranges, {}))
+        }
+        count = sum(count_positions(where) for where in places.values())
+        if count < 2:
+            return self._plainly(target, forms, options, senses, mean, hits)
+        if count > MAX_TABLE:
+            asked = replace(options, k=max(options.k, RESCORED))
+            found = self._plainly(target, forms, asked, senses, mean, hits)
+            return self._fed_back(sorted(found, key=by_score), target, mean)
+        table = self.neighbours.table(forms, places)
+        scores, row = np.zeros(count, np.float32), 0
+        for name, where in places.items():
+            shard, size = self.index.shards[name], count_positions(where)
+            mine, positions = self.scorer.best(shard, where, target, mean, size)
+            scores[row : row + size] = mine[np.argsort(positions, kind="stable")]
+            row += size
+        words = sorted(target.context.weights) if target.context else []
+        scores += BAG_WEIGHT * table.bag_scores(self.neighbours.bag(words, frozenset()))
+        ranked = table.rank(scores)
+        numbers = None
+        if senses is not None:
+            numbers = senses.of(table.vector_ids)
+            if len(senses.senses) > 1:
+                ranked = ranked - SENSE_BONUS * (numbers != query_s_sense(scores, numbers))
+        return self._located(places, ranked, numbers, forms, options, hits)
+
+    def _located(
+        self,
+        places: dict[str, Positions],
+        scores: Floats,
+        numbers: NDArray[np.int32] | None,
+        forms: WordForms,
+        options: SearchOptions,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Return those occurrences that pass the filters."""
+        found, row = [], 0
+        for name, where in places.items():
+            shard = self.index.shards[name]
+            positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+            passing = positions_of(shard, forms.ranges, options.filters)
+            if isinstance(passing, slice):
+                passing = np.arange(passing.start, passing.stop)
+            rows = row + np.flatnonzero(np.isin(positions, passing))
+            if options.sense is not None and numbers is not None:
+                rows = rows[numbers[rows] == options.sense]
+            hits.compared += len(rows)
+            ids = shard.keys["vector_id"][positions[rows - row]]
+            for place, vector_id in zip(rows.tolist(), ids.tolist(), strict=True):
+                number = None if numbers is None else int(numbers[place])
+                position = int(positions[place - row])
+                found.append(
+                    LocatedHit(float(scores[place]), vector_id, name, position, {}, "", number)
+                )
+            row += len(positions)
+        return found
+
+    def _fed_back(
+        self, found: list[LocatedHit], target: Target, mean: Floats | None
+    ) -> list[LocatedHit]:
+        """Score what was found again with the mean of the query and its three nearest."""
+        vectors = np.stack(
+            [
+                self.index.shards[str(f.shard)].tokens.vectors(np.array([f.position]))[0]
+                for f in found
+            ]
+        )
+        lines = [self.index.shards[str(f.shard)].keys["sentence"][f.position] for f in found]
+        sentences = np.stack(
+            [
+                self.index.shards[str(f.shard)].sentences.vectors(np.array([int(line)]))[0]
+                for f, line in zip(found, lines, strict=True)
+            ]
+        )
+        nearest = slice(0, FEEDBACK)
+        fed = replace(
+            target,
+            vector=normalize((target.vector + vectors[nearest].mean(axis=0))[None])[0],
+            sentence_vector=None
+            if target.sentence_vector is None
+            else normalize((target.sentence_vector + sentences[nearest].mean(axis=0))[None])[0],
+        )
+        weighted = sentences if self.scorer.weighs_sentences(target) else None
+        gains = self.scorer.combined(vectors, weighted, fed, mean)
+        gains = gains - self.scorer.combined(vectors, weighted, target, mean)
+        share = 1 - self.scorer.context_weight
+        return [
+            f._replace(score=f.score + share * float(gain))
+            for f, gain in zip(found, gains, strict=True)
+        ]
 
     def _score_scanned(
         self,

@@ -10,8 +10,6 @@ and b the weighted means of the vectors of the content words around, features ar
 Centring the sentence too, about the word, takes out what all sentences with this word share.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.index.centering import normalize, shrunk_mean
 from pipelines.index.exact import Floats
+from pipelines.search.similarity import around_mean
 
 NEIGHBOURS = 5
 BAG_SHARE = 0.4
@@ -99,11 +98,6 @@ def _beside(tokens: Floats, sentences: Floats, directions: Floats | None) -> Flo
     return np.asarray(both, np.float32)
 
 
-def around_mean(rows: Floats) -> Floats:
-    """Return rows [n, D] around their shrunk mean, of length 1."""
-    return normalize(rows - shrunk_mean(rows.sum(axis=0), len(rows)))
-
-
 def whole_features(sample: Sample, directions: Floats | None) -> Floats:
     """Return the features [n, F] of a sample, the words around included."""
     features = Features.of_sample(sample.tokens, sample.sentences, directions)
@@ -119,50 +113,6 @@ def smooth(features: Floats, scores: Floats) -> Floats:
     count = min(NEIGHBOURS, max(1, len(features) // 6))
     nearest = np.argsort(-others, axis=1, kind="stable")[:, :count]
     return normalize(features + features[nearest].mean(axis=1))
-
-
-def search_scores(
-    tokens: Floats,
-    sentences: Floats,
-    lines: Sequence[Sequence[str]],
-    counts: Mapping[str, int],
-    settings: Mapping[str, Any],
-) -> Floats:
-    """Return the scores [n, n] of a word's occurrences among themselves, as the search has them.
-
-    Args:
-      tokens, sentences: [n, D] centred on the corpus, of length 1.
-      lines: the tokens around each, casefolded, without the word itself.
-      counts: occurrences of each casefolded word in the corpus; other words do not count.
-      settings: of the index.
-    """
-    sentence_weight = float(settings["sentence_weight"])
-    context_weight = float(settings.get("context_weight", 0))
-    own = around_mean(tokens) if settings["word_center"] else tokens
-    scores = (1 - sentence_weight) * (own @ own.T) + sentence_weight * (sentences @ sentences.T)
-    scores *= 1 - context_weight
-    scores += context_weight * context_similarity(lines, counts)
-    return np.asarray(scores, np.float32)
-
-
-def context_similarity(lines: Sequence[Sequence[str]], counts: Mapping[str, int]) -> Floats:
-    """Return the cosines [n, n] of lines as TF-IDF vectors, each word counted once.
-
-    idf is log(N / count) + 1 over the N tokens that `counts` adds up to; words of one line only
-    are in its length and in no product.
-    """
-    total = max(1, sum(counts.values()))
-    words = [{word for word in line if word in counts} for line in lines]
-    idf = {word: float(np.log(total / counts[word])) + 1 for line in words for word in line}
-    lengths = np.array([max(1e-9, sum(idf[word] ** 2 for word in line)) for line in words])
-    shared = Counter(word for line in words for word in line)
-    columns = {word: i for i, word in enumerate(sorted(w for w, n in shared.items() if n > 1))}
-    table = np.zeros((len(lines), len(columns)), np.float32)
-    for row, line in enumerate(words):
-        for word in line & columns.keys():
-            table[row, columns[word]] = idf[word]
-    table /= np.sqrt(lengths)[:, None].astype(np.float32)
-    return np.asarray(table @ table.T, np.float32)
 
 
 def sentences_of(shard: Any, keys: NDArray[Any]) -> Floats:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.exact import Floats
+from pipelines.search.similarity import around_mean
 from pipelines.senses.clustering import Clusters, kmeans, principal_points, silhouettes
 from pipelines.senses.constants import SenseConstants
-from pipelines.senses.features import Features, Sample, around_mean, smooth, whole_features
+from pipelines.senses.features import Features, Sample, smooth, whole_features
 from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions, needed_surety
 from pipelines.senses.split_test import MAX_TESTED, SingleSenseTable, measure_split
 

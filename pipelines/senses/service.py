@@ -12,11 +12,12 @@ from pipelines.errors import CorpusError
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.form_vectors import FormVectors, weighted_bag
 from pipelines.search.hits import Sense
 from pipelines.search.occurrences import Positions, WordForms, count_positions, positions_of
-from pipelines.senses.bags import FormVectors, weighted_bag
+from pipelines.search.similarity import search_scores
 from pipelines.senses.constants import SenseConstants, constants_for
-from pipelines.senses.features import Sample, search_scores, sentences_of
+from pipelines.senses.features import Sample, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
 from pipelines.senses.labels import label_words
 from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions

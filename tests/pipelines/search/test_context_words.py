@@ -49,7 +49,7 @@ def test_context_scores_as_counting_shared_words_does(
 ) -> None:
     build_index(own_searcher.corpus.root, ONLY_WORDS)
     searcher = open_searcher(own_searcher.corpus)
-    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False, plain_ranking=True))
     expected = brute_force(searcher, {"1", "2"})
     assert len({round(hit.score, 3) for hit in hits}) > 5
     for hit in hits:
@@ -68,7 +68,7 @@ def test_context_counts_in_segments_newer_than_the_index(
     build_index(own_searcher.corpus.root, ONLY_WORDS)
     add_segment(own_searcher.corpus, documents(5, 3))
     searcher = open_searcher(own_searcher.corpus)
-    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    hits = searcher.search(QUERY, SearchOptions(k=500, senses=False, plain_ranking=True))
     expected = brute_force(searcher, {"1", "2"})
     assert any(hit.metadata["seed"] == "3" for hit in hits)
     for hit in hits:
@@ -82,7 +82,7 @@ def test_a_share_of_the_score_is_the_context_s(
     for weight in (0.0, 1.0, 0.75):
         build_index(own_searcher.corpus.root, IndexOptions(context_weight=weight))
         searcher = open_searcher(own_searcher.corpus)
-        hits = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+        hits = searcher.search(QUERY, SearchOptions(k=500, senses=False, plain_ranking=True))
         found.append({hit.vector_id: hit.score for hit in hits})
     vectors, words, both = found
     for vector_id, score in both.items():
@@ -96,7 +96,9 @@ def test_a_query_of_one_word_is_scored_by_vectors_alone(
     scores = []
     for weight in (0.0, 0.9):
         build_index(own_searcher.corpus.root, IndexOptions(context_weight=weight))
-        hits = open_searcher(own_searcher.corpus).search("the [bank]", SearchOptions(k=9))
+        hits = open_searcher(own_searcher.corpus).search(
+            "the [bank]", SearchOptions(k=9, plain_ranking=True)
+        )
         scores.append([(hit.vector_id, hit.score) for hit in hits])
     assert scores[0] == scores[1]
 
@@ -106,11 +108,13 @@ def test_more_like_a_line_and_less_like_another_weighs_the_words_around_them(
 ) -> None:
     build_index(own_searcher.corpus.root, ONLY_WORDS)
     searcher = open_searcher(own_searcher.corpus)
-    every = searcher.search(QUERY, SearchOptions(k=500, senses=False))
+    every = searcher.search(QUERY, SearchOptions(k=500, senses=False, plain_ranking=True))
     lines = {hit.vector_id: (hit.left + hit.node + hit.right).split() for hit in every}
     one, other = every[0].vector_id, every[-1].vector_id
     like, unlike = (searcher.context_words.of(lines[i], {"bank"}).weights for i in (one, other))
-    hits = searcher.like([one], SearchOptions(k=500, senses=False), unlike=[other])
+    hits = searcher.like(
+        [one], SearchOptions(k=500, senses=False, plain_ranking=True), unlike=[other]
+    )
     assert len(hits) == len(every) - 2
     for hit in hits:
         words = {token.casefold() for token in lines[hit.vector_id]}

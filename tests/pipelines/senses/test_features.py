@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from pipelines.index.centering import normalize
-from pipelines.senses.features import (
-    NEIGHBOURS,
-    Features,
-    context_similarity,
-    search_scores,
-    smooth,
-)
+from pipelines.search.similarity import context_similarity, search_scores
+from pipelines.senses.features import NEIGHBOURS, Features, smooth
 
 
 def unit(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:

@@ -1,0 +1,190 @@
+"""Ranking by the neighbours' say: what an occurrence's nearest are like counts beside itself.
+
+With S the scores of a word's occurrences among themselves and q a query's scores with them, each
+side is taken together with its k nearest: x + b mean N(x), in the space whose inner products S and
+q are,
+
+    <q + b mean N(q), x + b mean N(x)> / (|q + b mean N(q)| |x + b mean N(x)|)
+
+so that a line which shares no word with the query, and whose neighbours do, comes up. Then the
+sense of most of the query's nearest comes first. S takes a table, made once a word, for up to
+MAX_TABLE occurrences; of more, the best by the plain score are scored again with the mean of the
+query and its three nearest (feedback), at a cost that does not grow.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.exact import Floats
+from pipelines.index.reader import OpenIndex
+from pipelines.search.form_vectors import FormVectors, weighted_bag
+from pipelines.search.occurrences import Positions, WordForms
+from pipelines.search.similarity import around_mean, search_scores
+from pipelines.text.normal_forms import folded_form
+
+NEAREST = 10
+NEIGHBOUR_WEIGHT = 2.0
+BAG_WEIGHT = 0.18
+SENSE_BONUS = 0.1
+MAX_TABLE = 1200
+FEEDBACK = 3
+RESCORED = 1000
+_KEPT_WORDS = 8
+_KEPT_IDFS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeighbourTable:
+    """A word's live occurrences among themselves.
+
+    Attributes:
+      vector_ids: [n] of the occurrences, in the order of the rows.
+      scores: [n, n] S.
+      mixed: [n, n] each row of S with its nearest rows.
+      nearest: [n, k] each occurrence's nearest others.
+      lengths: [n] of x + b mean N(x).
+      bags: [n, D] the words around each, around their mean; rows may be zero.
+      bag_mean: [D] that mean.
+    """
+
+    vector_ids: NDArray[np.int64]
+    scores: Floats
+    mixed: Floats
+    nearest: NDArray[np.int64]
+    lengths: Floats
+    bags: Floats
+    bag_mean: Floats
+
+    def rank(self, query: Floats) -> Floats:
+        """Return the neighbours' say [n] of a query's scores [n] with the occurrences."""
+        count = len(query)
+        near = np.argsort(-query, kind="stable")[: self.nearest.shape[1] or 1]
+        own = query + NEIGHBOUR_WEIGHT * query[self.nearest].mean(axis=1)
+        joined = own + NEIGHBOUR_WEIGHT * self.mixed[:, near].mean(axis=1)
+        inside = self.scores[np.ix_(near, near)].mean()
+        square = 1 + BAG_WEIGHT + 2 * NEIGHBOUR_WEIGHT * query[near].mean()
+        square += NEIGHBOUR_WEIGHT**2 * inside
+        length = float(np.sqrt(max(float(square), 1e-9)))
+        return np.asarray(joined / self.lengths / length, np.float32)[:count]
+
+    def bag_scores(self, bag: Floats | None) -> Floats:
+        """Return the cosines [n] of a query's words around with each occurrence's."""
+        if bag is None:
+            return np.zeros(len(self.bags), np.float32)
+        centered = bag - self.bag_mean
+        length = max(float(np.linalg.norm(centered)), 1e-9)
+        return np.asarray(self.bags @ (centered / length), np.float32)
+
+
+def make_table(
+    vector_ids: NDArray[np.int64], scores: Floats, bags: Floats, bag_mean: Floats
+) -> NeighbourTable:
+    """Make a table of n >= 2 occurrences from their scores among themselves, [n, n]."""
+    count = len(scores)
+    kept = min(NEAREST, max(1, count // 4))
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    nearest = np.argsort(-others, axis=1, kind="stable")[:, :kept]
+    mixed = scores + NEIGHBOUR_WEIGHT * scores[nearest].mean(axis=1)
+    # |x + b mean N(x)|^2 is the x-th row of `mixed` with the same weights once more.
+    rows = np.arange(count)
+    again = mixed[rows[:, None], nearest].mean(axis=1)
+    squares = mixed[rows, rows] + NEIGHBOUR_WEIGHT * again
+    return NeighbourTable(
+        vector_ids=vector_ids,
+        scores=scores,
+        mixed=mixed,
+        nearest=nearest,
+        lengths=np.sqrt(np.maximum(squares, 1e-9)).astype(np.float32),
+        bags=bags,
+        bag_mean=bag_mean,
+    )
+
+
+class Neighbours:
+    """Keeps the tables of words searched lately.
+
+    Args:
+      index: the open index.
+    """
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._index = index
+        self._vectors = FormVectors(index)
+        self._idfs: dict[str, float] = {}
+        self._total = sum(shard.shard.rows["tokens"] for shard in index.shards.values())
+        self._tables: OrderedDict[tuple[object, ...], NeighbourTable] = OrderedDict()
+
+    def table(self, forms: WordForms, places: Mapping[str, Positions]) -> NeighbourTable:
+        """Return the table of a word's live occurrences, at least 2 of them.
+
+        Args:
+          forms: of the word.
+          places: all its live positions by shard.
+        """
+        if forms.ranges not in self._tables:
+            self._tables[forms.ranges] = self._make(forms, places)
+            if len(self._tables) > _KEPT_WORDS:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(forms.ranges)
+        return self._tables[forms.ranges]
+
+    def bag(self, tokens: Sequence[str], own: frozenset[str]) -> Floats | None:
+        """Return the words around a query's word as a vector [D]; None if the index has none."""
+        words = sorted({folded_form(token) for token in tokens} - own)
+        known = self._vectors.of(words)
+        return weighted_bag(words, known, {word: self._idf(word) for word in known})
+
+    def _idf(self, word: str) -> float:
+        if word not in self._idfs:
+            count = sum(stretch.rows for stretch in self._index.forms.ranges(word))
+            if len(self._idfs) >= _KEPT_IDFS:
+                self._idfs.clear()
+            self._idfs[word] = float(np.log(max(self._total, 1) / max(count, 1))) + 1
+        return self._idfs[word]
+
+    def _make(self, forms: WordForms, places: Mapping[str, Positions]) -> NeighbourTable:
+        ids, tokens, sentences, lines = [], [], [], []
+        own = frozenset(folded_form(form) for form in forms.counts)
+        for name, where in places.items():
+            shard = self._index.shards[name]
+            keys = shard.keys[where]
+            ids.append(keys["vector_id"])
+            tokens.append(shard.tokens.vectors(where))
+            sentences.append(shard.sentences.vectors(keys["sentence"].astype(np.int64)))
+            for line in keys["sentence"].tolist():
+                words = {self._index.folded(t) for t in shard.lines.row(line)["tokens"]}
+                lines.append(sorted(words - own))
+        counts = {
+            word: sum(stretch.rows for stretch in self._index.forms.ranges(word))
+            for word in {word for line in lines for word in line}
+        }
+        counts = {word: count for word, count in counts.items() if count}
+        bags = [self.bag(line, own) for line in lines]
+        dim = self._index.manifest.dim
+        stacked = np.stack([np.zeros(dim, np.float32) if b is None else b for b in bags])
+        centered = around_mean(stacked)
+        of_tokens, of_sentences = np.concatenate(tokens), np.concatenate(sentences)
+        scores = search_scores(
+            of_tokens, of_sentences, lines, counts, self._index.manifest.settings, self._total
+        )
+        scores += BAG_WEIGHT * (centered @ centered.T)
+        mean = stacked.sum(axis=0) / (len(stacked) + 10)
+        return make_table(np.concatenate(ids), scores, centered, np.asarray(mean, np.float32))
+
+
+def query_s_sense(scores: Floats, senses: NDArray[np.int32]) -> int:
+    """Return the sense that most of a query's nearest have, by their scores; 0 for none.
+
+    Args:
+      scores: [n] of the occurrences.
+      senses: [n] from 1; 0 where it is not known.
+    """
+    near = np.argsort(-scores, kind="stable")[:NEAREST]
+    votes = np.bincount(senses[near], weights=np.maximum(scores[near], 0))
+    votes[0] = 0
+    return int(votes.argmax()) if votes.any() else 0
