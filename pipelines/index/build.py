@@ -23,7 +23,7 @@ from pipelines.corpus.store import write_then_commit
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.jobs.beam_flags import with_runner
-from pipelines.embed.jobs.engines import Engine, choose_engine
+from pipelines.embed.jobs.engines import Engine, absolute, choose_engine
 from pipelines.embed.jobs.errors import engine_error
 from pipelines.errors import CorpusError
 from pipelines.index.files import FinalFile, merge_files, writing
@@ -66,6 +66,7 @@ def build_index(root: str, options: IndexOptions) -> dict[str, Any]:
     engine = choose_engine(options.beam_args)
     if engine is not None:
         engine.check_there(root)
+        root = absolute(root)
     corpus = CorpusView.open(root)
     with running_writer(corpus.store, "index") as writer:
         return _build(corpus.refresh(), options, memory, started, writer)

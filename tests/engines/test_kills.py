@@ -116,11 +116,17 @@ def test_what_is_killed_loses_and_doubles_nothing(
 
 
 def test_launcher_that_goes_away_leaves_the_job_to_its_engine(
-    start_engine: Run, sensegrep: Run, tmp_path: Path, tiny_elmo_dir: Path
+    start_engine: Run,
+    sensegrep: Run,
+    tmp_path: Path,
+    tiny_elmo_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = start_engine("prism-pool")
     corpus, source = tmp_path / "corpus", write_records(tmp_path / "in.jsonl")
-    command = ("embed", source, "--corpus", corpus, "--model", tiny_elmo_dir, *MORE[:-1])
+    monkeypatch.chdir(tmp_path)  # paths are given from here, and the pool's workers are elsewhere
+    model = os.path.relpath(tiny_elmo_dir)
+    command = ("embed", source.name, "--corpus", corpus.name, "--model", model, *MORE[:-1])
     submitted = sensegrep(*command, "--no-wait", *engine.flags)
     assert submitted.status == 0, submitted.err
     assert "submitted" in submitted.out

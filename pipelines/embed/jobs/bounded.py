@@ -7,12 +7,13 @@ puts no model on a device; its memory does not grow with the corpus.
 """
 
 import logging
+import os
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -44,10 +45,11 @@ from pipelines.embed.choosing import (
 from pipelines.embed.compatibility import check_recipe, fit_rules, keep_names
 from pipelines.embed.inference import ElmoModelHandler, describe_model
 from pipelines.embed.job_directory import JobDirectory
-from pipelines.embed.jobs.engines import Engine
+from pipelines.embed.jobs.engines import Engine, absolute
 from pipelines.embed.jobs.errors import engine_error
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.meter import METER, METRICS
+from pipelines.embed.options import ModelOptions
 from pipelines.embed.piece_parts import piece_part_ids, read_piece
 from pipelines.embed.recipe import Recipe, make_recipe
 from pipelines.embed.segments import CommittedSegment, SegmentPlan, known_numbers
@@ -138,7 +140,7 @@ def embed_on_engine(
 
 
 def _writer(corpus: str) -> AbstractContextManager[Writer]:
-    store = CorpusView.open_or_create(corpus).store
+    store = CorpusView.open_or_create(absolute(corpus)).store
     store.check_can_commit()
     return running_writer(store, "embed")
 
@@ -172,7 +174,7 @@ def plan_job(
       dry_run: the corpus will not be changed.
     """
     tokenizer = job.embedding.make_tokenizer()
-    corpus = CorpusView.open_or_create(job.corpus)
+    corpus = CorpusView.open_or_create(absolute(job.corpus))
     if not dry_run:
         corpus.store.check_can_commit()
     started = time.monotonic()
@@ -204,13 +206,20 @@ def plan_job(
             job=directory,
         ),
         job=directory,
-        handler=ElmoModelHandler(job.model, recipe),
+        handler=ElmoModelHandler(_seen_by_workers(job.model), recipe),
         tokenizer=tokenizer,
         parts_per_segment=job.running.parts_per_segment,
         max_reject_fraction=job.running.max_reject_fraction,
         dry_run=dry_run,
     )
     return plan, report
+
+
+def _seen_by_workers(model: ModelOptions) -> ModelOptions:
+    """Return the model's options with its path absolute; a bundled name stays one."""
+    if not os.path.exists(model.model):
+        return model
+    return replace(model, model=absolute(model.model))
 
 
 def divide(

@@ -263,6 +263,11 @@ def choose_engine(beam_args: Sequence[str]) -> Engine | None:
     return Engine(name, tuple(flags))
 
 
+def absolute(path: str) -> str:
+    """Return a path as a worker with another working directory needs it; URLs stay."""
+    return path if "://" in path else os.path.abspath(path)
+
+
 @contextlib.contextmanager
 def prism(path: str) -> Iterator[str]:
     """Run Prism for as long as the `with` lasts, and never longer than this process.
