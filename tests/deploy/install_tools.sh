@@ -12,6 +12,14 @@ folder=$(cd "${folder}" && pwd)
 pin() { sed -n "s/^$1==//p" "${root}/constraints.txt"; }
 venv() { "${product}" -m venv "$1" && "$1/bin/python" -m pip install --quiet --upgrade pip==25.3; }
 
+for package in maven:mvn prometheus:promtool systemd:systemd-analyze; do
+    if ! command -v "${package#*:}" >/dev/null && command -v apt-get >/dev/null; then
+        apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --no-install-recommends \
+            "${package%:*}" >/dev/null
+    fi
+done
+
 if ! cmp --silent "${here}/requirements.txt" "${folder}/lint/requirements.txt"; then
     venv "${folder}/lint"
     "${folder}/lint/bin/pip" install --quiet --requirement "${here}/requirements.txt"
@@ -64,11 +72,3 @@ if [ "$(cat "${folder}/gcp/beam" 2>/dev/null)" != "${beam}" ]; then
         "apache-beam[gcp]==${beam}"
     echo "${beam}" >"${folder}/gcp/beam"
 fi
-
-for package in prometheus:promtool systemd:systemd-analyze; do
-    if ! command -v "${package#*:}" >/dev/null && command -v apt-get >/dev/null; then
-        apt-get update --quiet=2
-        DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --no-install-recommends \
-            "${package%:*}" >/dev/null
-    fi
-done
