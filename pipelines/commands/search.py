@@ -81,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show identical sentences one by one; by default they are one line with their count",
     )
+    shown.add_argument(
+        "--explain",
+        action="store_true",
+        help="show whole sentences, words shaded by their weight in the sentence's vector",
+    )
+    shown.add_argument(
+        "--html", metavar="FILE", help="with --explain: write the shaded sentences as a page"
+    )
     output = shown.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the hits as JSON")
     output.add_argument("--csv", action="store_true", help="print the hits as CSV")
@@ -100,6 +108,8 @@ def execute(args: argparse.Namespace) -> int:
 
     if (args.query is None) == (not args.like):
         raise UsageError("give either a query or --like VECTOR_ID")
+    if args.html is not None and not args.explain:
+        raise UsageError("--html writes what --explain shows; give --explain beside it")
     if args.unlike and not args.like:
         raise UsageError("--unlike needs --like beside it")
     left, right = parse_context(args.context)
@@ -127,12 +137,18 @@ def execute(args: argparse.Namespace) -> int:
         hits = searcher.like(args.like, options, unlike=args.unlike)
     else:
         hits = searcher.search(args.query, options)
+    if args.html is not None:
+        from pathlib import Path
+
+        from pipelines.search.explain import explain_page
+
+        Path(args.html).write_text(explain_page(hits.query, hits), encoding="utf-8")
     if args.json:
         print_json(hits.to_json(), indent=1)
     elif args.csv:
         write_csv(hits, sys.stdout)
     else:
-        print_hits(hits)
+        print_hits(hits, explain=args.explain)
     return 0
 
 
@@ -148,15 +164,20 @@ def write_csv(hits: Any, file: TextIO) -> None:
     _print_notes(hits)
 
 
-def print_hits(hits: Any) -> None:
-    """Print concordance lines, and below them the word's senses."""
+def print_hits(hits: Any, *, explain: bool = False) -> None:
+    """Print concordance lines, or sentences shaded, and below them the word's senses."""
+    from pipelines.search.explain import explain_lines
     from pipelines.search.kwic import Style, format_lines, format_sentences
 
     colour = sys.stdout.isatty()
     columns = shutil.get_terminal_size((120, 24)).columns
     style = Style(columns=max(columns, 60), colour=colour)
     by_word = any(hit.token_index is not None for hit in hits)
-    for line in format_lines(hits, style) if by_word else format_sentences(hits, style):
+    if explain:
+        lines = explain_lines(hits, style)
+    else:
+        lines = format_lines(hits, style) if by_word else format_sentences(hits, style)
+    for line in lines:
         print(line)
     for line in fold(hits, style):
         print(line)
