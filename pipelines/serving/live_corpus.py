@@ -139,7 +139,10 @@ class LiveCorpus:
                 return False
             self.problem = None
         if self.served.model is not served.model:
-            served.model.batches.close()
+            # Requests under way still ask the old model; after their time nobody does.
+            later = threading.Timer(self.settings.max_seconds, served.model.batches.close)
+            later.daemon = True
+            later.start()
         logger.info("now serving snapshot %d", self.served.corpus.snapshot.number)
         return True
 
