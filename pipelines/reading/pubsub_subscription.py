@@ -117,11 +117,12 @@ class PubsubSubscription:
             if left <= 0:
                 break
             room = min(_PULL_MESSAGES, limits.records - len(batch.records))
-            received = self._pull(room, left)
-            self._came = bool(received)
+            received, read = self._pull(room, left), len(batch.records)
+            self._take(batch, received)
+            # What is delivered again is nothing new: a stream that has only such is idle.
+            self._came = len(batch.records) > read
             if not received:
                 break
-            self._take(batch, received)
         return len(batch.records) > before
 
     def _pull(self, most: int, seconds: float) -> list[Any]:
