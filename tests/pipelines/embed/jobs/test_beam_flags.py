@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.embed.jobs.beam_flags import (
     check_flags,
-    leaves_this_machine,
+    flag_value,
     names_runner,
     quieten,
     with_runner,
@@ -46,19 +46,20 @@ def test_what_nobody_knows_is_refused(flags: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "named", "elsewhere"),
+    ("flags", "named", "value"),
     [
-        ([], False, False),
-        (["--job_name=--runner"], False, False),
-        (["--runner=FnApiRunner"], True, False),
-        (["--runner=DirectRunner"], True, False),
-        (["--runner=FlinkRunner"], True, True),
-        (["--runner=apache_beam.runners.DataflowRunner"], True, True),
+        ([], False, None),
+        (["--job_name=--runner"], False, None),
+        (["--runner=FnApiRunner"], True, "FnApiRunner"),
+        (["--runner=PrismRunner", "--runner=FlinkRunner"], True, "FlinkRunner"),
+        (["--runner=a=b"], True, "a=b"),
     ],
 )
-def test_where_a_job_runs(flags: list[str], named: bool, elsewhere: bool) -> None:
+def test_a_runner_is_named_or_the_local_one_is_taken(
+    flags: list[str], named: bool, value: str | None
+) -> None:
     assert names_runner(flags) is named
-    assert leaves_this_machine(flags) is elsewhere
+    assert flag_value(flags, "--runner") == value
     expected = flags if named else [*flags, "--runner=FnApiRunner"]
     assert with_runner(flags) == expected
 
