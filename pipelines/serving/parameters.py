@@ -97,6 +97,11 @@ SEARCH = (
         name="sample", kind="integer", low=1, summary="so many lines at random of the k nearest"
     ),
     Parameter(name="unfold", kind="boolean", summary="show identical sentences one by one"),
+    Parameter(
+        name="plain_ranking",
+        kind="boolean",
+        summary="score each occurrence by itself, without the say of those it is near to",
+    ),
     Parameter(name="seed", kind="integer", default=0, low=0, high=_INT64 - 1, summary="of sample"),
     Parameter(
         name="context",
@@ -237,4 +242,5 @@ def search_options(values: Values, settings: ServeSettings) -> SearchOptions:
         sample=values["sample"],
         seed=values["seed"],
         unfold=bool(values["unfold"]),
+        plain_ranking=bool(values["plain_ranking"]),
     )
