@@ -4,6 +4,7 @@ Exit status: 0 done, 1 failed, 2 bad usage, 3 done but some records were rejecte
 """
 
 import argparse
+import atexit
 import logging
 import os
 import sys
@@ -103,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """Entry point of the installed `sensegrep` command."""
+    ended: list[int] = []
+    atexit.register(_end, ended)  # registered first, so it runs last
     try:
         status = main()
         sys.stdout.flush()
@@ -110,7 +113,16 @@ def console() -> None:
         # `sensegrep search ... | head` closes our output early; that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = DONE
+    ended.append(status)
     sys.exit(status)
+
+
+def _end(ended: list[int]) -> None:
+    """End the process at once, where gRPC is loaded: its threads abort one whose engine is gone."""
+    if ended and "grpc" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended[0])
 
 
 def _version() -> str:

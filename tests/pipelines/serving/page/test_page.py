@@ -71,13 +71,13 @@ def test_another_sense_is_unfolded_and_folded(open_page: Open, shoot: Shoot) -> 
     fold.locator("summary").click()
     expect(fold.locator("tr.line").first).to_be_visible()
     assert "money" in fold.locator("td.doc").first.inner_text()
-    assert "open=" in page.url
+    expect(page).to_have_url(re.compile("open="))
     shoot(page, "03-unfolded")
     page.reload()
     expect(page.locator("details.fold tr.line").first).to_be_visible()
     page.locator("details.fold summary").first.click()
     expect(page.locator("details.fold tr.line").first).to_be_hidden()
-    assert "open=" not in page.url
+    expect(page).not_to_have_url(re.compile("open="))
 
 
 def test_weights_are_shaded_with_a_legend_and_a_switch(open_page: Open, shoot: Shoot) -> None:
@@ -118,7 +118,7 @@ def test_more_and_less_like_a_line(open_page: Open, shoot: Shoot) -> None:
     shoot(page, "05-more-like-this")
     page.get_by_role("button", name="Back to the query").click()
     expect(page.locator("#restriction")).to_be_hidden()
-    assert "like=" not in page.url
+    expect(page).not_to_have_url(re.compile("like="))
 
 
 def test_a_search_is_restricted_to_a_sense(open_page: Open) -> None:
@@ -167,7 +167,7 @@ def test_a_document_is_shown_around_a_line(open_page: Open, shoot: Shoot) -> Non
     expect(dialog.get_by_role("button", name="Earlier sentences")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    assert "doc=" not in page.url
+    expect(page).not_to_have_url(re.compile("doc="))
 
 
 def test_filters_come_from_the_metadata_and_options_from_the_address(
