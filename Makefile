@@ -41,7 +41,7 @@ demo: $(STAMP) ## embed a small corpus of ambiguous words and search it by sense
 serve: $(STAMP) .demo/corpus ## open the search page on the demo corpus: http://127.0.0.1:8000/
 	$(BIN)/sensegrep serve --corpus .demo/corpus
 
-test: $(STAMP) ## run the tests, except those that take minutes
+test: $(STAMP) ## run the tests, except the slow ones
 	$(TEST)
 
 test-all: $(STAMP) ## run all tests

@@ -101,6 +101,7 @@ def live(root: Path) -> dict[str, str]:
     return dict(texts)
 
 
+@pytest.mark.slow
 def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
