@@ -84,7 +84,7 @@ def named_variables(folder: Path) -> set[str]:
     texts = [
         path.read_text(encoding="utf-8")
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix not in (".md", ".example", ".env")
+        if path.is_file() and path.suffix not in (".md", ".example", ".env", ".pyc")
     ]
     return set(re.findall(r"SENSEGREP_[A-Z_]*[A-Z]", "\n".join(texts)))
 
