@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "EmbedResult": "elmo_infer.embedder",
+    "EmbedResult": "elmo_infer.results",
     "Elmo": "elmo_infer.embedder",
     "load": "elmo_infer.loading",
 }

@@ -3,9 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,31 +15,14 @@ from elmo_infer.arguments import Sentences, check_layer_weights, check_pooling, 
 from elmo_infer.batching import Indices, Packing, plan_batches
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
+from elmo_infer.results import EmbedResult, Floats, Scattering
 from elmo_infer.transfers import HostCopy, is_out_of_memory, to_device
 from elmo_infer.word_cache import WordCache, WordCounts
+from elmo_infer.word_types import WordTypes
 
-Floats = npt.NDArray[np.float32]
 Arrays = tuple[npt.NDArray[Any], ...]
 
 logger = logging.getLogger(__name__)
-_COPYING_THREADS = 4
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EmbedResult:
-    """Vectors of B sentences with n tokens in all, in the order they were given.
-
-    Attributes:
-      token_vectors: [n, D] float32.
-      offsets: [B + 1] int64; the tokens of sentence b are rows offsets[b] to offsets[b + 1].
-      sentence_vectors: [B, D] float32; zero for a sentence without tokens.
-      attention: [n] float32, the weight of each token in its sentence's vector.
-    """
-
-    token_vectors: Floats
-    offsets: npt.NDArray[np.int64]
-    sentence_vectors: Floats
-    attention: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +207,7 @@ class Elmo:
             chosen = None if focus is None else [focus[index] for index in computed.batch]
             return (vectors, *self._pool(vectors, computed.lengths, pooling, chosen))
 
-        with self._lock, torch.inference_mode(), _Scattering(result, self.device) as scatter:
+        with self._lock, torch.inference_mode(), Scattering(result, self.device) as scatter:
             for batch, arrays in self._run(sentences, n_layers, finish):
                 scatter(batch, *arrays)
         return result
@@ -266,13 +247,14 @@ class Elmo:
           RuntimeError: if a sentence does not fit alone; names it.
         """
         waiting = self._plan(sentences)[::-1]
+        types = WordTypes(self.bilm.speller.key)
         under_way: list[_Leaving] = []
         while waiting:
             group = waiting.pop()
             try:
                 leaving = [
                     (computed.batch, HostCopy(finish(computed)))
-                    for computed in self._compute(sentences, group, n_layers)
+                    for computed in self._compute(sentences, group, types, n_layers)
                 ]
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -312,16 +294,15 @@ class Elmo:
         )
 
     def _compute(
-        self, sentences: Sentences, group: list[Indices], n_layers: int
+        self, sentences: Sentences, group: list[Indices], types: WordTypes, n_layers: int
     ) -> list[_Computed]:
         """Compute the batches of a group side by side."""
-        type_of: dict[str, int] = {}
-        ids = [self._type_ids(sentences, batch, type_of) for batch in group]
+        ids, asked = types.number([[sentences[i] for i in batch.tolist()] for batch in group])
         packings = [
             Packing(np.array([len(sentences[index]) for index in batch], dtype=np.int64))
             for batch in group
         ]
-        vectors = self._cache.vectors(list(type_of))
+        vectors = self._cache.vectors(asked)
         tasks = [
             task
             for type_ids, packing in zip(ids, packings, strict=True)
@@ -345,14 +326,6 @@ class Elmo:
                 )
             )
         return computed
-
-    def _type_ids(self, sentences: Sentences, batch: Indices, type_of: dict[str, int]) -> Indices:
-        """Number the tokens of a batch; new types are entered in `type_of`."""
-        tokens = list(chain.from_iterable(sentences[index] for index in batch.tolist()))
-        key, number = self.bilm.speller.key, type_of.setdefault
-        # A form is spelled once, however often it occurs; of the rest C takes care.
-        numbers = {token: number(key(token), len(type_of)) for token in dict.fromkeys(tokens)}
-        return np.fromiter(map(numbers.__getitem__, tokens), dtype=np.int64, count=len(tokens))
 
     def _start(self, n_sentences: int) -> LstmState:
         """Return the state that B sentences start from."""
@@ -395,74 +368,3 @@ def _arrived(leaving: list[_Leaving]) -> Iterator[tuple[Indices, Arrays]]:
     """Wait for a group's results and yield them, batch by batch."""
     for batch, copy in leaving:
         yield batch, copy.arrays()
-
-
-class _Scattering:
-    """Copies batches' arrays to the places of their sentences, from `with` to its end.
-
-    Beside a device in threads of its own: the result's memory is touched here for the first time,
-    which takes as long as a fast device takes to compute it.
-    """
-
-    def __init__(self, result: EmbedResult, device: torch.device) -> None:
-        self._result = result
-        self._pool = None if device.type == "cpu" else ThreadPoolExecutor(_COPYING_THREADS)
-        self._copies: list[Future[None]] = []
-
-    def __enter__(self) -> "_Scattering":
-        return self
-
-    def __call__(
-        self,
-        batch: Indices,
-        token_vectors: npt.NDArray[np.floating],
-        pooled: npt.NDArray[np.floating],
-        attention: npt.NDArray[np.floating],
-    ) -> None:
-        """Copy one batch's arrays, once those of the batch before are copied.
-
-        So few batches are held; what they lie in is pinned memory, which is slow to get.
-        """
-        self._wait()
-        self._result.sentence_vectors[batch] = pooled
-        if self._pool is None:
-            _scatter_tokens(self._result, batch, token_vectors, attention)
-            return
-        offsets, first = self._result.offsets, 0
-        for share in np.array_split(batch, _COPYING_THREADS):
-            last = first + int((offsets[share + 1] - offsets[share]).sum())
-            copied = self._pool.submit(
-                _scatter_tokens,
-                self._result,
-                share,
-                token_vectors[first:last],
-                attention[first:last],
-            )
-            self._copies.append(copied)
-            first = last
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._wait()
-
-    def _wait(self) -> None:
-        for copied in self._copies:
-            copied.result()
-        self._copies.clear()
-
-
-def _scatter_tokens(
-    result: EmbedResult,
-    batch: Indices,
-    token_vectors: npt.NDArray[np.floating],
-    attention: npt.NDArray[np.floating],
-) -> None:
-    first = 0
-    for begin, end in zip(
-        result.offsets[batch].tolist(), result.offsets[batch + 1].tolist(), strict=True
-    ):
-        last = first + end - begin
-        result.token_vectors[begin:end] = token_vectors[first:last]
-        result.attention[begin:end] = attention[first:last]
-        first = last
