@@ -15,7 +15,7 @@ PRISM := .engines/prism
 
 .PHONY: help install demo serve test test-all test-engines test-numeric test-kafka test-browser \
 	screenshots check check-deploy check-deploy-image check-deploy-cluster check-deploy-airflow \
-	format benchmark clean
+	format benchmark docs figures drawings pictures release clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
@@ -83,6 +83,23 @@ test-browser: $(STAMP) ## test the search page in Chromium
 screenshots: $(STAMP) ## write a picture of each state of the search page to .screenshots/
 	SENSEGREP_SCREENSHOTS=.screenshots $(BIN)/python -m pytest -m browser tests/pipelines/serving/page
 
+DOCS_STAMP := $(VENV)/.docs-installed
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP) ## build the website of docs/ into .site/ and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+figures: $(STAMP) ## write the tables and plots of README and docs/ from the benchmarks' JSON
+	$(BIN)/python docs/scripts/figures.py
+
+drawings: $(STAMP) ## draw the figures of docs/how-it-works.md
+	$(BIN)/python docs/scripts/drawings.py
+
+pictures: $(STAMP) .demo/corpus ## take README's pictures of the search page (needs Chromium)
+	$(BIN)/python docs/scripts/pictures.py .demo/corpus
+
 check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -114,4 +131,4 @@ benchmark: $(STAMP) ## measure speed and memory (minutes to hours)
 	$(BIN)/python -m pytest -m benchmark -s
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .deploy build *.egg-info
+	rm -rf $(VENV) .demo .deploy .site build dist *.egg-info

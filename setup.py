@@ -65,6 +65,10 @@ EXTRAS["test"] = [
     "uvicorn>=0.40,<1",
 ]
 
+# The website of docs/ (make docs), and what is handed out (make release).
+EXTRAS["docs"] = ["mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"]
+EXTRAS["release"] = ["build>=1.3,<2", "check-wheel-contents>=0.6,<1", "twine>=6,<8"]
+
 setup(
     name="sensegrep",
     version="0.1.0",

@@ -1,53 +1,44 @@
 """The commands that README shows, run as they stand there."""
 
 import re
-import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.__main__ import COMMANDS, main
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MODEL = ROOT / "elmo_infer" / "models" / "en-small" / "weights.hdf5"
+sys.path.insert(0, str(Path(__file__).parent))
+import pages
 
-
-def shown_commands() -> list[list[str]]:
-    blocks = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    return [shlex.split(line[2:]) for line in lines]
+README = pages.README.read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that README speaks of."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests"))
-    import ambiguous
-
-    ambiguous.write_jsonl(tmp_path / "articles.jsonl")
-    texts = [record["text"] for record in ambiguous.records()]
-    (tmp_path / "text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    pages.write_files(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(pages.COLUMNS))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_commands_of_the_readme_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = shown_commands()
-    assert len(commands) >= 6
-    for program, *arguments in commands:
+def test_commands_and_program_of_the_readme_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = pages.commands(pages.README)
+    assert len(commands) >= 2
+    assert any(command.output for command in commands)
+    for (program, *arguments), output in commands:
         assert program == "sensegrep"
         status = main(arguments)
         captured = capsys.readouterr()
         assert status == 0, f"{arguments}: exit status {status}\n{captured.err}"
+        if output:
+            assert pages.agree(output, captured.out), f"{arguments} prints\n{captured.out}"
     assert (workplace / "my-corpus" / "snapshots").is_dir()
 
-
-@pytest.mark.usefixtures("workplace")
-def test_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "articles.jsonl", "--corpus", "my-corpus"]) == 0
-    capsys.readouterr()
-    (program,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (program,) = pages.blocks(pages.README, "python")
     exec(compile(program, "README.md", "exec"), {})  # the page's own code, as printed
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
@@ -62,8 +53,17 @@ def test_every_command_is_in_the_readme() -> None:
     assert missing == []
 
 
-def test_files_of_the_map_exist() -> None:
-    named = re.findall(r"^\| `([a-z_/]+(?:\.py)?)` \|", README, flags=re.MULTILINE)
-    assert len(named) >= 6
-    for name in named:
-        assert (ROOT / name).exists(), f"README's map names {name}"
+def test_readme_fits_on_two_screens() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_an_output_that_differs_is_told() -> None:
+    assert pages.agree(" 0.969 [1] a bank\n", "0.970 [1]   a bank\n")
+    assert not pages.agree("0.969 [1] a bank\n", "0.869 [1] a bank\n")
+    assert not pages.agree("0.969 [1] a bank\n", "0.969 [1] a bench\n")
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    for address in re.findall(r"\]\(([^)#]+)", README):
+        if not address.startswith("http"):
+            assert (pages.ROOT / address).exists(), f"README links to {address}"
