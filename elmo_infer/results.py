@@ -11,8 +11,6 @@ from elmo_infer.batching import Indices
 
 Floats = npt.NDArray[np.float32]
 
-COPYING_THREADS = 4
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbedResult:
@@ -34,14 +32,16 @@ class EmbedResult:
 class Scattering:
     """Copies batches' arrays to the places of their sentences, from `with` to its end.
 
-    Beside a device in threads of its own: the result's memory is touched here for the first time,
-    which takes as long as a fast device takes to compute it.
+    Beside a device in a thread of its own: the result's memory is touched here for the first time,
+    which takes as long as a fast device takes to compute it. PyTorch copies a batch in one call,
+    without Python's lock: the thread that feeds the device needs it, and got it late from threads
+    that copied sentence by sentence.
     """
 
     def __init__(self, result: EmbedResult, device: torch.device) -> None:
         self._result = result
-        self._pool = None if device.type == "cpu" else ThreadPoolExecutor(COPYING_THREADS)
-        self._copies: list[Future[None]] = []
+        self._thread = None if device.type == "cpu" else ThreadPoolExecutor(1, "elmo-results")
+        self._copy: Future[None] | None = None
 
     def __enter__(self) -> "Scattering":
         return self
@@ -59,31 +59,22 @@ class Scattering:
         """
         self._wait()
         self._result.sentence_vectors[batch] = pooled
-        if self._pool is None:
+        if self._thread is None:
             _scatter_tokens(self._result, batch, token_vectors, attention)
-            return
-        offsets, first = self._result.offsets, 0
-        for share in np.array_split(batch, COPYING_THREADS):
-            last = first + int((offsets[share + 1] - offsets[share]).sum())
-            copied = self._pool.submit(
-                _scatter_tokens,
-                self._result,
-                share,
-                token_vectors[first:last],
-                attention[first:last],
+        else:
+            self._copy = self._thread.submit(
+                _scatter_tokens, self._result, batch, token_vectors, attention
             )
-            self._copies.append(copied)
-            first = last
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self._thread is not None:
+            self._thread.shutdown()
             self._wait()
 
     def _wait(self) -> None:
-        for copied in self._copies:
-            copied.result()
-        self._copies.clear()
+        if self._copy is not None:
+            self._copy.result()
+            self._copy = None
 
 
 def _scatter_tokens(
@@ -92,11 +83,8 @@ def _scatter_tokens(
     token_vectors: npt.NDArray[np.floating],
     attention: npt.NDArray[np.floating],
 ) -> None:
-    first = 0
-    for begin, end in zip(
-        result.offsets[batch].tolist(), result.offsets[batch + 1].tolist(), strict=True
-    ):
-        last = first + end - begin
-        result.token_vectors[begin:end] = token_vectors[first:last]
-        result.attention[begin:end] = attention[first:last]
-        first = last
+    starts, lengths = result.offsets[batch], result.offsets[batch + 1] - result.offsets[batch]
+    places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(attention))
+    result.attention[places] = attention
+    source = torch.from_numpy(token_vectors.astype(np.float32, copy=False))
+    torch.from_numpy(result.token_vectors).index_copy_(0, torch.from_numpy(places), source)

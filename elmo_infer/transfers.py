@@ -6,6 +6,7 @@ long after the copy was asked for.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy.typing as npt
@@ -21,11 +22,17 @@ def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+@cache
+def copying_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of a device on which results leave it."""
+    return torch.cuda.Stream(device)
+
+
 class HostCopy:
     """Tensors on their way to the host.
 
-    The copies are queued behind the work that makes the tensors; `arrays` waits for them. Tensors
-    of the CPU are handed through.
+    The copies wait for the work that makes the tensors, on a stream of their own, beside the work
+    that is queued next; `arrays` waits for them. Tensors of the CPU are handed through.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -34,12 +41,20 @@ class HostCopy:
         device = self._tensors[0].device
         if device.type == "cpu":
             return
-        self._tensors = tuple(
-            torch.empty(one.shape, dtype=one.dtype, pin_memory=True).copy_(one, non_blocking=True)
-            for one in self._tensors
-        )
+        stream = copying_stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            copies = tuple(
+                torch.empty(one.shape, dtype=one.dtype, pin_memory=True).copy_(
+                    one, non_blocking=True
+                )
+                for one in self._tensors
+            )
+        for one in self._tensors:
+            one.record_stream(stream)  # its memory is given to others after the copy only
+        self._tensors = copies
         self._done = torch.cuda.Event()
-        self._done.record(torch.cuda.current_stream(device))
+        self._done.record(stream)
 
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """Wait until the copies are done and return them."""

@@ -1,5 +1,7 @@
 """What a device is asked to do, seen without one: see `DeviceWatch`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,37 +140,63 @@ def test_results_are_waited_for_while_the_next_batch_computes(
 
 
 class FakeEvent:
-    """An event that is there once someone has waited for it."""
+    """An event that writes down where it is recorded."""
 
-    def __init__(self) -> None:
-        self.log: list[Any] = []
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
 
     def record(self, stream: Any) -> None:
-        self.log.append(("recorded", stream))
-
-    def synchronize(self) -> None:
-        self.log.append("waited")
+        self.log.append(("event", stream))
 
 
-def test_results_are_copied_into_pinned_memory_behind_an_event(
+class FakeStream:
+    """A stream that writes down which other one it waits for."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+
+    def wait_stream(self, other: str) -> None:
+        self.log.append(("waits for", other))
+
+
+def test_results_are_copied_into_pinned_memory_beside_what_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    event, result = FakeEvent(), torch.ones(2, 3, device=META)
-    empties: list[dict[str, Any]] = []
+    log: list[Any] = []
+    copying, result = FakeStream(log), torch.ones(2, 3, device=META)
     plain_empty = torch.empty
 
     def empty(shape: Any, **options: Any) -> Tensor:
-        empties.append(options)
+        log.append(("empty", options))
         return plain_empty(shape, dtype=options["dtype"], device=META)
 
+    @contextmanager
+    def on(stream: Any) -> Iterator[None]:
+        log.append(("on", stream))
+        yield
+        log.append(("off", stream))
+
     monkeypatch.setattr(torch, "empty", empty)
-    monkeypatch.setattr(torch.cuda, "Event", lambda: event)
+    monkeypatch.setattr(torch.cuda, "Event", lambda: FakeEvent(log))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copying)
+    monkeypatch.setattr(torch.cuda, "stream", on)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(
+        Tensor, "record_stream", lambda tensor, stream: log.append((tensor is result, stream))
+    )
+    transfers.copying_stream.cache_clear()
 
     transfers.HostCopy([result])
+    transfers.copying_stream.cache_clear()
 
-    assert empties == [{"dtype": torch.float32, "pin_memory": True}]
-    assert event.log == [("recorded", "stream of meta")]
+    assert log == [
+        ("waits for", "stream of meta"),
+        ("on", copying),
+        ("empty", {"dtype": torch.float32, "pin_memory": True}),
+        ("off", copying),
+        (True, copying),  # the result's memory is not given to others before it is copied
+        ("event", copying),
+    ]
 
 
 @pytest.mark.parametrize(

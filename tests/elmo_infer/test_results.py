@@ -1,4 +1,4 @@
-"""Batches' arrays find the places of their sentences, with and without threads."""
+"""Batches' arrays find the places of their sentences, with and without a thread."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def empty_result(lengths: list[int], dim: int) -> EmbedResult:
     )
 
 
-# Threads copy where the device is not the CPU; "meta" is such a one on any machine.
+# A thread copies where the device is not the CPU; "meta" is such a one on any machine.
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_every_row_gets_to_its_place(device: str) -> None:
     rng = np.random.default_rng(3)
@@ -38,10 +38,10 @@ def test_every_row_gets_to_its_place(device: str) -> None:
     np.testing.assert_array_equal(result.sentence_vectors[:, 0], np.arange(len(lengths)))
 
 
-def test_what_fails_in_a_thread_is_raised() -> None:
+def test_what_fails_in_the_thread_is_raised() -> None:
     result = empty_result([2, 2], dim=3)
     with (
-        pytest.raises(ValueError, match="broadcast"),
+        pytest.raises(RuntimeError, match="index_copy_"),
         Scattering(result, torch.device("meta")) as scatter,
     ):
         scatter(np.array([0, 1]), np.zeros((4, 2)), np.zeros((2, 3)), np.zeros(4))
