@@ -257,7 +257,7 @@ def rates_of(elmo: Elmo, sentences: Sentences, rounds: int) -> dict[str, float]:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_tokens_per_second(models: dict[str, Path], size: str, dtype: str) -> None:
-    sentences = draw_sentences(4000)
+    sentences = draw_sentences(16_000)
     for graphs, budget in ((True, 8192), (True, 32_768), (False, 8192)):
         elmo = load(models[size], device="cuda", dtype=dtype, max_tokens_per_batch=budget)
         torch.cuda.reset_peak_memory_stats()
