@@ -100,6 +100,18 @@ drawings: $(STAMP) ## draw the figures of docs/how-it-works.md
 pictures: $(STAMP) .demo/corpus ## take README's pictures of the search page (needs Chromium)
 	$(BIN)/python docs/scripts/pictures.py .demo/corpus
 
+RELEASE_STAMP := $(VENV)/.release-installed
+$(RELEASE_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+release: $(RELEASE_STAMP) ## build sdist and wheel into dist/, check them, run the demo from the wheel
+	rm -rf dist build .release
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	tests/release.sh dist .release $(PYTHON)
+
 check: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -131,4 +143,4 @@ benchmark: $(STAMP) ## measure speed and memory (minutes to hours)
 	$(BIN)/python -m pytest -m benchmark -s
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .deploy .site build dist *.egg-info
+	rm -rf $(VENV) .demo .deploy .release .site build dist *.egg-info

@@ -16,15 +16,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pages
 
 SCRIPTS = pages.ROOT / "docs" / "scripts"
+BENCHMARKS = pages.ROOT / "tests" / "benchmarks"
 # Prose may name no measured speed: those stand in tables that `make figures` makes.
 MEASURED = re.compile(r"\d[\d,.]* (?:tokens/s|words/s|ms\b|times as fast)")
 # Their benchmarks do not record JSON yet.
 TYPED_BY_HAND = {"engines.md", "serving.md", "streaming.md"}
 
 
-def script(name: str) -> ModuleType:
-    """Import a script of docs/scripts."""
-    spec = spec_from_file_location(name, SCRIPTS / f"{name}.py")
+def script(name: str, folder: Path = SCRIPTS) -> ModuleType:
+    """Import a script of docs/scripts, or of another folder."""
+    spec = spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -138,3 +139,23 @@ def test_the_site_is_built_and_needs_no_network(tmp_path: Path) -> None:
             page.read_text(encoding="utf-8"),
         )
         assert loaded == [], f"{page.name} loads files from the network: {loaded}"
+
+
+def test_a_recorded_benchmark_becomes_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, recording = script("figures"), script("recording", BENCHMARKS)
+    table = {"columns": ["what", "figure"], "rows": [["words", 1234], ["share", 0.5]]}
+    recording.record("x", {"a": 1}, **table, results=tmp_path)
+    assert list(tmp_path.iterdir()) == []  # kept only if it is asked for
+
+    monkeypatch.setenv("SENSEGREP_RECORD", "1")
+    recording.record("x", {"a": 1}, title="X", **table, notes=["a note"], results=tmp_path)
+    assert capsys.readouterr().out.count('{"benchmark": "x", "a": 1}') == 2
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    made = figures.with_figures("<!-- figures: x -->\n<!-- end of figures -->")
+    assert "| what | figure |\n| --- | ---: |\n| words | 1,234 |\n| share | 0.5 |" in made
+    assert "- A note.\n" in made
+    assert re.search(r"- Command: `[^`]*pytest", made)
+    with pytest.raises(ValueError, match=r"x: a row has 1 cells, expected 2: \['words'\]"):
+        recording.record("x", {}, columns=["a", "b"], rows=[["words"]], results=tmp_path)

@@ -17,6 +17,9 @@ from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit, reserve_segment
 from schemas import Part, Segment, first_vector_id, table_schema
 
+sys.path.insert(0, str(Path(__file__).parent))
+from recording import record
+
 DIM = 256
 SENTENCE = 20
 SENTENCES_A_DOCUMENT = 10
@@ -170,10 +173,6 @@ def build_apart() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def record_benchmark() -> Callable[[str, Any], None]:
-    """A function that prints a measurement as one line of JSON."""
-
-    def record(name: str, values: Any) -> None:
-        print("\n" + json.dumps({"benchmark": name, **values}))
-
+def record_benchmark() -> Callable[..., None]:
+    """`recording.record`: prints a measurement, and keeps its table."""
     return record

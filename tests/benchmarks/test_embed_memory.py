@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def write(path: Path, documents: int, words: int) -> Path:
 
 
 def test_peak_memory_is_the_same_for_twenty_times_the_documents(
-    tmp_path: Path, tiny_elmo_dir: Path
+    tmp_path: Path, tiny_elmo_dir: Path, record_benchmark: Callable[..., None]
 ) -> None:
     peaks = {
         count: peak_megabytes(
@@ -49,14 +50,28 @@ def test_peak_memory_is_the_same_for_twenty_times_the_documents(
         )
         for count in (2_000, 40_000)
     }
-    print(json.dumps({"benchmark": "embed_memory", "peak_megabytes": peaks}))
+    record_benchmark(
+        "embed-memory",
+        {"peak_megabytes": peaks},
+        title="Peak memory of `embed` with a tiny model",
+        columns=["documents of 60 words", "peak memory, MB"],
+        rows=[[count, round(peak)] for count, peak in peaks.items()],
+    )
     assert peaks[40_000] <= 1.1 * peaks[2_000]
 
 
-def test_one_document_of_50_megabytes(tmp_path: Path, tiny_elmo_dir: Path) -> None:
+def test_one_document_of_50_megabytes(
+    tmp_path: Path, tiny_elmo_dir: Path, record_benchmark: Callable[..., None]
+) -> None:
     source = tmp_path / "large.txt"
     line = " ".join(f"{word}{'x' * 16}" for word in WORDS[:100]) + ".\n"
     source.write_text(line * (50_000_000 // len(line)))
     peak = peak_megabytes(source, tmp_path / "large", tiny_elmo_dir)
-    print(json.dumps({"benchmark": "embed_50_mb_document", "peak_megabytes": peak}))
+    record_benchmark(
+        "embed-memory-large",
+        {"peak_megabytes": peak},
+        title="Peak memory of `embed` for one document of 50 MB, with a tiny model",
+        columns=["input", "peak memory, MB"],
+        rows=[["one document of 50 MB", round(peak)]],
+    )
     assert peak < 1500

@@ -84,7 +84,9 @@ def write_documents(path: Path, count: int) -> None:
             file.write(json.dumps({"id": n, "text": f"{text.capitalize()}."}) + "\n")
 
 
-def test_short_documents(tmp_path: Path, tiny_elmo_dir: Path, clock: Clock) -> None:
+def test_short_documents(
+    tmp_path: Path, tiny_elmo_dir: Path, clock: Clock, record_benchmark: Callable[..., None]
+) -> None:
     count = int(os.environ.get("SENSEGREP_BENCHMARK_DOCUMENTS", "50000"))
     source = tmp_path / "in.jsonl"
     write_documents(source, count)
@@ -104,7 +106,6 @@ def test_short_documents(tmp_path: Path, tiny_elmo_dir: Path, clock: Clock) -> N
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     again = embed(job)
     result = {
-        "benchmark": "embed_short_documents",
         "documents": count,
         "seconds": round(first.seconds, 1),
         "documents_per_second": round(count / first.seconds),
@@ -114,6 +115,19 @@ def test_short_documents(tmp_path: Path, tiny_elmo_dir: Path, clock: Clock) -> N
         "peak_megabytes": round(peak),
         "unchanged_documents_per_second": round(count / again.seconds),
     }
-    print(json.dumps(result))
+    record_benchmark(
+        "embed-throughput",
+        result,
+        title=f"Where the time goes: {count:,} documents of eleven tokens, a tiny model",
+        columns=["part", "processor seconds"],
+        rows=[
+            *([name, round(seconds, 1)] for name, seconds in stages.items()),
+            ["all", round(spent, 1)],
+        ],
+        notes=[
+            f"{result['documents_per_processor_second_without_model']:,} documents/s of everything "
+            f"but the model; peak memory {round(peak):,} MB"
+        ],
+    )
     assert first.written == again.unchanged == count
     assert count / (spent - stages["model"]) > 1500

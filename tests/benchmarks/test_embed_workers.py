@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,34 @@ def run(source: Path, corpus: Path, workers: int, *more: str) -> dict[str, Any]:
     }
 
 
-def compare(name: str, source: Path, directory: Path, *more: str) -> float:
+def compare(
+    name: str, source: Path, directory: Path, *more: str, record: Callable[..., None]
+) -> float:
     """Return the seconds of two workers over those of one process, the best turn of each."""
     turns: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
     for turn in range(TURNS):
         for workers, done in turns.items():
             done.append(run(source, directory / f"c{workers}-{turn}", workers, *more))
     best = {n: min(turn["seconds"] for turn in done) for n, done in turns.items()}
-    result = {"benchmark": name, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    print(json.dumps({**result, "turns": turns, "ratio": round(best[2] / best[1], 3)}))
+    result = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    record(
+        f"embed-workers-{name}",
+        {**result, "turns": turns, "ratio": round(best[2] / best[1], 3)},
+        title="`--workers 2` against one process",
+        columns=["turn", "one process, seconds", "two workers, seconds", "ratio"],
+        rows=[
+            [turn + 1, one["seconds"], two["seconds"], round(two["seconds"] / one["seconds"], 2)]
+            for turn, (one, two) in enumerate(zip(turns[1], turns[2], strict=True))
+        ],
+        notes=["the whole command, start-up included"],
+    )
     assert len({turn["tokens"] for done in turns.values() for turn in done}) == 1
     return best[2] / best[1]
 
 
-def test_two_workers_on_real_text(tmp_path: Path, shared: Path) -> None:
+def test_two_workers_on_real_text(
+    tmp_path: Path, shared: Path, record_benchmark: Callable[..., None]
+) -> None:
     tokenizer, count = Tokenizer("en"), 0
     source = tmp_path / "in.jsonl"
     with (
@@ -74,10 +89,12 @@ def test_two_workers_on_real_text(tmp_path: Path, shared: Path) -> None:
                 break
             file.write(line)
             count += sum(len(s.tokens) for s in tokenizer.sentences(json.loads(line)["text"]))
-    assert compare("embed_workers_real_text", source, tmp_path) < 1.1
+    assert compare("real-text", source, tmp_path, record=record_benchmark) < 1.1
 
 
-def test_two_workers_on_short_documents(tmp_path: Path, tiny_elmo_dir: Path) -> None:
+def test_two_workers_on_short_documents(
+    tmp_path: Path, tiny_elmo_dir: Path, record_benchmark: Callable[..., None]
+) -> None:
     rng = np.random.default_rng(0)
     source = tmp_path / "in.jsonl"
     with source.open("w") as file:
@@ -86,4 +103,4 @@ def test_two_workers_on_short_documents(tmp_path: Path, tiny_elmo_dir: Path) -> 
             text = " ".join(f"w{rank}" for rank in ranks)
             file.write(json.dumps({"id": n, "text": f"{text.capitalize()}."}) + "\n")
     settings = ["--model", str(tiny_elmo_dir), "--commit-every", "20000"]
-    assert compare("embed_workers_short_documents", source, tmp_path, *settings) < 1.0
+    assert compare("short-documents", source, tmp_path, *settings, record=record_benchmark) < 1.0

@@ -127,13 +127,28 @@ def measure(way: Callable[[list[str]], str], directory: Path) -> dict[str, Any]:
     }
 
 
-def test_what_a_text_looks_like_does_no_harm(tmp_path: Path) -> None:
+def test_what_a_text_looks_like_does_no_harm(
+    tmp_path: Path, record_benchmark: Callable[..., None]
+) -> None:
     table = {}
     for name, way in WAYS.items():
         directory = tmp_path / name.replace(" ", "-")
         directory.mkdir()
         table[name] = measure(way, directory)
-    print("\n" + json.dumps({"benchmark": "text_harm", **table}, indent=1))
+    record_benchmark(
+        "text-harm",
+        table,
+        title="What a text looks like, and what a search finds",
+        columns=["text", "precision@10", "sentences", "occurrences"],
+        rows=[
+            [name, round(row["precision"], 3), row["sentences"], row["occurrences"]]
+            for name, row in table.items()
+        ],
+        notes=[
+            f"{len(shuffled())} sentences, {SENTENCES_PER_DOCUMENT} to a document, each a query "
+            "with `--fold-case`; model en-small"
+        ],
+    )
     whole = table["as is"]
     for name, row in table.items():
         assert row["precision"] >= whole["precision"] - 0.02, name
