@@ -100,7 +100,7 @@ def test_results_say_when_where_and_how_they_were_measured() -> None:
     figures = script("figures")
     for path in figures.RESULTS.glob("*.json"):
         measured = figures.read_result(path.stem)["measured"]
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d", measured["date"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d( and \d{4}-\d\d-\d\d)?", measured["date"])
         assert measured["machine"]
         assert measured["command"]
 
