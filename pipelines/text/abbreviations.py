@@ -57,7 +57,8 @@ _EN = Abbreviations(
 )
 _DE = Abbreviations(
     never_final=words_of(
-        "hr hrn fr frl dr prof ing dipl st z.b d.h u.a bzw bspw vgl ca evtl ggf inkl exkl sog mind"
+        "hr hrn fr frl dr prof ing dipl med phil jur rer nat habil st z.b d.h u.a bzw bspw vgl ca"
+        " evtl ggf inkl exkl sog mind"
         " max min gegr geb gest s.o s.u i.d.r lt zzgl abzgl einschl insb insbes bes hl nachf"
     ),
     before_number=words_of("nr s bd abb kap art abs tab jg jh jan feb mär apr jun jul aug sep sept"

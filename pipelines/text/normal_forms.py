@@ -14,15 +14,20 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-APOSTROPHES = "\u2019\u2018\u02bc\uff07\u00b4"
+APOSTROPHES = "\u2019\u2018\u201b\u02bc\u2032\uff07\u00b4"
 _HYPHENS = "\u2010\u2011"
-# Marks that are not seen: joiners of lines and words, direction marks, byte-order marks.
-_IGNORED = frozenset("\u00ad\u2060\ufeff\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e"
-                     "\u2066\u2067\u2068\u2069\u180e")  # fmt: skip
+_MINUS_SIGNS = "\u2212\ufe63\uff0d"
+# Marks that are not seen: joiners of lines and words, direction marks, byte-order marks, selectors
+# of a letter's look, the line that stretches Arabic words.
+_IGNORED = frozenset("\u00ad\u2060\u2061\u2062\u2064\ufeff\u200e\u200f\u061c\u202a\u202b\u202c"
+                     "\u202d\u202e\u2066\u2067\u2068\u2069\u180e\u0640"
+                     + "".join(map(chr, range(0xFE00, 0xFE10))))  # fmt: skip
+_BLANKS = "\u200b\u2063"
 _JOINERS = frozenset("\u200c\u200d")
-ZERO_WIDTH_SPACE = "\u200b"
 # A hyphen that parts a word at a line end, with what separates it from the rest of the word.
 LINE_HYPHEN = re.compile("[-\u2010\u00ad][ \t]*(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])\\s*")
+# A tag inside a word: markup.py leaves it there.
+_WORD_TAGS = re.compile(r"(?<=[^\W\d_])(?:</?[A-Za-z]{1,6}>)+(?=[^\W\d_])")
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _FOLDED_KINDS = ("<font>", "<wide>", "<narrow>", "<initial>", "<medial>", "<final>", "<isolated>")
 _LIGATURES = frozenset("\u0132\u0133\u0149\u017f\u01c4\u01c5\u01c6\u01c7\u01c8\u01c9\u01ca\u01cb"
@@ -46,7 +51,9 @@ class NormalText(NamedTuple):
 
 def is_plain(text: str) -> bool:
     """Say at once, where it is so, that every word of a text is its own normal form."""
-    return text.isascii() and "&" not in text and "\n" not in text and "\r" not in text
+    if not text.isascii():
+        return False
+    return "&" not in text and "<" not in text and "\n" not in text and "\r" not in text
 
 
 def normal_form(token: str) -> str:
@@ -96,6 +103,10 @@ def _next_cluster(text: str, position: int) -> tuple[int, str]:
             decoded = html.unescape(reference.group())
             if decoded != reference.group():
                 return reference.end(), _decoded(decoded)
+    if character == "<":
+        tags = _WORD_TAGS.match(text, position)
+        if tags is not None:
+            return tags.end(), ""
     if character in "-\u2010\u00ad":
         hyphen = LINE_HYPHEN.match(text, position)
         if hyphen is not None:
@@ -107,12 +118,14 @@ def _next_cluster(text: str, position: int) -> tuple[int, str]:
         end += 1
     cluster = text[position:end]
     if len(cluster) > 1:
+        if "\uff61" <= character <= "\uff9f":  # half-width, with its voicing beside it
+            cluster = unicodedata.normalize("NFKC", cluster)
         cluster = unicodedata.normalize("NFC", cluster)
     return end, "".join(_form_of(c, text, position, end) for c in cluster if c not in _IGNORED)
 
 
 def _decoded(decoded: str) -> str:
-    if decoded.isspace() or decoded == ZERO_WIDTH_SPACE:
+    if decoded.isspace() or decoded in _BLANKS:
         return " "
     return "".join(c for c in unicodedata.normalize("NFC", decoded) if c not in _IGNORED)
 
@@ -121,8 +134,12 @@ def _extends(character: str) -> bool:
     """Say whether a character is written as a part of the one before it."""
     if character < "\u0300":
         return False
-    # Conjoining vowels and final consonants of Hangul.
-    return unicodedata.combining(character) != 0 or "\u1160" <= character <= "\u11ff"
+    # Conjoining vowels and final consonants of Hangul; half-width marks of voicing.
+    return (
+        unicodedata.combining(character) != 0
+        or "\u1160" <= character <= "\u11ff"
+        or character in "\uff9e\uff9f"
+    )
 
 
 def _form_of(character: str, text: str, start: int, end: int) -> str:
@@ -133,9 +150,12 @@ def _form_of(character: str, text: str, start: int, end: int) -> str:
         return "'" if any(map(str.isalpha, around)) else character
     if character in _HYPHENS:
         return "-"
+    if character in _MINUS_SIGNS:
+        left, right = text[start - 1 : start], text[end : end + 1]
+        return "-" if left.isalpha() and right.isalpha() else character
     if character == "\u2015":
         return "\u2014"
-    if character == ZERO_WIDTH_SPACE:
+    if character in _BLANKS:
         return " "
     if character in _JOINERS:
         # Inside a word or an emoji it is spelling; at an end it is nothing.

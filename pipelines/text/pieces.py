@@ -15,18 +15,26 @@ from pipelines.text.sentence_splitter import FINAL_MARKS, Piece, SentenceRules
 _SEPARATORS = (
     "\\[\\](){}<>|~;¦§¶•‣⁃◦▪●■□◆◇○★☆†‡※→←↑↓⇒⇐‹›«»„“”‟"
     "\u00b9\u00b2\u00b3\u2070\u2074-\u2079"  # superscript digits
+    "，。、；：！？（）［］｛｝【】《》〈〉「」『』〔〕〖〗＂｜～"
+    "։՝՜՞።፣፤፥፧၊။។៕"  # Armenian, Ethiopic, Burmese, Khmer
 )
 _SEPARATOR = re.compile(
     rf"([{_SEPARATORS}])\1*|(?<=[^\W\d_][^\W\d_])[/=+\\](?=[^\W\d_]{{2}})"
-    r"|(?<=[^\W\d_])[!?]+(?=[^\W\d_])|(?<=[^\W\d_])-+$|^-+(?=[^\W\d_])"
+    r"|(?<=[^\W\d_])[!?]+(?=[^\W\d_])|(?<=[^\W\d_])[-=^]+$|^[-=^]+(?=[^\W\d_])"
+    r"|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))"
 )
-_NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+\\]|[.{FINAL_MARKS}…].|^-.|.-$")
-# [1] [1,2] [12-14] [a] [nb 2] and superscripts and daggers: a note, after a word or its full stop.
+_NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+^%\\]|[.{FINAL_MARKS}…].|^-.|.-$")
+# [1] [1,2] [12-14] [1]–[3] [4]:12 [a] [^1] and superscripts and daggers: a note, after a word or its
+# full stop. Of those with a blank inside ([note 2], [citation needed]) each half is one.
+_NUMBERS = r"\d{1,3}(?:[,\-–]\d{1,3})*"
 _NOTE = re.compile(
-    r"(?<=.)(?:\[(?:\d{1,3}(?:[,\-–]\d{1,3})*|[a-z]|nb\d+|note\d+|citationneeded)\]"
+    rf"(?<=.)(?:\[(?:{_NUMBERS}|[a-z]|\^[\w\-]{{1,32}}|(?:nb|note)\d+)\](?:[,\-–](?=\[)|:\d{{1,4}})?"
+    r"|\[(?:nb|note|n|notes|citation|clarification|page|better|original|verification)$"
     r"|[\u00b9\u00b2\u00b3\u2070\u2074-\u2079†‡]+)"
 )
-_NOTE_ALONE = re.compile(r"(?:\[\d{1,3}(?:[,\-–]\d{1,3})*\])+$")
+_NOTE_ALONE = re.compile(
+    rf"(?:\[(?:{_NUMBERS}|\^[\w\-]{{1,32}})\](?::\d{{1,4}})?)+$|(?:\d{{1,3}}|needed)\]$"
+)
 # A sentence end with the next sentence glued to it: "bank!She", "river.The", "है।वह".
 _GLUED_END = re.compile(
     r"(?<=[^\W\d_][^\W\d_])(?:[!?]+|\.)[\"'”’»)\]]*(?=[\"'“‘«(\[¿¡]*[^\W\d_])"

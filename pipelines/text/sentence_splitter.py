@@ -51,6 +51,7 @@ class Piece(NamedTuple):
       small_opener: its first word is a pronoun or the like, in small letters.
       digit: it begins with a digit.
       closing: it is nothing but a closing quote or bracket.
+      mark: it is nothing but a dash, a bullet or the like, which goes with what follows.
       glued: no blank is before it.
     """
 
@@ -62,6 +63,7 @@ class Piece(NamedTuple):
     small_opener: bool
     digit: bool
     closing: bool
+    mark: bool
     glued: bool
 
 
@@ -104,10 +106,12 @@ class SentenceRules:
             tuple(offsets),
             NOTE if note else self._ending(text, tokens),
             first[:1].islower() or not first,
-            self._opens(word),
+            # "А. С. Пушкин": a letter with a full stop is an initial, whatever it means as a word.
+            self._opens(word) and not (len(word) == 1 and first[1:2] == "."),
             word in _LOWER_OPENERS,
             first[:1].isdigit(),
             text in CLOSING_PIECES,
+            not first and text not in CLOSING_PIECES,
             glued,
         )
 
@@ -147,6 +151,8 @@ class SentenceRules:
         that introduces no name, and after it a word that is common in small letters."""
         if not before.islower() or before in ENGLISH_NAME_INTRODUCERS or not following.tokens:
             return False
+        if before.endswith(".") or following.lower:  # "z. B. die Bank"
+            return False
         return following.tokens[0].lower() in self._stop_words
 
     def is_short_form(self, word: str) -> bool:
@@ -176,6 +182,8 @@ class SentenceRules:
         known = self._known
         if lower in known.never_final:
             return NEVER
+        if len(word) == 1 and word.isupper() and lower not in known.rarely_final:
+            return INITIAL  # "P. Smith", though "p. 5"
         if lower in known.list_ends:
             return LIST_END
         if lower in known.before_number or lower.endswith(known.number_suffixes):

@@ -59,10 +59,11 @@ class SpacedText:
         tokens: list[str] = []
         starts: list[int] = []
         ending, before = NO, ""
+        end = -1  # of the sentence, where marks such as a dash were read behind it
         for run in runs_of(bare, line_breaks):
             if tokens and not run.joined:
                 yield sentence_of(tokens, starts)
-                tokens, starts, ending = [], [], NO
+                tokens, starts, ending, end = [], [], NO, -1
             # A loop without calls: each stretch of a text passes here.
             for stretch, position in _stretches(bare, run):
                 for piece in known.get(stretch) or self._learn(stretch):
@@ -73,16 +74,23 @@ class SpacedText:
                                 tokens += words
                                 starts += [position + offset for offset in offsets]
                                 continue
+                            if piece.mark and not own:
+                                end = len(tokens) if end < 0 else end
+                                tokens += words
+                                starts += [position + offset for offset in offsets]
+                                continue
                             if self._rules.breaks(ending, before, piece, uncased=uncased):
-                                yield sentence_of(tokens, starts)
-                                tokens, starts = [], []
+                                end = len(tokens) if end < 0 else end
+                                yield sentence_of(tokens[:end], starts[:end])
+                                tokens, starts = tokens[end:], starts[end:]
+                            end = -1
                         if own != NOTE:
                             if own == INITIAL:
                                 before = tokens[-1] if tokens else ""
                             ending = (
                                 own
                                 if own <= STOP
-                                else self._in_place(piece, tokens, bare, position)
+                                else self._in_place(piece, tokens, text, position)
                             )
                     if len(words) == 1:
                         tokens.append(words[0])
@@ -92,7 +100,7 @@ class SpacedText:
                         starts += [position + offset for offset in offsets]
                     while len(tokens) > limit:
                         yield sentence_of(tokens[:limit], starts[:limit], cut=True)
-                        tokens, starts = tokens[limit:], starts[limit:]
+                        tokens, starts, end = tokens[limit:], starts[limit:], -1
         if tokens:
             yield sentence_of(tokens, starts)
 

@@ -35,6 +35,30 @@ def test_tags_are_blanks(text: str, sentences: list[list[str]]) -> None:
         assert [text[start:end] for start, end in ends] == s.tokens
 
 
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("b<b>an</b>k", ["bank"]),
+        ("<b>b</b>ank", ["bank"]),
+        ("two bank</a>s", ["two", "banks"]),
+        ("two <a href='x'>bank</a>s", ["two", "banks"]),
+        ("ban<b><i>k</i></b>s", ["banks"]),
+        ("<span>Home</span><span>Bank</span>", ["Home", "Bank"]),
+        ("bank<sup>2</sup>", ["bank", "2"]),
+        ("<td>bank</td>loan", ["bank", "loan"]),
+    ],
+)
+def test_tags_of_letters_are_no_part_of_a_word_and_do_not_part_it(
+    text: str, forms: list[str]
+) -> None:
+    tokenizer = Tokenizer("en")
+    found = tokenizer.tokenize(text)
+    assert [tokenizer.form(token) for s in found for token in s.tokens] == forms
+    for s in found:
+        ends = zip(s.token_starts, s.token_ends, strict=True)
+        assert [text[start:end] for start, end in ends] == s.tokens
+
+
 def test_places_stay() -> None:
     text = "<p>a</p> <i>b</i> < c"
     bare = without_tags(text)
@@ -45,6 +69,12 @@ def test_places_stay() -> None:
 
 def test_a_megabyte_of_open_tags_takes_no_time() -> None:
     started = time.monotonic()
-    for text in ("<a " * 300_000, "<" * 1_000_000, "<a b='" * 200_000, "<!--" * 200_000):
+    for text in (
+        "<a " * 300_000,
+        "<" * 1_000_000,
+        "<a b='" * 200_000,
+        "<!--" * 200_000,
+        "x<b>" * 200_000,
+    ):
         without_tags(text + ">")
     assert time.monotonic() - started < 20

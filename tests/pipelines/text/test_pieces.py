@@ -27,7 +27,9 @@ def tokens_of(text: str, tokenizer: Any = ENGLISH) -> list[list[str]]:
         "bank‡", "bank‐loan", "bank‑loan", "bank―loan", "bank—loan", "bank\u200briver",
         "bank\u00ad", "bank\u200c", "\ufeffbank", "bank²", "{bank}", "<bank>", "river/bank",
         "river=bank", "bank-", "-bank", "#bank", "bank…", "bank►loan", "→bank", "bank&mdash;loan",
-        "bank\u2060", "“bank”", "„bank“",
+        "bank\u2060", "“bank”", "„bank“", "bank[^1]", "bank[nb 2]", "bank[citation needed]", "==bank==",
+        "^bank^", "bank·loan", "bank%loan", "bank−loan", "bank，loan", "＂bank＂", "bank։", "bank\u2063x",
+        "bank\ufe0f", "（bank）", "【bank】", "bank&#x2060;",
     ],
 )  # fmt: skip
 def test_marks_are_not_glued_to_a_word(text: str) -> None:
@@ -51,6 +53,14 @@ def test_marks_are_not_glued_to_a_word(text: str) -> None:
         ("The bank!She came", ["The bank!", "She came"]),
         ("The river.Then she", ["The river.", "Then she"]),
         ("The bank.&nbsp;She came", ["The bank.", "She came"]),
+        ("He left.[^1] Then she", ["He left.[^1]", "Then she"]),
+        ("He left.[note 4] Then she", ["He left.[note 4]", "Then she"]),
+        ("He left.[citation needed] Then she", ["He left.[citation needed]", "Then she"]),
+        ("He left.[3]:12 Then she", ["He left.[3]:12", "Then she"]),
+        ("He left.[1]–[3] Then she", ["He left.[1]–[3]", "Then she"]),
+        ("The bank. – Then she", ["The bank.", "– Then she"]),
+        ("The bank. * Then she", ["The bank.", "* Then she"]),
+        ("“Go!” – she went", ["“Go!” – she went"]),
         ("Inc.[4] Headquarters moved", ["Inc.[4] Headquarters moved"]),
     ],
 )

@@ -13,12 +13,14 @@ CASES = {
         "The book is by C. Darwin.|Robert C. Martin wrote it.",
         "He moved to the U.S.|He worked for Acme Inc. and others.",
         "See No. 5 and p. 12 now.|Yes.",
+        "It is by P. Smith and J. R. R. Tolkien.|Good.",
     ],
     "de": [
         "Er sagte: „Die Bank ist zu.“|Dann ging er.",
         "Am 3. Oktober war es.|Es war der 2. Weltkrieg.",
         "Äpfel, Birnen usw.|Der Mann kam z.B. gestern.",
         "Dr. Müller wohnt in der Hauptstr. 5.|Im 19. Jahrhundert nicht.",
+        "Es ist z. B. die Bank, d. h. das Haus.|Dr. med. Weber kam.",
         "»Komm!«|Sie ging.|Im Jahr 1999.|Der Rest folgt.",
     ],
     "fr": [
@@ -38,6 +40,7 @@ CASES = {
         "Банк, река и т.д.|Потом он ушёл.",
         "Это было в 1999 г.|Он жил в г. Москва.",
         "См. рис. 5.|Всё.",
+        "Его написал А. С. Пушкин.|Да.",
     ],
     "uk": ["Банк, річка тощо.|Потім він пішов.", "Див. рис. 5.|Усе."],
     "pl": ["Dr. Nowak i prof. Lis przyszli itd.|Potem poszli.", "Był 3. Dzień maja.|Koniec."],
@@ -46,6 +49,7 @@ CASES = {
     "da": ["Den 3. oktober kom han.|Så gik han.", "Se s. 5 osv.|Det var alt."],
     "fi": ["Hän tuli 3. lokakuuta.|Sitten hän lähti.", "Omenat, päärynät jne.|Se oli siinä."],
     "el": ["Πού είναι η τράπεζα;|Εκεί είναι.", "Ο κ. Παπαδόπουλος ήρθε.|Έφυγε."],
+    "hy": ["Բանկը փակ է։|Նա գնաց։"],
     "hi": ["यह बैंक है।|वह नदी है।"],
     "fa": ["این بانک است.|آن رود است؟|بله"],
 }
