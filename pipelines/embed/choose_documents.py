@@ -36,6 +36,7 @@ from pipelines.embed.choosing import (
 )
 from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.piece_parts import NumberedPart, PieceTask
+from pipelines.embed.remarks import Remarks
 from pipelines.errors import CorpusError
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
@@ -72,6 +73,7 @@ class Choice:
       tombstones: files of that snapshot.
       prune: tell of live documents that the input does not name.
       version: of sensegrep that the job was planned with; workers must have it too.
+      language: whose words are looked for in the texts; None where they are tokens already.
     """
 
     store: Store
@@ -80,6 +82,7 @@ class Choice:
     tombstones: tuple[str, ...]
     prune: bool
     version: str
+    language: str | None = None
 
     @property
     def live_ids(self) -> tuple[str, ...]:
@@ -185,7 +188,8 @@ class ScanPieceFn(beam.DoFn):
             )
 
     def process(self, piece: FilePiece) -> Iterator[Any]:
-        yield from _tagged(scan_piece(piece, self._choice.options))
+        remarks = Remarks(self._choice.language)
+        yield from _tagged(scan_piece(piece, self._choice.options, remarks))
 
 
 class ScanLiveFn(beam.DoFn):

@@ -21,6 +21,7 @@ import pyarrow as pa
 from pipelines.corpus.scan import read_tombstones, scan_rows
 from pipelines.corpus.store import Store
 from pipelines.embed.digest_table import DIGEST_BYTES, digest
+from pipelines.embed.remarks import Remarks
 from pipelines.reading.documents import Document, content_digest
 from pipelines.reading.options import InputOptions
 from pipelines.reading.records import check_columns, scan
@@ -35,6 +36,7 @@ OUTPUTS = (REJECTS, CHOSEN, COUNTS, MISSING)
 READ, CHANGED, UNCHANGED, REJECTED = "read", "changed", "unchanged", "rejected"
 REJECTED_SENTENCES = "rejected_sentences"
 REASON, DAMAGED = "reason ", "damaged "
+REMARK = "remark "  # with what `Remarks` says of a document
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -71,8 +73,15 @@ class LiveSegment:
     rejects: tuple[str, ...]
 
 
-def scan_piece(piece: FilePiece, options: InputOptions) -> Iterator[Output]:
+def scan_piece(
+    piece: FilePiece, options: InputOptions, remarks: Remarks | None = None
+) -> Iterator[Output]:
     """Yield an entry for each record that begins in a piece of the input, and their number.
+
+    Args:
+      piece: of the input.
+      options: how records become documents.
+      remarks: finds what is to be said of documents.
 
     Raises:
       UsageError: if the file lacks a column that the options name.
@@ -84,6 +93,8 @@ def scan_piece(piece: FilePiece, options: InputOptions) -> Iterator[Output]:
     for record in scan(piece.file, options, *piece_bounds(piece)):
         read += 1
         if isinstance(record, Document):
+            if remarks is not None:
+                yield from ((COUNTS, (REMARK + words, 1)) for words in remarks.of(record))
             encoded = record.text.encode()
             content = content_digest(record.sha256, record.metadata)
             entry = (_DOCUMENT, piece.index, record.position, place, content, len(encoded))

@@ -82,6 +82,11 @@ class EmbedOptions:
                 f"--max-sentence-tokens is {self.max_sentence_tokens}, expected at least 1"
             )
 
+    @property
+    def language_of_texts(self) -> str | None:
+        """The language whose words are looked for; None where the texts are tokens already."""
+        return None if self.pretokenized else self.language
+
     def make_tokenizer(self) -> Tokenizer | PretokenizedText:
         """Return the tokeniser these options ask for.
 

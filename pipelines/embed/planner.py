@@ -5,12 +5,12 @@ records it chose. Records of compressed files and of standard input cannot be fo
 position, so they are copied to a spool file beside the job.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipelines.embed.batch import PartEnd, PartId
 from pipelines.embed.planned_parts import PlannedPart
+from pipelines.embed.remarks import Remarks
 from pipelines.embed.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
 from pipelines.reading.documents import SELECT, Document, Reject, raw_start
 from pipelines.reading.input_files import InputFile
@@ -19,8 +19,6 @@ from pipelines.reading.parquet_rows import largest_row_group
 from pipelines.reading.records import scan
 from pipelines.reading.splits import ReadRange, ReadTask
 from pipelines.reading.spool import Spool
-
-logger = logging.getLogger(__name__)
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -53,6 +51,7 @@ class Slice:
       damaged: files that could not be read to their end.
       input_bytes: of the files, as stored, that are behind us.
       last: no more input follows.
+      remarks: on the documents of the slice, as `Remarks` makes them.
     """
 
     chosen: list[Chosen] = field(default_factory=list)
@@ -66,6 +65,7 @@ class Slice:
     damaged: list[str] = field(default_factory=list)
     input_bytes: float = 0.0
     last: bool = False
+    remarks: list[str] = field(default_factory=list)
 
     def tasks(self, workers: int, options: InputOptions) -> list[ReadTask]:
         """Divide the chosen documents, in order, among workers: about as many bytes to each."""
@@ -110,7 +110,7 @@ class Planner:
       selector: what is new.
       slice_documents: documents to a slice.
       spool_directory: local directory for what cannot be read again from its file.
-      remark: what is to be said of a text that is embedded, if anything; it is said once.
+      remarks: finds what is to be said of documents that are embedded.
     """
 
     def __init__(
@@ -120,14 +120,14 @@ class Planner:
         selector: Selector,
         slice_documents: int,
         spool_directory: str,
-        remark: Callable[[str], str | None] | None = None,
+        remarks: Remarks | None = None,
     ) -> None:
         self._files = list(files)
         self._options = options
         self.selector = selector
         self._slice_documents = slice_documents
         self._directory = spool_directory
-        self._remark = remark
+        self._remarks = remarks
         self._group_rows: dict[str, int] = {}
         self.total_bytes = sum(file.size or 0 for file in self._files)
 
@@ -182,9 +182,8 @@ class Planner:
             if decision.kind == CHANGED:
                 current.supersede.setdefault(decision.segment_id, []).append(record.doc_id)
             current.claims.append(record.doc_id)
-            if self._remark is not None and (remark := self._remark(record.text)):
-                self._remark = None
-                logger.warning("document %s: %s", record.doc_id, remark)
+            if self._remarks is not None:
+                current.remarks += self._remarks.of(record)
             size = len(record.text.encode())
             if file.seekable and not self._spools(file):
                 current.chosen.append(Chosen(file, record.position, size))

@@ -20,6 +20,7 @@ from pipelines.reading.lines import BYTE_ORDER_MARK, what_bytes_are
 from pipelines.reading.options import InputOptions
 
 _SNIFFED_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 12
 # A field that begins with a quote, up to the quote before a tab or a line end.
 _QUOTED_FIELD = re.compile(r'(?:(?<=\t)|(?<=\n)|\A)"(?:[^"]|"")*"(?=\t|\r?\n|\Z)')
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -60,19 +61,33 @@ def read_header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
     Raises:
       UsageError: if the first row cannot be read.
     """
+    _check_text(file, stream)
     rows = _Rows(file, stream, 0)
     try:
         names, fault = next(rows)
     except StopIteration:
         return [], 0
     if fault:
-        if "new-line character" in fault:
-            fault = "its lines end in carriage returns alone; convert it: tr '\\r' '\\n'"
         raise UsageError(f"input {file.uri} has an unreadable first row: {fault}")
-    known = what_bytes_are("".join(names).encode("utf-8", errors="surrogateescape"))
+    return names, rows.position
+
+
+def _check_text(file: InputFile, stream: IO[bytes]) -> None:
+    """Refuse what is no table of text.
+
+    Raises:
+      UsageError: if so; says what it is.
+    """
+    if not hasattr(stream, "peek"):
+        start = stream.read(_HEAD_BYTES)
+        stream.seek(0)
+    else:
+        start = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    known = what_bytes_are(start)
+    if known is None and b"\r" in start.rstrip(b"\r") and b"\n" not in start:
+        known = "its lines end in carriage returns alone; convert it: tr '\\r' '\\n'"
     if known is not None:
         raise UsageError(f"input {file.uri} cannot be read: {known}")
-    return names, rows.position
 
 
 class _Rows:
@@ -102,11 +117,14 @@ class _Rows:
             return next(self._rows), ""
         except csv.Error as error:
             lines = self._rows.line_num - first
-            swallowed = (
-                f"; a quote in the row at byte {start} is not closed, and {lines} lines were"
-                " swallowed with it"
-            )
-            return [], f"{error}{swallowed if lines > 1 else ''}"
+            if lines > 1:
+                return [], (
+                    f"{error}; a quote in the row at byte {start} is not closed, and {lines} lines"
+                    " were swallowed with it"
+                )
+            if "unexpected end" in str(error):
+                return [], f"{error}; a quote in the row at byte {start} is not closed"
+            return [], f"{error}; a quote inside a quoted field is written twice"
 
 
 def _record_from_row(
@@ -128,7 +146,11 @@ def _record_from_row(
             return reject_record(file, position, Fault("invalid-csv", detail), raw)
         return reject_record(file, position, Fault("wrong-field-count", detail), raw)
     if any("\udc80" <= character <= "\udcff" for value in values for character in value):
-        return reject_record(file, position, Fault("invalid-utf8", "a field is not UTF-8"), raw)
+        detail = (
+            "a field is not UTF-8; if the table is in another encoding, convert the file, as in:"
+            " iconv -f WINDOWS-1252 -t UTF-8 FILE"
+        )
+        return reject_record(file, position, Fault("invalid-utf8", detail), raw)
     return document_from_fields(file, options, position, dict(zip(names, values, strict=True)), raw)
 
 

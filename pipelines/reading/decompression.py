@@ -12,7 +12,8 @@ import zstandard
 # What the decompressors below raise on damaged or truncated data.
 DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 _READ_BYTES = 1 << 14
-
+_MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".xz": b"\xfd7zXZ", ".bz2": b"BZh"}
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # of a frame that may stand before others, from its second byte
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     ".gz": lambda: zlib.decompressobj(wbits=31),
@@ -35,7 +36,7 @@ def decompressed(raw: IO[bytes], compression: str) -> IO[bytes]:
       raw: the compressed bytes.
       compression: what `compression_of` says of the file; not empty.
     """
-    return io.BufferedReader(_Decompressed(raw, _DECOMPRESSORS[compression]), 1 << 18)
+    return io.BufferedReader(_Decompressed(raw, compression), 1 << 18)
 
 
 class _Decompressed(io.RawIOBase):
@@ -45,9 +46,10 @@ class _Decompressed(io.RawIOBase):
     do not tell.
     """
 
-    def __init__(self, raw: IO[bytes], make: Callable[[], Any]) -> None:
+    def __init__(self, raw: IO[bytes], compression: str) -> None:
         self._raw = raw
-        self._make = make
+        self._compression = compression
+        self._begun = False
         self._stream: Any = None
         self._ready = b""
 
@@ -65,12 +67,24 @@ class _Decompressed(io.RawIOBase):
                 data = data.lstrip(b"\0")  # padding between streams
                 if not data:
                     continue
-                self._stream = self._make()
+                if not self._begun:
+                    self._check(data)
+                self._begun = True
+                self._stream = _DECOMPRESSORS[self._compression]()
             self._ready = self._stream.decompress(data)
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
+
+    def _check(self, data: bytes) -> None:
+        magic = _MAGIC[self._compression]
+        known = data[: len(magic)] == magic[: len(data)]
+        if not known and not (self._compression == ".zst" and data[1:4] == _ZSTD_SKIPPABLE):
+            raise OSError(
+                f"it is not compressed as {self._compression} says: it begins with {data[:8]!r};"
+                " give the file the suffix of what it is"
+            )
 
     def _behind(self) -> bytes:
         """Return what was read beyond the end of a stream."""

@@ -21,6 +21,7 @@ class Document:
       metadata: all other fields, as strings.
       uri: the file it came from.
       position: byte offset or row in that file.
+      left_out: names of its fields that are binary and no metadata.
     """
 
     doc_id: str
@@ -28,6 +29,7 @@ class Document:
     metadata: dict[str, str] = field(default_factory=dict)
     uri: str = ""
     position: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:

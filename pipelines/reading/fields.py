@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -45,20 +46,18 @@ def document_from_fields(
         doc_id = _doc_id(file, options, position, fields)
         try:
             text = _text(fields, options.text_field)
+            rest = {k: v for k, v in fields.items() if k not in (id_field, options.text_field)}
+            written = {name: as_text(value) for name, value in rest.items()}
             metadata = {
                 **folder_keys(file.uri),
-                **{
-                    name: written
-                    for name, value in fields.items()
-                    if name not in (id_field, options.text_field)
-                    and (written := as_text(value)) is not None
-                },
+                **{name: text for name, text in written.items() if text is not None},
             }
+            left_out = tuple(name for name, value in rest.items() if _has_bytes(value))
             _check_unicode(doc_id, *metadata, *metadata.values())
         except Fault as fault:
             fault.doc_id = doc_id
             raise
-        return Document(doc_id, text, metadata, file.uri, position)
+        return Document(doc_id, text, metadata, file.uri, position, left_out)
     except Fault as fault:
         return reject_record(file, position, fault, raw)
 
@@ -71,8 +70,10 @@ def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[
     if isinstance(value, str) and value:
         _check_unicode(value)
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and value == value and value % 1 == 0:
         return str(int(value))  # integers with gaps are floats in a table
+    if isinstance(value, float) and value != value:
+        value = None
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, bytes) and value:
@@ -96,6 +97,8 @@ def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[
 
 def _text(fields: dict[str, Any], field: str) -> str:
     text = fields.get(field)
+    if text is None and field in fields:
+        raise Fault("missing-text", f"field {field!r} is null")
     if text is None:
         found = ", ".join(map(str, fields)) or "none"
         raise Fault("missing-text", f"the record has no field {field!r}; it has {found}"[:500])
@@ -127,15 +130,23 @@ def as_text(value: Any) -> str | None:
     """Return a value of metadata as the text that a filter names; None if it has none.
 
     Dates, times, decimals and uuids are as they print; numbers, lists and objects are JSON; binary
-    values (images) and null are left out.
+    values (images), null and what is no number (NaN) are left out.
     """
-    if value is None or isinstance(value, bytes | bytearray | memoryview):
+    if value is None or value != value or isinstance(value, bytes | bytearray | memoryview):
         return None
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float | list | tuple | dict):
         return json.dumps(_without_bytes(value), ensure_ascii=False, default=str)
     return str(value)
+
+
+def _has_bytes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_bytes, value))
+    return isinstance(value, bytes | bytearray | memoryview)
 
 
 def _without_bytes(value: Any) -> Any:
@@ -151,7 +162,11 @@ def folder_keys(uri: str) -> dict[str, str]:
     """Return the keys that folders of a data set name, as in `lang=en/part-0.parquet`."""
     folders = uri.partition("?")[0].split("/")[:-1]
     pairs = (folder.partition("=") for folder in folders if "=" in folder)
-    return {key: unquote(value) for key, _, value in pairs if key and value}
+    return {
+        key: unquote(value)
+        for key, _, value in pairs
+        if key and value and value != "__HIVE_DEFAULT_PARTITION__"
+    }
 
 
 def reject_record(

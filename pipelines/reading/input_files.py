@@ -13,9 +13,11 @@ from typing import IO, Any
 from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.errors import UsageError
 from pipelines.reading.decompression import compression_of, decompressed
+from pipelines.reading.encodings import as_utf8
 
 STDIN = "-"
 FORMATS = {
@@ -69,18 +71,17 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
 
 
 def open_bytes(file: InputFile) -> IO[bytes]:
-    """Open a file for buffered reading, decompressed.
+    """Open a file for buffered reading, decompressed; text in UTF-16 with its mark as UTF-8.
 
     Raises:
       OSError: if it cannot be opened.
     """
     if file.uri == STDIN:
-        return sys.stdin.buffer
-    filesystem, path = url_to_fs(file.uri)
+        return as_utf8(sys.stdin.buffer)
+    filesystem, path = _filesystem(file.uri)
     raw = filesystem.open(path, "rb")
-    if not file.compression:
-        return raw
-    return decompressed(raw, file.compression)
+    stream = decompressed(raw, file.compression) if file.compression else raw
+    return stream if file.format == "parquet" else as_utf8(stream)
 
 
 def _find(pattern: str) -> list[InputFile]:
@@ -90,7 +91,7 @@ def _find(pattern: str) -> list[InputFile]:
     if not glob.has_magic(pattern) or _is_file(pattern) or _is_there(pattern):
         return [_describe(pattern)]
     if "://" in pattern:
-        filesystem, path = url_to_fs(pattern)
+        filesystem, path = _filesystem(pattern)
         matches = [filesystem.unstrip_protocol(match) for match in filesystem.glob(path)]
     else:
         matches = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
@@ -151,6 +152,8 @@ def _describe(uri: str) -> InputFile:
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:
+    if "://" not in uri:  # a path, though it may have the :: in it that joins fsspec's URLs
+        return LocalFileSystem(), uri
     try:
         return url_to_fs(uri)
     except (ImportError, ValueError) as error:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from pipelines.reading.fields import Fault, Record, document_from_fields, reject_record
 from pipelines.reading.input_files import InputFile
-from pipelines.reading.lines import fetch_lines, scan_lines, what_bytes_are
+from pipelines.reading.lines import fetch_lines, not_utf8, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
 
@@ -27,9 +27,11 @@ def fetch(
 def record_from_line(file: InputFile, options: InputOptions, position: int, line: bytes) -> Record:
     """Parse one line."""
     try:
-        fields = json.loads(line.decode("utf-8"))
+        fields = parse_json(line)
+    except Fault as fault:
+        return reject_record(file, position, fault, line)
     except UnicodeDecodeError as error:
-        detail = what_bytes_are(line) or str(error)
+        detail = not_utf8(error, line)
         return reject_record(file, position, Fault("invalid-utf8", detail), line)
     except (ValueError, RecursionError) as error:
         detail = what_bytes_are(line) or f"{error}{_advice(line)}"
@@ -37,16 +39,45 @@ def record_from_line(file: InputFile, options: InputOptions, position: int, line
     if not isinstance(fields, dict):
         found = type(fields).__name__
         detail = f"found a {found}, expected a JSON object with fields{_advice(line)}"
-        fault = Fault("not-an-object", detail)
-        return reject_record(file, position, fault, line)
+        return reject_record(file, position, Fault("not-an-object", detail), line)
     return document_from_fields(file, options, position, fields, line)
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse UTF-8 JSON, in which no object may have two fields of one name.
+
+    Raises:
+      UnicodeDecodeError, ValueError, RecursionError: if it is none.
+      Fault: if a name is there twice: which value is meant is not known.
+    """
+    return json.loads(data.decode("utf-8"), object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Fault("duplicate-field", f"the object has the field {twice!r} twice; leave one out")
+    return fields
 
 
 def _advice(line: bytes) -> str:
     """Say what a line of another kind of JSON is."""
-    start = line.strip()[:1]
+    bare = line.strip()
+    start = bare[:1]
+    if b"\r" in bare and bare.count(b"}\r") > 0:
+        return "; the lines end in carriage returns alone: convert the file (tr '\\r' '\\n')"
+    if bare[:2] in (b"{'", b"{u"):
+        return "; this looks like a Python dictionary: JSON has double quotes (json.dumps)"
+    if start == b"{" and bare.endswith(b"},"):
+        return "; a comma is behind the object: leave it out (jq -c . FILE)"
+    if start not in (b"{", b"[", b"]", b"}") and line[:1] == start:
+        return '; expected a JSON object on each line, as in {"text": "..."}'
     if start == b"[":
         return "; this looks like a JSON array: write an object a line (jq -c '.[]' FILE)"
     if line.strip() in (b"{", b"}", b"},", b"]") or line[:1].isspace():
         return "; this looks like JSON over several lines: write an object a line (jq -c . FILE)"
+    if b"}{" in bare or b"} {" in bare:
+        return "; more than one object is on the line: write an object a line (jq -c . FILE)"
     return ""

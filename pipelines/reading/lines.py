@@ -68,22 +68,33 @@ def numbered_lines(stream: IO[bytes], start: int, end: int | None) -> Iterator[t
 
 def what_bytes_are(data: bytes) -> str | None:
     """Say what bytes are that are no UTF-8 text, and what to do; None if that is not plain."""
-    for magic, name, suffix in _MAGIC:
+    for magic, name, advice in _MAGIC:
         if data.startswith(magic):
-            return f"this is {name}, whatever the name says; give the file the suffix {suffix}"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:200].count(b"\0") * 3 > len(data[:200]):
+            return f"this is {name}, whatever the name says; {advice}"
+    if data[:200].count(b"\0") * 3 > len(data[:200]):
         return (
-            "this looks like UTF-16, expected UTF-8; convert the file: iconv -f UTF-16 -t UTF-8"
-            " FILE (without a byte-order mark: -f UTF-16LE)"
+            "this looks like UTF-16 without a byte-order mark, expected UTF-8; convert the file:"
+            " iconv -f UTF-16LE -t UTF-8 FILE"
         )
     return None
 
 
+def not_utf8(error: UnicodeDecodeError, data: bytes) -> str:
+    """Say what bytes are that cannot be decoded, and what to do."""
+    return what_bytes_are(data) or (
+        f"byte 0x{data[error.start]:02x} at {error.start} is no UTF-8; if the text is in another"
+        " encoding, convert the file, as in: iconv -f WINDOWS-1252 -t UTF-8 FILE"
+    )
+
+
 _MAGIC = (
-    (b"\x1f\x8b", "gzip", ".gz"),
-    (b"\x28\xb5\x2f\xfd", "zstd", ".zst"),
-    (b"\xfd7zXZ", "xz", ".xz"),
-    (b"BZh", "bzip2", ".bz2"),
-    (b"PAR1", "Parquet", ".parquet"),
-    (b"PK\x03\x04", "a zip archive (unpack it)", "of what is in it"),
+    (b"\x1f\x8b", "gzip", "give the file the suffix .gz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "give the file the suffix .zst"),
+    (b"\xfd7zXZ", "xz", "give the file the suffix .xz"),
+    (b"BZh", "bzip2", "give the file the suffix .bz2"),
+    (b"PAR1", "Parquet", "give the file the suffix .parquet"),
+    (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are)", "unpack it, or save it as text"),
+    (b"%PDF-", "a PDF document", "take its text out first, as pdftotext does"),
+    (b"\x7fELF", "a program", "give the path of a text"),
+    (b"SQLite format 3", "an SQLite database", "export its rows as JSON lines or CSV"),
 )

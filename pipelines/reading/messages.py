@@ -3,13 +3,13 @@
 A message is what a line of JSON lines is. `{"id": ..., "deleted": true}` deletes a document.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.reading.documents import Document, Reject
 from pipelines.reading.fields import Fault, document_from_fields, reject_record
 from pipelines.reading.input_files import InputFile
+from pipelines.reading.json_lines import parse_json
 from pipelines.reading.options import InputOptions
 
 # Ids stand in every row of a document's sentences and tokens.
@@ -102,7 +102,7 @@ def _read(
 
 def _object(payload: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(payload.decode("utf-8"))
+        fields = parse_json(payload)
     except UnicodeDecodeError as error:
         raise Fault("invalid-utf8", str(error)) from None
     except (ValueError, RecursionError) as error:

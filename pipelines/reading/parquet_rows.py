@@ -107,10 +107,12 @@ def _values(name: str, column: pa.Array) -> list[Any]:
         mark = "" if kind.tz is None else "Z"
         return [None if text is None else _whole(text) + mark for text in _texts(bare)]
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not _is_interval(kind):
-        return _texts(column)
+        texts = _texts(column)
+        is_time = pa.types.is_time(kind)
+        return [_whole(text) if is_time and text is not None else text for text in texts]
     try:
         return list(column.to_pylist())
-    except (ValueError, OverflowError, pa.ArrowException):
+    except Exception:  # Python has no such value, or no such zone: told cell by cell
         return [_cell(name, value) for value in column]
 
 
@@ -129,11 +131,22 @@ def _texts(column: pa.Array) -> list[str | None]:
 
 def _cell(name: str, value: pa.Scalar) -> Any:
     try:
-        return value.as_py()
-    except UnicodeDecodeError as error:
+        return _python(value)
+    except Exception as error:  # of a zone, a codec, a calendar: this cell's alone
         return _Unreadable(name, error)
-    except (ValueError, OverflowError, pa.ArrowException):
-        try:
-            return str(value.cast(pa.string()))
-        except pa.ArrowException as error:
-            return _Unreadable(name, error)
+
+
+def _python(value: pa.Scalar) -> Any:
+    """Return a cell as a Python value; inside lists too, what Python has no value for is text."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        raise
+    except Exception:
+        if isinstance(value, pa.MapScalar):
+            return [[_python(pair["key"]), _python(pair["value"])] for pair in value.values]
+        if isinstance(value, pa.StructScalar):
+            return {name: _python(each) for name, each in value.items()}
+        if isinstance(value, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
+            return [_python(each) for each in value.values]
+        return _values("", pa.array([value]))[0]

@@ -12,7 +12,7 @@ from pipelines.reading.fields import (
     reject_too_large,
 )
 from pipelines.reading.input_files import InputFile
-from pipelines.reading.lines import fetch_lines, scan_lines, what_bytes_are
+from pipelines.reading.lines import fetch_lines, not_utf8, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
 
@@ -46,14 +46,21 @@ def _whole_file(file: InputFile, options: InputOptions, stream: IO[bytes]) -> Re
 def record_from_text(file: InputFile, options: InputOptions, position: int, data: bytes) -> Record:
     """Decode one text; it has no field but the text."""
     try:
-        wide = not options.lines and data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        text = data.decode("utf-16" if wide else "utf-8")
-        known = None if wide else what_bytes_are(data)
-        if known is not None and "\0" in text:
-            return reject_record(file, position, Fault("invalid-utf8", known), data)
+        text = data.decode("utf-8")
+        known = what_bytes_are(data)
+        if known is None and options.lines and _is_one_line(file, position, data):
+            known = "the lines end in carriage returns alone; convert the file: tr '\\r' '\\n'"
+        if known is not None:
+            return reject_record(file, position, Fault("not-text", known), data)
     except UnicodeDecodeError as error:
-        detail = what_bytes_are(data) or str(error)
+        detail = not_utf8(error, data)
         return reject_record(file, position, Fault("invalid-utf8", detail), data)
     fields = {options.text_field: text}
     only_text = InputOptions(text_field=options.text_field)
     return document_from_fields(file, only_text, position, fields, data)
+
+
+def _is_one_line(file: InputFile, position: int, line: bytes) -> bool:
+    """Say whether a file of lines is a single one, for its lines end in carriage returns."""
+    whole = position == 0 and file.size is not None and len(line) + 2 >= file.size
+    return whole and not file.compression and b"\r" in line

@@ -74,10 +74,22 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
     wanted = [options.text_field, *([options.id_field] if options.id_field else [])]
     for name in wanted:
         if name not in names:
+            flag = "--text-field" if name == options.text_field else "--id-field"
             raise UsageError(
-                f"input {file.uri} has no column {name!r}; it has {', '.join(names) or 'none'};"
-                " name yours with --text-field and --id-field"
+                f"input {file.uri} has no column {name!r}; it has"
+                f" {', '.join(map(repr, names)) or 'none'}; {_column_advice(file, names, flag)}"
             )
+
+
+def _column_advice(file: InputFile, names: list[str], flag: str) -> str:
+    """Say what to do about a table without the column that is asked for."""
+    for mark, wanted in ((";", "csv"), ("\t", "csv"), ("|", "csv"), (",", "tsv")):
+        if file.format == wanted and len(names) == 1 and mark in names[0]:
+            kind = "a .tsv file has tabs, a .csv file commas"
+            return f"its fields are parted by {mark!r}, but {kind}; convert it, or rename it"
+    if not names:
+        return "a table begins with a row of names"
+    return f"give the name of yours: {flag} NAME"
 
 
 def scan(

@@ -24,8 +24,8 @@ _SEPARATOR = re.compile(
     r"|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))"
 )
 _NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+^%\\]|[.{FINAL_MARKS}…].|^-.|.-$")
-# [1] [1,2] [12-14] [1]–[3] [4]:12 [a] [^1] and superscripts and daggers: a note, after a word or its
-# full stop. Of those with a blank inside ([note 2], [citation needed]) each half is one.
+# [1] [1,2] [12-14] [1]–[3] [4]:12 [a] [^1] and superscripts and daggers: a note, after a word or
+# its full stop. Of those with a blank inside ([note 2], [citation needed]) each half is one.
 _NUMBERS = r"\d{1,3}(?:[,\-–]\d{1,3})*"
 _NOTE = re.compile(
     rf"(?<=.)(?:\[(?:{_NUMBERS}|[a-z]|\^[\w\-]{{1,32}}|(?:nb|note)\d+)\](?:[,\-–](?=\[)|:\d{{1,4}})?"

@@ -39,6 +39,7 @@ from pipelines.embed.choosing import (
     REASON,
     REJECTED,
     REJECTED_SENTENCES,
+    REMARK,
     UNCHANGED,
     LiveSegment,
 )
@@ -195,6 +196,7 @@ def plan_job(
             tombstones=corpus.snapshot.tombstones,
             prune=job.running.prune,
             version=written_by(),
+            language=job.embedding.language_of_texts,
         ),
         segments=SegmentPlan(
             store=corpus.store,
@@ -353,6 +355,7 @@ def _counted(counts: dict[str, int]) -> dict[str, Any]:
         "rejected": counts.get(REJECTED, 0),
         "rejected_sentences": counts.get(REJECTED_SENTENCES, 0),
         "reasons": reasons,
+        "remarks": [n.removeprefix(REMARK) for n in counts if n.startswith(REMARK)],
     }
 
 
@@ -418,6 +421,7 @@ def _report(plan: BoundedPlan, report: EmbedReport, seconds: float) -> EmbedRepo
         )
     plan.job.remove()
     found["reasons"] = Counter(found["reasons"])
+    report.remark(found.pop("remarks", []))
     for name, value in found.items():
         setattr(report, name, value)
     report.seconds = seconds

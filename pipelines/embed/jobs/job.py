@@ -1,11 +1,15 @@
 """What an embedding job is asked for, and what it did."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
+from pipelines.embed.remarks import first_of_each_kind
 from pipelines.reading.options import InputOptions
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class EmbedReport:
       seconds: that it took, the loading of the model excluded.
       model_seconds: that loading the model took.
       device: where the model ran.
+      remarks: what was noticed of the input, in words, each thing once.
     """
 
     read: int = 0
@@ -68,3 +73,10 @@ class EmbedReport:
     seconds: float = 0.0
     model_seconds: float = 0.0
     device: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+    def remark(self, found: list[str]) -> None:
+        """Keep what was noticed of documents, and log it at once."""
+        for words in first_of_each_kind(found):
+            self.remarks.append(words)
+            logger.warning("%s", words)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -25,17 +24,16 @@ from pipelines.embed.jobs.beam_flags import names_runner, with_runner
 from pipelines.embed.jobs.errors import worker_error
 from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.workers.launcher import WorkerLauncher
-from pipelines.embed.options import EmbedOptions
 from pipelines.embed.planned_parts import PlannedPart, part_ids, read_part
 from pipelines.embed.planner import Planner, Slice
 from pipelines.embed.recipe import make_recipe
+from pipelines.embed.remarks import Remarks
 from pipelines.embed.segments import SegmentPlan
 from pipelines.embed.selection import LiveDocuments, Selector
 from pipelines.embed.transforms import CommitSegment, EmbedParts, PartReader
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.records import check_columns
-from pipelines.text.scripts import wrong_language
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -78,6 +76,7 @@ def embed(
         run = _LocalRun(job, prepared, report, runner)
         damaged: list[str] = []
         for current in planner.slices():
+            report.remark(current.remarks)
             run.take(current)
             damaged += current.damaged
             if progress is not None and planner.total_bytes:
@@ -99,6 +98,7 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
     damaged: list[str] = []
     with prepared.plan(job) as planner:
         for current in planner.slices():
+            report.remark(current.remarks)
             check_reject_fraction(report, current, job.running.max_reject_fraction)
             damaged += current.damaged
             report.read += current.read
@@ -148,7 +148,7 @@ class _Prepared:
                 Selector(live),
                 job.running.commit_every,
                 directory,
-                partial(_remark, job.embedding),
+                Remarks(job.embedding.language_of_texts),
             )
 
     def missing(self, selector: Selector, planned: CorpusView) -> dict[str, list[str]]:
@@ -160,10 +160,6 @@ class _Prepared:
                 if gone:
                     found.setdefault(segment.segment_id, []).extend(gone)
         return found
-
-
-def _remark(options: EmbedOptions, text: str) -> str | None:
-    return None if options.pretokenized else wrong_language(text, options.language)
 
 
 def _prepare(job: EmbedJob) -> _Prepared:

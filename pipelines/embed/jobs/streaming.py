@@ -29,6 +29,7 @@ from pipelines.embed.inference import load_model
 from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
 from pipelines.embed.recipe import make_recipe
 from pipelines.embed.record_segments import Interrupted, RecordEmbedder
+from pipelines.embed.remarks import Remarks, first_of_each_kind
 from pipelines.embed.stream_documents import BatchChoice, StreamDocuments, choose
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.sources import open_source
@@ -181,6 +182,7 @@ class _StreamRun:
         self._marks: Marks = {}
         self._entry, self._corpus = self._claim()
         self._known = StreamDocuments(self._corpus, embedder.recipe.digest)
+        self._remarks = Remarks(job.embedding.language_of_texts)
         self._idle = False
 
     def _claim(self) -> tuple[StreamEntry, CorpusView]:
@@ -250,6 +252,9 @@ class _StreamRun:
         with running_writer(self._corpus.store, "stream") as writer:
             self._refresh(self._corpus.refresh())
             choice = choose(batch.records, self._known)
+            for document in choice.documents:
+                for words in first_of_each_kind(list(self._remarks.of(document))):
+                    logger.warning("%s", words)
             self._check_reject_fraction(choice)
             self._status.state = f"embedding {len(choice.documents):,} documents"
             segment = self._write(choice, writer.writer_id)

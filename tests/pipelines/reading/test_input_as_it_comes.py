@@ -93,6 +93,7 @@ def test_ids_and_texts_of_tables_are_read_as_they_are_meant(tmp_path: Path) -> N
     columns = {
         "binary": (pa.array([b"a1"], pa.binary()), "a1"),
         "float": (pa.array([12.0]), "12"),
+        "decimal": (pa.array([decimal.Decimal("12")]), "12"),
         "uuid": (pa.array([str(key)]), str(key)),
         "large": (pa.array(["x"], pa.large_string()), "x"),
     }
@@ -136,12 +137,23 @@ def test_zstd_with_a_long_window_is_read(tmp_path: Path, windowlog: int) -> None
         ("a.jsonl", b'[{"text": "a"}, {"text": "b"}]\n', "looks like a JSON array"),
         ("a.jsonl", b'[\n{"text": "a"},\n]\n', "looks like a JSON array"),
         ("a.jsonl", b'{\n  "text": "a"\n}\n', "looks like JSON over several lines"),
-        ("a.jsonl", '{"text": "a"}'.encode("utf-16"), "looks like UTF-16"),
+        ("a.jsonl", b'{"text": "a"},\n{"text": "b"},\n', "a comma is behind the object"),
+        ("a.jsonl", b"{'text': 'a'}\n", "looks like a Python dictionary"),
+        ("a.jsonl", b'{"text": "a"} {"text": "b"}\n', "more than one object is on the line"),
+        ("a.jsonl", b'{"text": "a"}\r{"text": "b"}\r', "carriage returns alone"),
+        ("a.jsonl", b"id,text\n1,a\n", "expected a JSON object on each line"),
+        ("a.jsonl", b'{"text": "a", "text": "b"}\n', "has the field 'text' twice"),
+        ("a.jsonl", '{"text": "n\u00e9e"}'.encode("latin-1"), "iconv -f WINDOWS-1252"),
+        ("a.txt", "n\u00e9e".encode("latin-1"), "byte 0xe9 at 1 is no UTF-8"),
+        ("a.txt", b"%PDF-1.4 text", "this is a PDF document"),
+        ("a.txt", b"PK\x03\x04 rest", "this is a zip archive"),
+        ("a.jsonl.zst", b"plain", "not compressed as .zst says"),
+        ("a.jsonl.bz2", gzip.compress(b"a", mtime=0), "not compressed as .bz2 says"),
         ("a.jsonl", '{"text": "a"}'.encode("utf-16-le"), "looks like UTF-16"),
         ("a.txt", "a text".encode("utf-16-le"), "looks like UTF-16"),
         ("a.jsonl", gzip.compress(b'{"text": "a"}', mtime=0), "this is gzip"),
         ("a.txt", gzip.compress(b"a", mtime=0), "this is gzip"),
-        ("a.jsonl.gz", b'{"text": "a"}\n', "cannot be read beyond"),
+        ("a.jsonl.gz", b'{"text": "a"}\n', "not compressed as .gz says: it begins with b'{"),
     ],
 )
 def test_what_a_file_is_is_said(tmp_path: Path, name: str, data: bytes, words: str) -> None:
@@ -155,7 +167,12 @@ def test_what_a_file_is_is_said(tmp_path: Path, name: str, data: bytes, words: s
     ("data", "words"),
     [(gzip.compress(b"id,text\n1,a\n", mtime=0), "this is gzip"),
      (b"id,text\r1,a\r", "carriage returns alone"),
-     ("id,text\n1,a\n".encode("utf-16"), "UTF-16")],
+     (b"PK\x03\x04\r rest", "zip archive"), (b"BZh91AY", "this is bzip2"),
+     ("id,text\n1,a\n".encode("utf-16-le"), "UTF-16"),
+     (b"id;text\n1;a\n", "parted by ';', but a .tsv file has tabs, a .csv file commas"),
+     (b"id\ttext\n1\ta\n", "convert it, or rename it"),
+     (b"id, text\n1, a\n", "no column 'text'; it has 'id', ' text'; give the name of yours"),
+     (b"", "begins with a row of names")],
 )  # fmt: skip
 def test_a_table_that_is_none_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(data)
@@ -163,9 +180,39 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, data: bytes, words: str
         read(tmp_path / "a.csv")
 
 
-def test_a_text_in_utf_16_with_its_mark_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("née", encoding="utf-16")
-    assert documents(tmp_path / "a.txt")[0].text == "née"
+def test_one_line_of_carriage_returns_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one bank\rtwo banks\r")
+    [reject] = read(tmp_path / "a.txt", lines=True)
+    assert isinstance(reject, Reject)
+    assert "carriage returns alone" in reject.detail
+
+
+def test_cells_inside_lists_are_text_too(tmp_path: Path) -> None:
+    nano = pa.array([[1], [0]], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("ns")))
+    zone = pa.array([{"t": 0}, {"t": 1}]).cast(
+        pa.struct([("t", pa.timestamp("s", tz="Mars/Olympus"))])
+    )
+    columns = {"text": ["a", "b"], "nano": nano, "zone": zone, "gap": [1.5, float("nan")]}
+    first, second = documents(write_table(tmp_path / "t.parquet", columns))
+    assert first.metadata["nano"] == '["1970-01-01 00:00:00.000000001"]'
+    assert first.metadata["zone"] == '{"t": "1970-01-01 00:00:00Z"}'
+    assert "gap" not in second.metadata
+
+
+def test_binary_fields_are_named_not_kept(tmp_path: Path) -> None:
+    columns = {"text": ["a"], "image": [b"\xff\xd8"], "page": [{"bytes": b"\xff", "n": 1}]}
+    [document] = documents(write_table(tmp_path / "t.parquet", columns))
+    assert document.left_out == ("image", "page")
+    assert document.metadata == {"page": '{"n": 1}'}
+
+
+@pytest.mark.parametrize(
+    "name", ["a::b.jsonl", "100%.jsonl", "a b.jsonl", "a#1.jsonl", "[x].jsonl"]
+)
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"text": "a"}\n')
+    assert documents(tmp_path / name)[0].doc_id == f"{os.path.realpath(tmp_path / name)}#0"
+    assert documents(f"file://{tmp_path}/{name}")[0].text == "a"
 
 
 def test_rows_that_an_open_quote_swallows_are_counted(tmp_path: Path) -> None:

@@ -27,8 +27,10 @@ def tokens_of(text: str, tokenizer: Any = ENGLISH) -> list[list[str]]:
         "bank‡", "bank‐loan", "bank‑loan", "bank―loan", "bank—loan", "bank\u200briver",
         "bank\u00ad", "bank\u200c", "\ufeffbank", "bank²", "{bank}", "<bank>", "river/bank",
         "river=bank", "bank-", "-bank", "#bank", "bank…", "bank►loan", "→bank", "bank&mdash;loan",
-        "bank\u2060", "“bank”", "„bank“", "bank[^1]", "bank[nb 2]", "bank[citation needed]", "==bank==",
-        "^bank^", "bank·loan", "bank%loan", "bank−loan", "bank，loan", "＂bank＂", "bank։", "bank\u2063x",
+        "bank\u2060", "“bank”", "„bank“", "bank[^1]", "bank[nb 2]", "bank[citation needed]",
+        "==bank==",
+        "^bank^", "bank·loan", "bank%loan", "bank−loan", "bank，loan", "＂bank＂", "bank։",
+        "bank\u2063x",
         "bank\ufe0f", "（bank）", "【bank】", "bank&#x2060;",
     ],
 )  # fmt: skip
