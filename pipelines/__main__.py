@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 
 from pipelines.commands.help_format import HelpFormatter
-from pipelines.commands.output import never_fail_to_print
+from pipelines.commands.output import HarmlessFormatter, harmless, never_fail_to_print
 from pipelines.errors import UsageError
 
 _STORE_PACKAGES = frozenset(
     ("botocore", "aiobotocore", "boto3", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp")
 )
 DONE, FAILED, BAD_USAGE = 0, 1, 2
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
 COMMANDS = {
@@ -85,13 +86,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.refuse(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format=LOG_FORMAT,
     )
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
     try:
         return int(module.execute(args))
     except UsageError as error:
         return _report(error, args.verbose, BAD_USAGE)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except OSError as error:
+        return _report(_placed(error, args), args.verbose, FAILED)
+    except (ValueError, RuntimeError, MemoryError) as error:
         return _report(error, args.verbose, FAILED)
     except BrokenPipeError:
         raise
@@ -143,14 +149,21 @@ def _named(error: Exception) -> Exception:
     return RuntimeError(text).with_traceback(error.__traceback__)
 
 
+def _placed(error: OSError, args: argparse.Namespace) -> OSError:
+    """Return an error of a store's client with the corpus's URL, where it does not say which."""
+    corpus = getattr(args, "corpus", None) or ""
+    if "://" not in corpus or corpus in str(error) or error.filename or "://" in str(error):
+        return error
+    return type(error)(f"{error} (corpus {corpus})").with_traceback(error.__traceback__)
+
+
 def _report(error: BaseException, verbose: bool, status: int) -> int:
     if isinstance(error, BrokenPipeError):
         raise error
     if verbose:
         logging.getLogger("pipelines").error("traceback of the error below", exc_info=error)
     # What an error quotes may command the terminal.
-    text = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(error))
-    print(f"sensegrep: error: {text}", file=sys.stderr)
+    print(f"sensegrep: error: {harmless(str(error))}", file=sys.stderr)
     return status
 
 

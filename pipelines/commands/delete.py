@@ -41,8 +41,7 @@ def execute(args: argparse.Namespace) -> int:
 
     doc_ids = list(args.doc_ids)
     if args.ids_from:
-        with open(args.ids_from, encoding="utf-8-sig") as file:
-            doc_ids += [line.rstrip("\n") for line in file if line.strip()]
+        doc_ids += read_ids(args.ids_from)
     if not doc_ids and not args.purge:
         raise UsageError("no document is named; give ids, or --ids-from FILE")
     corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
@@ -70,6 +69,27 @@ def execute(args: argparse.Namespace) -> int:
             done += f"; the index went too: sensegrep index --corpus {args.corpus}"
     print(f"{done}; left: {counted(corpus.live_counts()['documents'], 'document')}")
     return 0
+
+
+def read_ids(path: str) -> list[str]:
+    """Return the ids in a file, one on each line.
+
+    Raises:
+      UsageError: if it is not text.
+      OSError: if it cannot be read.
+    """
+    from pipelines.reading.encodings import as_utf8
+
+    with as_utf8(open(path, "rb")) as file:
+        data = file.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"--ids-from {path} is not UTF-8 ({error}); convert it, as in: iconv -f WINDOWS-1252"
+            " -t UTF-8 FILE"
+        ) from error
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
 
 
 class _Waiting:

@@ -2,8 +2,21 @@
 
 import io
 import json
+import logging
 import sys
 from typing import Any
+
+
+def harmless(text: str) -> str:
+    """Return a text in which nothing commands the terminal: other controls than line ends go."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+class HarmlessFormatter(logging.Formatter):
+    """Formats log records; what they quote of the input may command the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 def never_fail_to_print() -> None:

@@ -250,10 +250,18 @@ class OpenShard:
 
 def matches(metadata: pa.ChunkedArray | pa.Array, key: str, value: str) -> NDArray[np.bool_]:
     """Say which rows of a metadata column have a key with a value."""
-    # The same text composed or decomposed is the same value.
-    values = pa.array([value, *(unicodedata.normalize(form, value) for form in ("NFC", "NFD"))])
-    found = pc.is_in(pc.map_lookup(metadata, key, "first"), value_set=values)
-    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    values = pa.array(_spellings(value))
+    chosen = np.zeros(len(metadata), bool)
+    for name in _spellings(key):
+        found = pc.is_in(pc.map_lookup(metadata, name, "first"), value_set=values)
+        chosen |= pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return chosen
+
+
+def _spellings(text: str) -> list[str]:
+    """Return a text as given, composed and decomposed: all of them are the same to a reader."""
+    forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys([text, *forms]))
 
 
 class OpenIndex:

@@ -3,9 +3,11 @@
 import io
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,3 +114,78 @@ def test_no_error_of_a_store_is_a_traceback(
     assert "the store answered NoCredentialsError: Unable to locate" in error
     assert "check the URL, the credentials and the network" in error
     assert "\x1b" not in error
+
+
+NAMES = ["dir [x]/b.jsonl", "a::b.jsonl", "a b%.jsonl"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_may_be_called_anything(tmp_path: Path, embed: Any, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"text": "One bank."}) + "\n")
+    assert embed(str(path)) == 0
+    assert embed(f"file://{path}") == 0
+    assert embed(f"file://{quote(str(path))}") == 0
+    assert list(live(tmp_path)) == [f"{path.resolve()}#0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "words"),
+    [
+        ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), 1, "UTF-16 without a byte-order mark"),
+        ("a.txt", "a bank".encode("utf-16-be"), 1, "UTF-16 without a byte-order mark"),
+        ("a.csv", b"id,text\r1,a\r", 2, "carriage returns alone"),
+        ("a.csv", b"\x1f\x8b\x08rest", 2, "this is gzip"),
+        ("a.jsonl", b'{"text": \x1b[2J}\n', 1, "invalid-json"),
+        ("a.csv", b"id,te\x1b[2Jxt\n1,a\n", 2, "has no column 'text'"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_words(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str], name: str, data: bytes,
+    status: int, words: str,
+) -> None:  # fmt: skip
+    (tmp_path / name).write_bytes(data)
+    assert embed(str(tmp_path / name)) == status
+    error = capsys.readouterr().err
+    assert words in error
+    assert "\x1b" not in error
+    assert "Traceback" not in error
+
+
+def test_ids_from_a_file_with_a_byte_order_mark(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, ids = tmp_path / "in.jsonl", tmp_path / "ids.txt"
+    source.write_text("".join(json.dumps({"id": i, "text": "A bank."}) + "\n" for i in "abc"))
+    assert embed(str(source)) == 0
+    delete = ["delete", "--corpus", str(tmp_path / "corpus"), "--ids-from", str(ids)]
+    for data, status in (
+        (b"\xef\xbb\xbfa\r\n\r\n", 0),
+        ("b\n".encode("utf-16"), 0),
+        (b"\xe9\n", 2),
+        (b"", 2),
+    ):
+        ids.write_bytes(data)
+        assert main(delete) == status
+    error = capsys.readouterr().err
+    assert "is not UTF-8" in error
+    assert "no document is named" in error
+    assert list(live(tmp_path)) == ["c"]
+
+
+def test_a_filter_means_the_same_composed_and_decomposed(
+    tmp_path: Path, tiny_elmo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [{"id": form, "text": "A bank.", "città": unicodedata.normalize(form, "Orléans")}
+            for form in ("NFC", "NFD")]  # fmt: skip
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = ["--corpus", str(tmp_path / "corpus")]
+    assert main(["run", str(source), *corpus, "--model", str(tiny_elmo_dir)]) == 0
+    capsys.readouterr()
+    for form in ("NFC", "NFD"):
+        asked = unicodedata.normalize(form, "città=Orléans")
+        assert main(["search", "a [bank]", *corpus, "--json", "--filter", asked]) == 0
+        hits = json.loads(capsys.readouterr().out)["hits"]
+        assert sum(hit["copies"] for hit in hits) == 2, form

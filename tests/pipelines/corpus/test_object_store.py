@@ -151,3 +151,43 @@ def test_missing_bucket_is_told(
     source, missing = write_jsonl(RECORDS), f"{bucket}-missing/corpus"
     assert main(["embed", str(source), "--corpus", missing, "--model", str(tiny_elmo_dir)]) == 1
     assert "bucket" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["embed", "{bucket}/in.jsonl", "--corpus", "{local}"],
+     ["embed", "{bucket}/*.jsonl", "--corpus", "{local}"],
+     ["embed", "{local}.jsonl", "--corpus", "{bucket}/corpus"],
+     ["info", "--corpus", "{bucket}/corpus"],
+     ["stream", "watch:{bucket}/*.jsonl", "--corpus", "{local}", "--until-idle", "1s"]],
+)  # fmt: skip
+def test_a_store_without_credentials_is_an_error_in_words(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    local = tmp_path / "local"
+    (tmp_path / "local.jsonl").write_text('{"id": "a", "text": "A bank."}\n')
+    assert main([word.format(bucket=bucket, local=local) for word in words]) == 1
+    error = capsys.readouterr().err
+    assert "the store answered NoCredentialsError" in error
+    assert "check the URL, the credentials and the network" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_error_of_a_store_names_the_corpus(
+    tmp_path: Path, tiny_elmo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "text": "A bank."}\n')
+    corpus = "s3://no-such-bucket-here/corpus"
+    command = ["embed", str(source), "--corpus", corpus, "--model", str(tiny_elmo_dir)]
+    assert main(command) == 1
+    assert f"bucket does not exist (corpus {corpus})" in capsys.readouterr().err
