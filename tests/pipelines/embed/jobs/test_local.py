@@ -273,7 +273,7 @@ def test_truncated_gzip_gives_what_was_whole_and_a_reject(
         ({"inputs": ["a.pdf"]}, UsageError, "does not say what it is"),
         ({"inputs": ["d"]}, UsageError, "is a directory; name its files"),
         ({"inputs": []}, UsageError, "no input was given"),
-        ({"inputs": ["t.csv"]}, UsageError, "no column 'text'; it has id, body"),
+        ({"inputs": ["t.csv"]}, UsageError, "no column 'text'; it has 'id', 'body'"),
         ({"model": "no-such-model"}, FileNotFoundError, "no model 'no-such-model'"),
         ({"layer_weights": (1.0, 2.0)}, UsageError, "has 2 numbers, but the model .* has 3"),
         ({"layer_weights": 3}, UsageError, "picks layer 3, .* layers 0 to 2"),
