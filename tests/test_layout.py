@@ -56,7 +56,6 @@ WITHOUT = {
     "pipelines/reading/kafka_topic.py": "tests/kafka: with a real broker",
     "pipelines/reading/options.py": "types; test_records uses them",
     "pipelines/search/document_view.py": "test_search_routes: documents as the server shows them",
-    "pipelines/search/form_vectors.py": "test_service: words around occurrences",
     "pipelines/search/hits.py": "test_searcher, test_kwic: hits as they are shown",
     "pipelines/search/options.py": "test_checks: options that mean nothing",
     "pipelines/search/query_encoder.py": "commands/test_search: queries through a real model",

@@ -5,10 +5,8 @@ Several threads may search one: readers of files that keep a state take turns.
 
 import threading
 import unicodedata
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.corpus.view import CorpusView
@@ -24,6 +21,8 @@ from pipelines.errors import CorpusError
 from pipelines.index.approximate import search_index
 from pipelines.index.centering import Centering
 from pipelines.index.exact import FlatFile, Floats, read_index
+from pipelines.index.form_table import FormTable
+from pipelines.index.form_vectors import FormVectors
 from pipelines.index.format import (
     KEY,
     LINE_BATCH_ROWS,
@@ -35,19 +34,10 @@ from pipelines.index.format import (
 from pipelines.index.word_forms import rules_of
 from pipelines.text.normal_forms import folded_form, form_rule
 
-_CACHED_GROUPS = 64
+_FOLDED_TOKENS = 65_536
 # Up to so many vectors that pass a filter, scanning them beats an approximate index.
 EXACT_FILTERED_ROWS = 200_000
 MIN_CANDIDATES = 64
-
-
-class FormRange(NamedTuple):
-    """Where the vectors of one form stand in one shard."""
-
-    form: str
-    shard: str
-    first: int
-    rows: int
 
 
 class VectorHit(NamedTuple):
@@ -72,62 +62,16 @@ class ArrowRows:
         place = number % LINE_BATCH_ROWS
         return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
 
+    def value(self, name: str, number: int) -> Any:
+        """Return one column of a row as a Python value."""
+        with self._lock:
+            batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
+        return batch.column(name)[number % LINE_BATCH_ROWS].as_py()
+
     def table(self) -> pa.Table:
         """Return all rows, still on the disk."""
         with self._lock:
             return self._reader.read_all()
-
-
-class FormTable:
-    """The sorted table of forms; a look-up reads one row group of it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        # An index without tokens has no forms: one group without rows, which says nothing of them.
-        about = self._file.metadata
-        groups = [about.row_group(i) for i in range(about.num_row_groups if about.num_rows else 0)]
-        spans = [group.column(0).statistics for group in groups]
-        self._lows = [span.min for span in spans]
-        self._highs = [span.max for span in spans]
-        self._cache: OrderedDict[int, pa.Table] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def ranges(self, folded: str) -> list[FormRange]:
-        """Return where all forms of one casefolded spelling stand."""
-        found = []
-        for group in range(bisect_left(self._highs, folded), bisect_right(self._lows, folded)):
-            table = self._group(group)
-            rows = table.filter(pc.equal(table["folded"], folded))
-            found += [
-                FormRange(row["form"], row["shard"], row["first"], row["count"])
-                for row in rows.to_pylist()
-            ]
-        return found
-
-    def counts(self) -> dict[str, int]:
-        """Return the count of every form; reads the whole table once."""
-        return self._counts
-
-    @cached_property
-    def _counts(self) -> dict[str, int]:
-        with self._lock:
-            table = self._file.read(["form", "count"])
-        table = table.group_by("form").aggregate([("count", "sum")])
-        return dict(zip(table["form"].to_pylist(), table["count_sum"].to_pylist(), strict=True))
-
-    def table(self) -> pa.Table:
-        """Return the whole table."""
-        with self._lock:
-            return self._file.read()
-
-    def _group(self, group: int) -> pa.Table:
-        with self._lock:
-            if group not in self._cache:
-                self._cache[group] = self._file.read_row_group(group)
-                if len(self._cache) > _CACHED_GROUPS:
-                    self._cache.popitem(last=False)
-            self._cache.move_to_end(group)
-            return self._cache[group]
 
 
 class OpenShard:
@@ -292,9 +236,20 @@ class OpenIndex:
         """Return the form of a token, by the corpus's version of the token rules."""
         return form_rule(rules_of(self.corpus))
 
-    def folded(self, token: str) -> str:
+    @cached_property
+    def folded(self) -> Callable[[str], str]:
         """Return the form of a token without its case: what words are compared by."""
-        return folded_form(self.form(token))
+        form = self.form
+        return lru_cache(_FOLDED_TOKENS)(lambda token: folded_form(form(token)))
+
+    @cached_property
+    def form_vectors(self) -> FormVectors:
+        """The mean vector of each word, measured when first asked for."""
+
+        def rows(shard: str, where: NDArray[np.int64]) -> Floats:
+            return self.shards[shard].tokens.vectors(where)
+
+        return FormVectors(self.forms, rows, self.manifest.dim)
 
     @classmethod
     def open(cls, corpus: CorpusView, cache_dir: str | Path | None = None) -> "OpenIndex":

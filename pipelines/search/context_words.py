@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.index.exact import Floats
-from pipelines.index.reader import FormRange, OpenIndex, OpenShard
+from pipelines.index.form_table import FormRange
+from pipelines.index.reader import OpenIndex, OpenShard
 
 _KEPT_WORDS = 4096
+_KEPT_BYTES = 64 << 20  # of the lines that words stand in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class ContextWords:
         self._index = index
         self._lines = sum(shard.shard.rows["sentences"] for shard in index.shards.values())
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._lines_of: OrderedDict[tuple[str, str], NDArray[np.int32]] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def of(self, tokens: Sequence[str], own: Collection[str]) -> ContextWeights:
@@ -111,13 +115,38 @@ class ContextWords:
 
     def _having(self, word: str, shard: OpenShard, lines: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say which of some lines, in ascending order, have a word; [lines]."""
-        having = np.zeros(len(lines), bool)
-        for stretch in self._look_up(word).ranges:
-            if stretch.shard == shard.shard.shard:
-                found = shard.keys["sentence"][stretch.first : stretch.first + stretch.rows]
-                places = np.searchsorted(lines, found).clip(max=len(lines) - 1)
-                having[places[lines[places] == found]] = True
-        return having
+        found = self._lines_with(word, shard)
+        if not len(found):
+            return np.zeros(len(lines), bool)
+        places = np.searchsorted(found, lines).clip(max=len(found) - 1)
+        return np.asarray(found[places] == lines)
+
+    def _lines_with(self, word: str, shard: OpenShard) -> NDArray[np.int32]:
+        """Return the lines of a shard that have a word, in ascending order."""
+        key = (word, shard.shard.shard)
+        with self._lock:
+            if key in self._lines_of:
+                self._lines_of.move_to_end(key)
+                return self._lines_of[key]
+        found = np.unique(
+            np.concatenate(
+                [
+                    np.zeros(0, np.int32),
+                    *(
+                        shard.keys["sentence"][stretch.first : stretch.first + stretch.rows]
+                        for stretch in self._look_up(word).ranges
+                        if stretch.shard == shard.shard.shard
+                    ),
+                ]
+            )
+        )
+        with self._lock:
+            if key not in self._lines_of:
+                self._lines_of[key] = found
+                self._bytes += found.nbytes
+            while self._bytes > _KEPT_BYTES and len(self._lines_of) > 1:
+                self._bytes -= self._lines_of.popitem(last=False)[1].nbytes
+        return found
 
     def scores_of(self, sentences: Sequence[Sequence[str]], context: ContextWeights) -> Floats:
         """Score sentences given as tokens, [n]."""

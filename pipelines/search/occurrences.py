@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.corpus.scan import vectors_of
 from pipelines.index.exact import Floats
-from pipelines.index.reader import FormRange, OpenIndex, OpenShard, matches
+from pipelines.index.form_table import FormRange
+from pipelines.index.reader import OpenIndex, OpenShard, matches
 from pipelines.index.word_forms import forms_of, rules_of
 from pipelines.text.normal_forms import folded_form
 from pipelines.text.tokenizer import make_tokenizer

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.index.centering import normalize, shrunk_mean
 from pipelines.index.exact import Floats
-from pipelines.index.reader import FormRange, OpenIndex, OpenShard
+from pipelines.index.form_table import FormRange
+from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.context_words import ContextWeights, ContextWords
 from pipelines.search.occurrences import Positions, Scanned, WordForms
 

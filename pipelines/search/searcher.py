@@ -412,19 +412,15 @@ class Searcher:
         self, found: list[LocatedHit], target: Target, mean: Floats | None
     ) -> list[LocatedHit]:
         """Score what was found again with the mean of the query and its three nearest."""
-        vectors = np.stack(
-            [
-                self.index.shards[str(f.shard)].tokens.vectors(np.array([f.position]))[0]
-                for f in found
-            ]
-        )
-        lines = [self.index.shards[str(f.shard)].keys["sentence"][f.position] for f in found]
-        sentences = np.stack(
-            [
-                self.index.shards[str(f.shard)].sentences.vectors(np.array([int(line)]))[0]
-                for f, line in zip(found, lines, strict=True)
-            ]
-        )
+        vectors = np.zeros((len(found), self.index.manifest.dim), np.float32)
+        sentences = np.zeros_like(vectors)
+        for name, shard in self.index.shards.items():
+            rows = [row for row, one in enumerate(found) if one.shard == name]
+            where = np.array([found[row].position for row in rows], np.int64)
+            vectors[rows] = shard.tokens.vectors(where)
+            sentences[rows] = shard.sentences.vectors(
+                shard.keys["sentence"][where].astype(np.int64)
+            )
         nearest = slice(0, FEEDBACK)
         fed = replace(
             target,

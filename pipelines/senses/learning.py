@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
-from pipelines.search.form_vectors import weighted_bag
+from pipelines.search.word_bags import weighted_bag
 from pipelines.senses.constants import SenseConstants
 from pipelines.senses.features import Sample, whole_features
 from pipelines.senses.split_test import MAX_TESTED, SingleSenseTable, best_score, measure_split

@@ -1,7 +1,6 @@
 """The senses of a word in a corpus: induced once per index, then read from beside it."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from pipelines.errors import CorpusError
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex, OpenShard
-from pipelines.search.form_vectors import FormVectors, weighted_bag
 from pipelines.search.hits import Sense
 from pipelines.search.occurrences import Positions, WordForms, count_positions, positions_of
 from pipelines.search.similarity import search_scores
+from pipelines.search.word_bags import weighted_bags
 from pipelines.senses.constants import SenseConstants, constants_for
 from pipelines.senses.features import Sample, sentences_of
 from pipelines.senses.induction import SAMPLE, Induction, induce
@@ -77,10 +76,9 @@ def induce_senses(
         for name, shard in index.shards.items()
         if count_positions(where := positions_of(shard, forms.ranges, {}))
     }
-    counts = _background(index)
+    counts = index.forms.folded_counts()
     constants = constants_of(index)
-    vectors = FormVectors(index)
-    drawn, sample = _sample(index, places, forms, counts, vectors, seed)
+    drawn, sample = _sample(index, places, forms, counts, seed)
     rule = induce(sample, constants, options, seed=seed)
     ids, numbers = _assign_all(index, places, rule)
     numbers[drawn] = rule.labels
@@ -96,7 +94,7 @@ def induce_senses(
         prototypes[sense] = tuple(int(i) for i in ids[best[:PROTOTYPES]])
         shown = mine[:: max(1, len(mine) // CONTEXTS_PER_SENSE)][:CONTEXTS_PER_SENSE]
         contexts[sense] = _contexts(index, shards[shown], positions[shown])
-    labels = label_words(contexts, counts, set(forms.counts), vectors.of)
+    labels = label_words(contexts, counts, set(forms.counts), index.form_vectors.of)
     sizes = np.bincount(numbers, minlength=rule.senses + 1)[1:]
     order = np.argsort(ids)
     return WordSenses(
@@ -161,8 +159,7 @@ def _sample(
     index: OpenIndex,
     places: dict[str, Positions],
     forms: WordForms,
-    background: Counter[str],
-    vectors: FormVectors,
+    background: Mapping[str, int],
     seed: int,
 ) -> tuple[NDArray[np.int64], Sample]:
     """Draw up to SAMPLE occurrences over all shards; returns their numbers in order of place."""
@@ -183,29 +180,22 @@ def _sample(
         tokens.append(shard.tokens.vectors(positions))
         sentences.append(sentences_of(shard, keys))
         for line in keys["sentence"].tolist():
-            words = (index.folded(token) for token in shard.lines.row(line)["tokens"])
+            words = (index.folded(token) for token in shard.lines.value("tokens", line))
             lines.append([word for word in words if word not in own])
     of_tokens, of_sentences = np.concatenate(tokens), np.concatenate(sentences)
     scores = search_scores(of_tokens, of_sentences, lines, background, index.manifest.settings)
-    bags = _bags(index, lines, background, vectors)
+    bags = _bags(index, lines, background)
     sample = Sample(tokens=of_tokens, sentences=of_sentences, bags=bags, scores=scores)
     return drawn, sample
 
 
-def _bags(
-    index: OpenIndex, lines: list[list[str]], background: Counter[str], vectors: FormVectors
-) -> Floats:
+def _bags(index: OpenIndex, lines: list[list[str]], background: Mapping[str, int]) -> Floats:
     """Return the words around each occurrence as vectors [n, D]."""
     total = max(1, sum(background.values()))
     words = sorted({word for line in lines for word in line if word in background})
-    known = vectors.of(words)
+    known = index.form_vectors.of(words)
     idf = {word: float(np.log(total / background[word])) + 1 for word in known}
-    bags = np.zeros((len(lines), index.manifest.dim), np.float32)
-    for row, line in enumerate(lines):
-        bag = weighted_bag(sorted(set(line)), known, idf)
-        if bag is not None:
-            bags[row] = bag
-    return bags
+    return weighted_bags(lines, known, idf, index.manifest.dim)
 
 
 def _assign_all(
@@ -269,15 +259,8 @@ def _contexts(
     for name, position in zip(shards, positions, strict=True):
         shard = index.shards[str(name)]
         key = shard.keys[int(position)]
-        tokens = [index.form(token) for token in shard.lines.row(int(key["sentence"]))["tokens"]]
+        line = shard.lines.value("tokens", int(key["sentence"]))
+        tokens = [index.form(token) for token in line]
         place = int(key["token_index"])
         contexts.append(tokens[max(0, place - WINDOW) : place + WINDOW + 1])
     return contexts
-
-
-def _background(index: OpenIndex) -> Counter[str]:
-    """Count words, casefolded, of the whole index; content words only if those were embedded."""
-    counts: Counter[str] = Counter()
-    for form, count in index.forms.counts().items():
-        counts[folded_form(form)] += count
-    return counts

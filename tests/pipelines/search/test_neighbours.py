@@ -8,6 +8,7 @@ from pipelines.search.neighbours import (
     BAG_WEIGHT,
     NEAREST,
     NEIGHBOUR_WEIGHT,
+    greatest,
     make_table,
     query_s_sense,
 )
@@ -64,3 +65,11 @@ def test_the_query_has_the_sense_of_most_of_its_nearest() -> None:
     assert query_s_sense(scores, np.array([1, 2, 2, 2, 2], np.int32)) == 2
     assert query_s_sense(scores, np.array([0, 0, 0, 0, 2], np.int32)) == 2
     assert query_s_sense(scores, np.zeros(5, np.int32)) == 0
+
+
+def test_the_greatest_of_each_row_are_those_of_a_stable_sort(rng: np.random.Generator) -> None:
+    scores = rng.integers(0, 6, (40, 40)).astype(np.float32)  # many are equal
+    np.fill_diagonal(scores, -np.inf)
+    whole = np.argsort(-scores, axis=1, kind="stable")
+    for count in (1, 7, 39):
+        np.testing.assert_array_equal(greatest(scores, count), whole[:, :count])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit
-from pipelines.index.reader import FormRange, OpenIndex
+from pipelines.index.form_table import FormRange
+from pipelines.index.reader import OpenIndex
 from pipelines.search.occurrences import (
     WordForms,
     choose_forms,
