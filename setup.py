@@ -71,7 +71,7 @@ EXTRAS["release"] = ["build>=1.3,<2", "check-wheel-contents>=0.6,<1", "twine>=6,
 
 setup(
     name="sensegrep",
-    version="0.1.0",
+    version="0.2.0",
     description="Embed text corpora with ELMo on Apache Beam and search them by word sense",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

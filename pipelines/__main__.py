@@ -9,11 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 
 from pipelines.commands.help_format import HelpFormatter
 from pipelines.commands.output import HarmlessFormatter, harmless, never_fail_to_print
 from pipelines.errors import UsageError
+from pipelines.version import version
 
 _STORE_PACKAGES = frozenset(
     ("botocore", "aiobotocore", "boto3", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp")
@@ -53,7 +54,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         description="Embed text corpora with ELMo and search them by the sense of a word.",
         epilog="Start with: sensegrep run articles.jsonl --corpus my-corpus",
     )
-    parser.add_argument("--version", action="version", version=f"sensegrep {_version()}")
+    parser.add_argument("--version", action="version", version=f"sensegrep {version()}")
     parser.add_argument(
         "--verbose", action="store_true", help="log more, and show tracebacks of errors"
     )
@@ -129,13 +130,6 @@ def _end(ended: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended[0])
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sensegrep")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _named(error: Exception) -> Exception:

@@ -21,6 +21,7 @@ LAYERS = (
     "elmo_infer.formats",
     "elmo_infer.training",
     "pipelines.errors",
+    "pipelines.version",
     "pipelines.text",
     "pipelines.corpus",
     "pipelines.reading",

@@ -1,10 +1,10 @@
 """Snapshots and segment manifests of a corpus: where they stand, and how they are read. No Beam."""
 
 from hashlib import sha256
-from importlib import metadata
 
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
+from pipelines.version import version
 from schemas import ManifestError, Segment, Snapshot
 
 MAX_OPEN_ATTEMPTS = 100
@@ -12,10 +12,7 @@ MAX_OPEN_ATTEMPTS = 100
 
 def written_by() -> str:
     """Return the program's name and version, for manifests."""
-    try:
-        return f"sensegrep {metadata.version('sensegrep')}"
-    except metadata.PackageNotFoundError:
-        return "sensegrep (not installed)"
+    return f"sensegrep {version()}"
 
 
 def snapshot_numbers(store: Store) -> list[int]:

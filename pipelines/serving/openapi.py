@@ -1,11 +1,11 @@
 """The API in OpenAPI 3.1: parameters from the tables that requests are read by."""
 
-from importlib import metadata
 from typing import Any
 
 from pipelines.serving import parameters
 from pipelines.serving.parameters import Parameter
 from pipelines.serving.settings import ServeSettings
+from pipelines.version import version
 
 Schema = dict[str, Any]
 STRING: Schema = {"type": "string"}
@@ -257,7 +257,7 @@ def describe_api(settings: ServeSettings) -> Schema:
         "info": {
             "title": "sensegrep",
             "summary": "Search a corpus by the sense of a word; embed text.",
-            "version": _version(),
+            "version": version(),
         },
         "paths": paths,
         "components": {"schemas": SCHEMAS},
@@ -336,10 +336,3 @@ def _operations_paths(settings: ServeSettings) -> Schema:
     if settings.api_key is not None:
         found["/metrics"]["get"]["security"] = [{"key": []}]
     return found
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sensegrep")
-    except metadata.PackageNotFoundError:
-        return "0"

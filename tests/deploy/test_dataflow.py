@@ -191,7 +191,7 @@ def test_a_dry_run_on_cpus_discards_no_flag(sent: Callable[..., Any]) -> None:
     job, said = sent("run-cpu.sh", SENSEGREP_SUBNETWORK="regions/r/subnetworks/s")
     assert not DROPPED.search(said)
     assert len(job["images"]) == 1
-    assert "registry.example.com/sensegrep-worker:0.1.0" in job["images"][0]
+    assert "registry.example.com/sensegrep-worker:0.2.0" in job["images"][0]
     assert (job["machine"], job["workers"], job["public"]) == ("n2-standard-8", 50, False)
     assert job["subnetwork"] == "regions/r/subnetworks/s"
     assert not job["service"]

@@ -161,8 +161,8 @@ def test_what_is_rendered_fits_schemas_and_rules(
 
 def test_variables_reach_what_they_are_for(render: Render, break_file: Break) -> None:
     break_file("deploy/sensegrep.env", "SENSEGREP_SCHEDULE=17 2", "SENSEGREP_SCHEDULE=5 4")
-    break_file("deploy/sensegrep.env", "/sensegrep:0.1.0", "/mine:2")
-    break_file("deploy/sensegrep.env", "/sensegrep-worker:0.1.0", "/my-worker:2")
+    break_file("deploy/sensegrep.env", "/sensegrep:0.2.0", "/mine:2")
+    break_file("deploy/sensegrep.env", "/sensegrep-worker:0.2.0", "/my-worker:2")
     break_file("deploy/sensegrep.env", "TASK_MANAGERS=2", "TASK_MANAGERS=7")
     cpu, flink = render(CPU), render(FLINK)
     [cron] = [d for d in cpu if d["kind"] == "CronJob"]
@@ -180,7 +180,7 @@ def test_the_stream_overlay_has_one_stream_and_no_scheduled_runs(render: Render)
     assert [d for d in documents if d["kind"] == "CronJob"] == []
     [stream] = [d for d in documents if d["metadata"]["name"] == "sensegrep-stream"]
     assert (stream["spec"]["replicas"], stream["spec"]["strategy"]) == (1, {"type": "Recreate"})
-    assert container(documents, "Deployment", "stream")["image"].endswith("/sensegrep:0.1.0")
+    assert container(documents, "Deployment", "stream")["image"].endswith("/sensegrep:0.2.0")
 
 
 def test_the_gpu_overlay_asks_for_a_gpu_twice(render: Render) -> None:
@@ -236,8 +236,8 @@ def test_schemas_refuse_a_broken_twin(
          "two runs may stand side by side"),
         (CPU, "sensegrep.env", "SENSEGREP_SCHEDULE=17 2 * * *", "SENSEGREP_SCHEDULE=nightly",
          "schedule 'nightly' is not five fields of cron"),
-        (CPU, "sensegrep.env", "/sensegrep:0.1.0", "/sensegrep", "has no version"),
-        (CPU, "sensegrep.env", "/sensegrep:0.1.0", "/sensegrep:latest", "has no version"),
+        (CPU, "sensegrep.env", "/sensegrep:0.2.0", "/sensegrep", "has no version"),
+        (CPU, "sensegrep.env", "/sensegrep:0.2.0", "/sensegrep:latest", "has no version"),
         (CPU, "kubernetes/base/cronjob.yaml", "memory: 4Gi", "memory: 40Gi",
          "requests more memory than its limit"),
         (CPU, "kubernetes/base/cronjob.yaml", "memory: 6Gi", "cpu: 6", "no memory limit"),

@@ -46,7 +46,7 @@ def test_versions_agree(copy: Path) -> None:
     ("name", "old", "new", "words"),
     [
         ("constraints.txt", "apache-beam==2.77.0", "apache-beam==2.78.0", "expected 2.78.0"),
-        ("setup.py", 'version="0.1.0"', 'version="0.2.0"', "sensegrep.env: 0.1.0, expected 0.2.0"),
+        ("setup.py", 'version="0.2.0"', 'version="0.3.0"', "sensegrep.env: 0.2.0, expected 0.3.0"),
         ("deploy/Dockerfile", "BASE=python:3.11-", "BASE=python:3.12-", "Dockerfile: 3.12"),
         ("deploy/flink/submit.yaml", ":2.77.0", ":2.76.0", "submit.yaml: 2.76.0"),
     ],
