@@ -37,21 +37,36 @@ def word_senses(
     Where the corpus cannot be written they are induced each time.
     """
     options = options or SenseOptions()
-    constants = constants_of(index)
-    # Documents deleted since do not count: with them gone the senses are others.
-    deleted = list(index.corpus.snapshot.tombstones)
-    path = senses_path(
-        index.manifest.index_id, sorted(forms.counts), deleted, options, constants.digest
-    )
-    store = index.corpus.store
-    if store.exists(path):
-        return from_bytes(store.read(path), forms.word, path, constants.directions)
+    kept = kept_senses(index, forms, options)
+    if kept is not None:
+        return kept
     found = induce_senses(index, forms, options)
     try:
-        write_then_commit(store, path, to_bytes(found))
+        write_then_commit(index.corpus.store, _path(index, forms, options), to_bytes(found))
     except (OSError, CorpusError):
         return found  # a reader's copy of a corpus; what is shown is the same
     return found
+
+
+def kept_senses(
+    index: OpenIndex, forms: WordForms, options: SenseOptions | None = None
+) -> WordSenses | None:
+    """Return the senses that are kept beside the index; None if these are not.
+
+    Raises:
+      CorpusError: if what is kept is damaged.
+    """
+    path, store = _path(index, forms, options or SenseOptions()), index.corpus.store
+    if not store.exists(path):
+        return None
+    return from_bytes(store.read(path), forms.word, path, constants_of(index).directions)
+
+
+def _path(index: OpenIndex, forms: WordForms, options: SenseOptions) -> str:
+    # Documents deleted since do not count: with them gone the senses are others.
+    deleted = list(index.corpus.snapshot.tombstones)
+    digest = constants_of(index).digest
+    return senses_path(index.manifest.index_id, sorted(forms.counts), deleted, options, digest)
 
 
 def constants_of(index: OpenIndex) -> SenseConstants:

@@ -12,6 +12,8 @@ from pipelines.api import Corpus, open_searcher
 from pipelines.errors import CorpusError
 from pipelines.search.query_encoder import QueryEncoder
 from pipelines.search.searcher import Searcher
+from pipelines.senses.lines import TellWordSenses
+from pipelines.senses.service import word_senses
 from pipelines.serving.corpus_facts import describe_corpus
 from pipelines.serving.micro_batches import MicroBatches
 from pipelines.serving.senses_cache import SensesCache
@@ -100,14 +102,19 @@ class LiveCorpus:
       observe: is told of every batch of the model.
       served: the snapshot in service; None while loading.
       problem: why the newest snapshot is not served; None if it is, or there is none newer.
+      tell: who tells senses that no request asked for lately.
     """
 
     settings: ServeSettings
     observe: Observe
     served: ServedCorpus | None = None
     problem: str | None = None
-    _tell_senses: SensesCache = field(default_factory=SensesCache)
+    tell: TellWordSenses = word_senses
+    _tell_senses: SensesCache = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._tell_senses = SensesCache(self.tell)
 
     def load(self, corpus: Corpus) -> None:
         """Load the model and open the files of a first snapshot, and serve it.

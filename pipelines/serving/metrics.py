@@ -29,6 +29,7 @@ class Metrics:
         self.latency = self._histogram("request", "Time from request to answer", ["route"])
         self.encode = self._histogram("encode", "Time to encode a query, queue included")
         self.scan = self._histogram("scan", "Time to compare, and to read the lines found")
+        self.senses = self._histogram("senses", "Time to tell the senses of a word")
         self.batch = self._histogram("batch", "Time the model takes for a batch")
         self.batch_tokens = Histogram(
             "sensegrep_batch_tokens",

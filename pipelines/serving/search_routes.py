@@ -26,6 +26,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 # Threads that mostly wait for the model; as many queries may be in one batch.
 ENCODERS = 32
+# Threads that mostly wait for the senses of words.
+SENSE_TELLERS = 64
 
 
 class Service:
@@ -44,6 +46,7 @@ class Service:
         self.settings, self.live, self.metrics = settings, live, metrics
         self._encoders = ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode")
         self._scanners = ThreadPoolExecutor(scanners, thread_name_prefix="scan")
+        self._tellers = ThreadPoolExecutor(SENSE_TELLERS, thread_name_prefix="senses")
 
     def served(self) -> ServedCorpus:
         """Return the snapshot in service.
@@ -73,8 +76,18 @@ class Service:
         finally:
             self.metrics.scan.observe(perf_counter() - started)
 
+    async def tell(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do in a thread what may wait for the senses of a word, and keeps no scan waiting."""
+        started = perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._tellers, work, *arguments)
+        finally:
+            self.metrics.senses.observe(perf_counter() - started)
+
     def close(self) -> None:
         """Let the threads go; what is in work is finished."""
+        self._tellers.shutdown(wait=True, cancel_futures=True)
         self._encoders.shutdown(wait=True, cancel_futures=True)
         self._scanners.shutdown(wait=True, cancel_futures=True)
 
@@ -121,6 +134,8 @@ def search_route(service: Service) -> Handler:
             started = perf_counter()
             encoded = await service.encode(searcher.encode, query)
             encode_ms = 1000 * (perf_counter() - started)
+            if encoded.word is not None:
+                await service.tell(searcher.prepare, encoded, options)
             hits = await service.scan(searcher.search_encoded, query, encoded, options)
             hits.encode_ms = encode_ms
         return answer(served, hits.to_json(), encode=hits.encode_ms, scan=hits.search_ms)
@@ -134,7 +149,7 @@ def senses_route(service: Service) -> Handler:
     async def senses(request: Request) -> Response:
         served = service.served()
         values = service.read(request, parameters.SENSES)
-        described = await service.scan(_describe, served, values)
+        described = await service.tell(_describe, served, values)
         return answer(served, described.to_json())
 
     return senses
@@ -146,7 +161,7 @@ def senses_map_route(service: Service) -> Handler:
     async def senses_map(request: Request) -> Response:
         served = service.served()
         values = service.read(request, parameters.SENSES_MAP)
-        content = await service.scan(_draw_map, served, values)
+        content = await service.tell(_draw_map, served, values)
         return answer(served, content)
 
     return senses_map

@@ -23,6 +23,7 @@ from pipelines.serving.live_corpus import LiveCorpus
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.problems import problem
 from pipelines.serving.search_routes import Service
+from pipelines.serving.sense_processes import SenseProcesses
 from pipelines.serving.settings import LOOPBACK, ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -159,7 +160,8 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     corpus = Corpus.open(settings.corpus)
     OpenIndex.open(corpus, settings.cache_dir)  # a corpus without an index is told at once
     metrics = Metrics()
-    live = LiveCorpus(settings=settings, observe=metrics.observe_batch)
+    processes = SenseProcesses(settings.cache_dir)
+    live = LiveCorpus(settings=settings, observe=metrics.observe_batch, tell=processes)
     metrics.watch(live)
     service = Service(settings, live, metrics)
     opened = listen(settings)
@@ -168,6 +170,7 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     finally:
         opened.close()
         service.close()
+        processes.close()
         if live.served is not None:
             live.served.model.batches.close()
 
