@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a model is run; none of it changes a vector beyond rounding.
+    """Settings of a run; they change a vector by rounding only.
 
     Attributes:
       max_tokens_per_batch: tokens computed together.
-      word_cache_bytes: limit of the kept context-free vectors.
+      word_cache_bytes: size limit of the cache of context-free vectors.
     """
 
     max_tokens_per_batch: int = 8192
@@ -102,12 +102,13 @@ class Elmo:
     """A loaded model. Safe to call from several threads: calls take turns.
 
     Attributes:
-      name: as it was asked for.
-      fingerprint: hex digest of all that decides a vector; not of device, dtype, batch budget.
-      start: the state (B = 1) in which a sentence's first token is read, from either side.
-      dim: D, width of a vector, both directions.
-      n_layers: L, the context-free layer included.
-      default_layer_weights: [L] coefficients used where none are given.
+      name: the name given to `load`.
+      fingerprint: hex digest of everything that changes a vector; device, dtype and batch size
+        are not part of it.
+      start: the state (B = 1) before the first token, for both directions.
+      dim: D, width of a vector, both directions together.
+      n_layers: L, with the context-free layer.
+      default_layer_weights: [L] weights of the layers, used if none are given.
     """
 
     name: str
@@ -132,12 +133,12 @@ class Elmo:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model."""
         return self.bilm.placement.device
 
     @property
     def dtype(self) -> str:
-        """What it computes in: float32, float64, ..."""
+        """The type of matrix products: float32, float64, ..."""
         return str(self.bilm.placement.dtype).removeprefix("torch.")
 
     def layers(self, sentences: Sentences) -> list[npt.NDArray[np.floating]]:
@@ -147,11 +148,11 @@ class Elmo:
           sentences: lists of tokens.
 
         Returns:
-          Per sentence [L, T, D], float32 (float64 if that is the model's dtype): layer 0 is
-          the context-free vector twice, layer l the forward and the backward output.
+          Per sentence an array [L, T, D], float32 (float64 if the model has that dtype). Layer 0
+          is the context-free vector twice; layer l is the forward and the backward output.
 
         Raises:
-          TypeError: if a token is not a string; names sentence and token.
+          TypeError: if a token is not a string; the message names sentence and token.
         """
         check_sentences(sentences)
         results: list[npt.NDArray[np.floating]] = [
@@ -173,18 +174,18 @@ class Elmo:
         pooling: str = "attention",
         focus: Sequence[int | None] | None = None,
     ) -> EmbedResult:
-        """Return mixed token vectors and one pooled vector per sentence.
+        """Return one vector per token (a weighted sum of the layers) and one per sentence.
 
         Args:
           sentences: lists of tokens.
-          layer_weights: [L] coefficients of the layers, used as they are; None for the defaults.
+          layer_weights: [L] weights of the layers; None for the default ones.
           pooling: "attention", "mean" or "max".
-          focus: for attention, per sentence the index of the token whose vector is the query,
-            or None for the model's own query.
+          focus: for attention: per sentence, the index of the token whose vector is used as the
+            query, or None for the model's own query.
 
         Raises:
           TypeError: if a token is not a string.
-          ValueError: if layer_weights, pooling or focus cannot be meant; says what could.
+          ValueError: if layer_weights, pooling or focus is not valid; the message says what is.
         """
         lengths = check_sentences(sentences)
         coefficients = check_layer_weights(
@@ -218,7 +219,7 @@ class Elmo:
             self._cache.clear()
 
     def take_word_counts(self) -> WordCounts:
-        """Return the hits and misses of the cache of word vectors since this was last called."""
+        """Return hits and misses of the cache of word vectors since the last call."""
         with self._lock:
             return self._cache.take_counts()
 

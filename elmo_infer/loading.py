@@ -1,4 +1,4 @@
-"""load: from a bundled name, a path or a URL to a model that runs."""
+"""`load`: find, read and check a model by its bundled name, path or URL."""
 
 import logging
 from collections.abc import Callable
@@ -50,32 +50,32 @@ def load(
     max_tokens_per_batch: int = RunSettings.max_tokens_per_batch,
     word_cache_bytes: int = RunSettings.word_cache_bytes,
 ) -> "Elmo | StaticEncoder":
-    """Load an ELMo, or a baseline that offers the same interface.
+    """Load an ELMo model, or a baseline with the same interface.
 
     Args:
       model: a bundled name ("en-small"); a directory, .zip or options.json, as a path or an fsspec
-        URL. The official layout, simple_elmo's and ELMoForManyLangs' are told apart by their
-        files; word2vec files and NNLM directories are baselines.
+        URL. The layout (official, simple_elmo, ELMoForManyLangs) is recognised by the files;
+        word2vec files and NNLM directories are baselines.
       options: instead of `model`, an official options.json ...
       weights: ... and its HDF5 file.
       device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
-      dtype: what matrix products are computed in; all else, cells included, is float32 at least.
-        "float32"; "float64"; "bfloat16", fast where the processor multiplies bfloat16 itself
-        (AVX512-BF16, AMX); "int8", CPU only, fastest where there is AVX512-VNNI; "float16", CUDA
+      dtype: type of matrix products; everything else, LSTM cells included, is at least float32.
+        "float32"; "float64"; "bfloat16", fast if the processor has AVX512-BF16 or AMX; "int8",
+        CPU only, fast if the processor has AVX512-VNNI; "float16", CUDA
         only. A processor without these products gives the same vectors at float32's speed.
         Measured on the bundled English model, cosine of a token's layer to float32's: at least
         0.9999 in bfloat16; 0.9997 on average and at least 0.997 in int8.
-      initial_state: what every sentence starts from. "zero"; "warm": one state computed from a
-        fixed text; or arrays (h, c) of shape [n_lstm_layers, 2, P] and
+      initial_state: LSTM state at the start of each sentence. "zero"; "warm": one state computed
+        from a fixed text; or arrays (h, c) of shape [n_lstm_layers, 2, P] and
         [n_lstm_layers, 2, cell_dim], the forward direction first.
-      max_tokens_per_batch: tokens computed together; bounds memory, changes no vector.
-      word_cache_bytes: limit of the kept context-free word vectors.
+      max_tokens_per_batch: tokens computed together; limits memory, changes no vector.
+      word_cache_bytes: size limit of the cache of context-free word vectors.
 
     Returns:
       The ELMo, or a baseline with the same interface (elmo_infer.static.StaticEncoder).
 
     Raises:
-      ValueError: if an option, the files or the device cannot be used; nothing was computed.
+      ValueError: if an option, the files or the device cannot be used.
       FileNotFoundError: if there is no such file.
     """
     settings = RunSettings(

@@ -1,4 +1,4 @@
-"""What embedding leaves on the host, and how batches' arrays get to their places in it."""
+"""The result of embedding, and how the arrays of batches are copied into it."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbedResult:
-    """Vectors of B sentences with n tokens in all, in the order they were given.
+    """Vectors of B sentences with n tokens in total, in the order of the sentences.
 
     Attributes:
       token_vectors: [n, D] float32.

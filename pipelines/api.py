@@ -1,4 +1,4 @@
-"""A corpus as a user sees it: opened, read, searched by sense; a facade over the layers below.
+"""The public class `Corpus`: open, read and search a corpus, and find the senses of a word.
 
 corpus = Corpus.open("my-corpus")
 hits = corpus.search("They sat on the [bank] of the river", k=10)
@@ -19,9 +19,9 @@ from pipelines.senses.store import WordSenses
 
 
 class Corpus(CorpusView):
-    """One snapshot of a corpus: `open` it, `read` its tables, `search` it, tell `senses`.
+    """One snapshot of a corpus: `open` it, `read` its tables, `search` it, find `senses` of a word.
 
-    What an instance sees never changes; `refresh` returns the corpus as it is now.
+    An instance never changes; `refresh` returns the newest snapshot.
     """
 
     _searcher: Searcher | None = None
@@ -35,22 +35,22 @@ class Corpus(CorpusView):
         cache_dir: str | None = None,
         **options: Any,
     ) -> Hits:
-        """Search by sense; a second search of the same instance finds the model loaded.
+        """Search by sense. The first search of an instance loads the model.
 
         Args:
           query: a sentence, with one word in [brackets] to search by its sense.
-          model: where the model is now, if it moved.
+          model: path or URL of the model, if it is not where the corpus says.
           device: auto, cpu, cuda or cuda:N.
-          cache_dir: for files of a remote index.
+          cache_dir: directory for files of a remote index.
           **options: fields of SearchOptions: k, any_word, fold_case, inflections, filters,
-            min_score, sense, senses, left, right, sort, sample, seed.
+            min_score, sense, senses, left, right, sort, sample, seed, unfold, plain_ranking.
 
         Returns:
           a list of Hit, best first, with `notes`, `senses`, `to_arrow()` and more; see Hits.
 
         Raises:
-          UsageError: if the query or an option cannot mean anything.
-          CorpusError: if the corpus, its index or its model cannot serve.
+          UsageError: if the query or an option is not valid.
+          CorpusError: if the corpus, its index or its model cannot be used.
         """
         chosen = make_options(options)
         if self._searcher is None or (model, device, cache_dir) != (None, "auto", None):
@@ -66,18 +66,18 @@ class Corpus(CorpusView):
         options: SenseOptions | None = None,
         cache_dir: str | None = None,
     ) -> WordSenses:
-        """Return the senses of a word, inducing them if they are not kept beside the index yet.
+        """Return the senses of a word: those stored beside the index, or else found now and stored.
 
         Args:
-          word: a form.
-          fold_case: take all forms that differ in case only.
-          inflections: take simple inflections too, in any case.
-          options: least share and most senses, and whether to split all the same.
-          cache_dir: for files of a remote index.
+          word: the word as it is spelled in the text.
+          fold_case: also forms that differ in upper and lower case only.
+          inflections: also simple inflections, in upper and lower case.
+          options: smallest share and largest number of senses, and whether to split in any case.
+          cache_dir: directory for files of a remote index.
 
         Raises:
-          UsageError: if the word never occurs in the index; names the nearest forms.
-          CorpusError: if there is no index, or no token vectors.
+          UsageError: if the word is not in the index; the message names the nearest forms.
+          CorpusError: if there is no index, or it has no token vectors.
         """
         described = describe_senses(
             self,
@@ -103,7 +103,7 @@ def open_searcher(
     tell_senses: TellSenses = word_senses,
     encoder: QueryEncoder | None = None,
 ) -> Searcher:
-    """Open the index of a corpus for search; the model is loaded at the first query.
+    """Open the index of a corpus for searches; the first query loads the model.
 
     Args:
       corpus: an open corpus.

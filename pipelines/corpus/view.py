@@ -1,4 +1,4 @@
-"""What one snapshot of a corpus holds: its live segments and rows; every reader and writer has one.
+"""CorpusView: the live segments and rows of one snapshot. Every reader and writer uses it.
 
 view = CorpusView.open("my-corpus")
 for batch in view.read("sentences", columns=["doc_id", "text", "vector"]):
@@ -25,11 +25,11 @@ from schemas import TABLES, Segment, Snapshot
 
 
 class CorpusView:
-    """One snapshot of a corpus; what an instance sees never changes.
+    """One snapshot of a corpus. An instance never changes.
 
     Attributes:
-      store: its files.
-      snapshot: the state this instance sees.
+      store: the files of the corpus.
+      snapshot: the manifest of the snapshot.
       segments: manifests of the live segments.
     """
 
@@ -44,7 +44,7 @@ class CorpusView:
         """Open the newest snapshot of an existing corpus.
 
         Raises:
-          CorpusError: if there is none, or it is damaged or of a newer version.
+          CorpusError: if there is no corpus, or it is damaged or of a newer version.
         """
         view = cls.open_or_create(root, single_writer=single_writer)
         if view.snapshot.number == 0:
@@ -56,7 +56,7 @@ class CorpusView:
 
     @classmethod
     def open_or_create(cls, root: str | PathLike[str], *, single_writer: bool = False) -> Self:
-        """Open a corpus, or the empty one that a first commit will write.
+        """Open a corpus; if there is none, an empty one, which the first commit writes.
 
         Raises:
           CorpusError: if it is damaged, of a newer version, or the URL cannot be opened.
@@ -65,7 +65,7 @@ class CorpusView:
 
     @classmethod
     def newest(cls, store: Store, known: Iterable[Segment] = ()) -> Self:
-        """Return the newest snapshot in a store; manifests that are known are not read again.
+        """Return the newest snapshot in a store; manifests in `known` are not read again.
 
         Raises:
           CorpusError: if it is damaged or of a newer version.
@@ -89,7 +89,7 @@ class CorpusView:
         raise CorpusError(f"{store.url} is committed to faster than it can be opened; try again")
 
     def refresh(self) -> Self:
-        """Return the corpus as it is now; manifests that are known are not read again."""
+        """Return the newest snapshot; manifests that this one has are not read again."""
         return type(self).newest(self.store, self.segments)
 
     @property

@@ -1,4 +1,4 @@
-"""What a search returns: hits, the line each stands in, the senses they have."""
+"""The result of a search: hits with their lines and senses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from pipelines.search.kwic import cut_context, sort_key
 
 @dataclass(frozen=True, kw_only=True)
 class Sense:
-    """One induced sense.
+    """One sense of a word, found from its occurrences.
 
     Attributes:
-      number: from 1, the largest sense first.
-      size: occurrences in the index.
-      share: of all occurrences.
-      quality: mean silhouette, -1 to 1; 0 where the word has one sense.
-      labels: words typical of its contexts, the most typical first.
+      number: counted from 1, largest sense first.
+      size: number of occurrences in the index.
+      share: size as a share of all occurrences.
+      quality: mean silhouette, -1 to 1; 0 if the word has one sense.
+      labels: words that are typical of its contexts, most typical first.
       prototypes: vector_ids of its most central occurrences.
     """
 
@@ -34,7 +34,7 @@ class Sense:
 
 
 class SensesOfWord(Protocol):
-    """The senses of a word, told apart by whoever induced them (`pipelines.senses`)."""
+    """The senses of a word, as `pipelines.senses` finds them."""
 
     @property
     def senses(self) -> tuple[Sense, ...]:
@@ -52,19 +52,19 @@ class SensesOfWord(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One line found.
+    """One hit of a search.
 
     Attributes:
-      score: cosine with the query after centering, or as the index's settings combine it.
-      vector_id: of the token, or of the sentence.
-      doc_id, sentence_index: where it is.
-      token_index: of the node; None where whole sentences were searched.
-      left, node, right: the sentence cut at the node, in the width asked for.
-      sense: number of the induced sense, or None.
-      metadata: of the document.
-      tokens: [T] of the whole sentence.
-      attention: [T] weights of the tokens in the sentence's own vector.
-      copies: how many identical sentences the line stands for; it is the first of them.
+      score: similarity to the query, as the index's settings compute it.
+      vector_id: id of the token's vector, or of the sentence's in a search of sentences.
+      doc_id, sentence_index: key of the sentence.
+      token_index: place of the word in its sentence; None in a search of sentences.
+      left, node, right: the text before the word, the word, and the text after it.
+      sense: number of the sense, or None.
+      metadata: metadata of the document.
+      tokens: [T] tokens of the whole sentence.
+      attention: [T] weights of the tokens in the sentence's vector.
+      copies: number of identical sentences that this hit stands for; it is the first of them.
     """
 
     score: float
@@ -82,7 +82,7 @@ class Hit:
     copies: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `sensegrep search --json` prints of a hit; the id is a string."""
+        """Return the hit as `sensegrep search --json` prints it; the id is a string."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             **fields,
@@ -94,19 +94,20 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """The hits of a search, best first, and what a reader should know of them.
+    """The hits of a search, best first, with facts about the search.
 
     Attributes:
-      query: as given.
+      query: the query as given.
       word: the bracketed word, or None.
-      forms: occurrences in the index of each form compared.
-      compared: vectors that passed all filters and were compared.
-      senses: of the word, if they were asked for and it occurs in the index.
-      notes: remarks in words.
-      nearest: of a word that never occurs, the forms spelled most alike, with their occurrences.
-      query_tokens: of the query's sentence; none of a search for more like some lines.
+      forms: the forms that were compared, with their number of occurrences in the index.
+      compared: number of vectors that passed all filters and were compared.
+      senses: senses of the word, if the search asked for them and the word is in the index.
+      notes: remarks for the user.
+      nearest: if the word is not in the index: the forms with the most similar spelling, with
+        their number of occurrences.
+      query_tokens: tokens of the query's sentence; empty for a search for similar lines.
       query_attention: [T] weights of those tokens in the query's sentence vector.
-      encode_ms, search_ms: time to encode the query; to search, and to read the lines.
+      encode_ms, search_ms: time to encode the query; time to search and to read the lines.
     """
 
     def __init__(self, hits: Iterable[Hit], *, query: str, word: str | None) -> None:
@@ -139,7 +140,7 @@ class Hits(list[Hit]):
         }
 
     def to_arrow(self) -> pa.Table:
-        """Return the hits as an Arrow table, a row a hit, metadata as a map."""
+        """Return the hits as an Arrow table with one row per hit; metadata is a map column."""
         schema = pa.schema(
             [
                 ("score", pa.float32()),

@@ -1,4 +1,4 @@
-"""What a user may choose about a search; checked before any work starts."""
+"""The options of a search, checked before any work starts."""
 
 import math
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ SORTS = ("score", "1L", "2L", "3L", "1R", "2R", "3R", "document")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """What one search asks for.
+    """Options of one search.
 
     Attributes:
-      k: hits to return, at most.
-      any_word: compare with every token, not only with the query word's own form.
-      fold_case: also take forms that differ in upper and lower case only.
-      inflections: also take simple inflections of the word (banks, banking), in any case.
-      filters: metadata that a hit's document must carry; of several keys, all.
+      k: largest number of hits.
+      any_word: compare with every token, not only with occurrences of the same form.
+      fold_case: also compare forms that differ in upper and lower case only.
+      inflections: also compare simple inflections (banks, banking), in upper and lower case.
+      filters: metadata that the document of a hit must have, all of them.
       min_score: hits below this score are left out.
-      sense: number of the one induced sense to show.
-      senses: tell the sense of each hit, inducing the senses of the word where none are stored.
+      sense: only hits of the sense with this number.
+      senses: give the sense of each hit; finds the senses of the word if none are stored.
       left, right: tokens of context, or None for the whole sentence.
-      sort: one of SORTS; nL and nR sort by the n-th word to the left or right of the node.
-      sample: choose this many hits at random among the k nearest; None takes all.
-      seed: of that choice.
-      unfold: show identical sentences one by one, not as one line that counts them.
-      plain_ranking: score each occurrence by itself, without its neighbours' say.
+      sort: one of SORTS; nL and nR sort by the n-th word to the left or right of the word found.
+      sample: number of hits drawn at random from the k best; None returns all.
+      seed: seed of the random sample.
+      unfold: return identical sentences one by one, not as one hit with a count.
+      plain_ranking: rank by each occurrence's own score, without those of its neighbours.
     """
 
     k: int = 10

@@ -1,4 +1,4 @@
-"""What a user may choose about the senses of a word; checked before any work starts."""
+"""The options of finding senses, checked before any work starts."""
 
 from dataclasses import dataclass
 from math import log
@@ -26,12 +26,12 @@ def needed_surety(count: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class SenseOptions:
-    """How senses are told apart.
+    """Options of finding the senses of a word.
 
     Attributes:
-      min_share: least share of a word's occurrences that makes a sense, 0 to 0.5; three
-        occurrences are needed all the same.
-      at_most: most senses of a word; 1 tells none apart.
+      min_share: smallest share of a word's occurrences that is a sense, 0 to 0.5; a sense has at
+        least three occurrences.
+      at_most: largest number of senses; 1 finds none.
       force: split a word even if it has few occurrences or looks like one sense.
     """
 

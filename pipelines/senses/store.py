@@ -32,12 +32,12 @@ class WordSenses:
     """The senses of a word.
 
     Attributes:
-      word: as asked for.
-      forms: occurrences of each form.
-      senses: from the largest.
+      word: the word as given.
+      forms: the forms, with their number of occurrences.
+      senses: largest first.
       gain: mean silhouette of the occurrences, -1 to 1; 0 for one sense.
-      notes: what a reader should know of how the senses came about.
-      rule: puts any occurrence into a sense, by its vectors.
+      notes: remarks on how the senses were found.
+      rule: assigns an occurrence to a sense, by its vectors.
       means: [S, D] float32 of length 1, the mean direction of each sense.
       vector_ids: [n] int64 ascending, of the occurrences in the index.
       numbers: [n] int32, their senses.
