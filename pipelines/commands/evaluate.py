@@ -90,6 +90,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the models of an earlier --json too, without scoring them again",
     )
     parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="OUT",
+        help="folder to write the induced senses to, for other scorers: OUT/semcor_wsi.key with "
+        "'row<TAB>sense' (rows from 0) and OUT/semeval2013_wsi.key with 'lemma instance sense'",
+    )
+    parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write a short table of all models here"
     )
     parser.add_argument(
@@ -108,6 +115,7 @@ def execute(args: argparse.Namespace) -> int:
             centerings=args.centerings,
             poolings=args.poolings,
             mixes=tuple(args.layer_weights or ()),
+            language=args.language,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -140,6 +148,12 @@ def _write_files(args: argparse.Namespace, reports: "Sequence[ModelReport]") -> 
         args.json.write_text(
             json.dumps(to_json(reports, _settings(args)), indent=1) + "\n", encoding="utf-8"
         )
+    if args.keys is not None:
+        args.keys.mkdir(parents=True, exist_ok=True)
+        for report in reports[-1].sets:
+            if report.key:
+                text = "".join(f"{line}\n" for line in report.key)
+                (args.keys / f"{report.name}.key").write_text(text, encoding="utf-8")
     if args.markdown is not None:
         args.markdown.write_text(markdown(reports), encoding="utf-8")
     if args.plot is not None:
@@ -168,6 +182,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
     for option, path in written:
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if args.keys is not None and len(args.models) > 1:
+        raise UsageError("--keys writes the senses that one model gives; name one MODEL")
+    if args.keys is not None and args.keys.exists() and not args.keys.is_dir():
+        raise UsageError(f"--keys {args.keys}: expected a folder, found a file")
     if args.plot is not None and args.plot.suffix != ".png":
         raise UsageError(f"--plot {args.plot}: the plot is a PNG; end the name in .png")
     if args.plot is not None and find_spec("matplotlib") is None:
@@ -175,7 +193,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 def _choose_sets(args: argparse.Namespace) -> tuple[str, ...]:
-    from pipelines.evaluation.readers import choose_sets
+    from pipelines.evaluation.readers import KEYED_SETS, choose_sets
     from pipelines.evaluation.report import PLOTTED_SET
 
     try:
@@ -183,6 +201,10 @@ def _choose_sets(args: argparse.Namespace) -> tuple[str, ...]:
         names = choose_sets(args.data, args.sets or (), args.language.partition("-")[0])
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if args.keys is not None and not set(names) & set(KEYED_SETS):
+        raise UsageError(
+            f"--keys writes the senses of {' and '.join(KEYED_SETS)}; add them to --sets"
+        )
     if args.plot is not None and PLOTTED_SET not in names:
         raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
     return names

@@ -11,6 +11,7 @@ leave some without).
                             of a sense, then over the senses of a word, then over words: each sense
                             weighs the same within its word. chance_* is a random ranking's.
   *_micro                   the same as a plain mean over all occurrences of all words.
+InductionSet: senses are induced as a corpus of the set's sentences would; see inducing.py's head.
 UsagePairs:
   accuracy                  "same sense" if the cosine reaches a threshold tuned on the training
                             part; where there is none, on one half for the other and the reverse.
@@ -30,13 +31,20 @@ on all vectors of the set (of a collection, on its documents), as an index does 
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from pipelines.evaluation import metrics
+from pipelines.evaluation.inducing import (
+    constants_of_encoder,
+    induce_set,
+    key_lines,
+    samples_of,
+    score_induced,
+)
 from pipelines.evaluation.scores import (
     Measured,
     WordScores,
@@ -53,6 +61,7 @@ from pipelines.evaluation.sets import (
     Collection,
     Context,
     EvaluationSet,
+    InductionSet,
     SenseSet,
     Sentence,
     SentencePairs,
@@ -67,6 +76,7 @@ from pipelines.evaluation.vectors import (
     views_of,
 )
 from pipelines.index.centering import Centering, fit_centering
+from pipelines.senses.options import SenseOptions
 
 Vectors = npt.NDArray[np.float32]
 
@@ -82,11 +92,13 @@ class EvaluationOptions:
       centerings: of "raw", "mean", "mean-R" and "word".
       poolings: of "attention", "mean" and "max"; for sentence sets.
       mixes: layer weights to score beside the layers and the model's own mix; each of [L] numbers.
+      language: of the sets; tells which words around a word count.
     """
 
     centerings: tuple[str, ...] = DEFAULT_CENTERINGS
     poolings: tuple[str, ...] = POOLINGS
     mixes: tuple[tuple[float, ...], ...] = ()
+    language: str = "en"
 
     def __post_init__(self) -> None:
         for centering in self.centerings:
@@ -123,6 +135,7 @@ class SetReport:
       embed_seconds: time to embed.
       score_seconds: time to score.
       scores: all numbers.
+      key: lines that say which sense was given to each occurrence; of an InductionSet.
     """
 
     name: str
@@ -131,6 +144,7 @@ class SetReport:
     embed_seconds: float
     score_seconds: float
     scores: tuple[Score, ...]
+    key: tuple[str, ...] = ()
 
 
 SetProgress = Callable[[str, int, int], None]  # set, tokens done, tokens in all
@@ -171,6 +185,8 @@ def evaluate(
         match evaluation_set:
             case SenseSet():
                 return run.senses(evaluation_set)
+            case InductionSet():
+                return run.induced(evaluation_set)
             case UsagePairs():
                 return run.usages(evaluation_set)
             case SentencePairs():
@@ -210,6 +226,23 @@ class _Run:
                 self._add_words(view, centering, by_word)
         items = {"occurrences": len(occurrences), "words": len(words_with_senses(words, senses))}
         return self._finish(items, embedded, [(c.tokens[c.index],) for c in contexts])
+
+    def induced(self, evaluation_set: InductionSet) -> SetReport:
+        from pipelines.text.tokenizer import Tokenizer
+
+        instances = evaluation_set.instances
+        is_content = Tokenizer(self.options.language).is_content
+        grouped = samples_of(self.encoder, instances, is_content, self.report)
+        embedded = time.monotonic()
+        options = SenseOptions(force=True, at_most=2) if evaluation_set.force else SenseOptions()
+        numbers = induce_set(grouped, constants_of_encoder(self.encoder), options, len(instances))
+        # Senses are induced from the model's own mix.
+        view = View("mix", tuple(self.encoder.default_layer_weights))
+        self._add(view, "", "", score_induced(evaluation_set, numbers))
+        items = {"occurrences": len(instances), "words": len(grouped)}
+        targets = [(one.context.tokens[one.context.index],) for one in instances]
+        found = self._finish(items, embedded, targets)
+        return replace(found, key=key_lines(evaluation_set, numbers))
 
     def usages(self, evaluation_set: UsagePairs) -> SetReport:
         pairs = (*evaluation_set.pairs, *evaluation_set.train)

@@ -8,9 +8,11 @@ the tokeniser that the reader is given.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.evaluation.induction_sets import read_semcor_wsi, read_semeval2013_wsi
 from pipelines.evaluation.set_files import (
     json_lines,
     json_list,
@@ -335,6 +337,12 @@ class Source:
 SOURCES = {
     "coarsewsd20": Source("coarsewsd20", "en", read_coarsewsd20),
     "senseval": Source("senseval_4words", "en", read_senseval),
+    "semcor_wsi": Source("semcor_wsi", "en", lambda folder, _: read_semcor_wsi(folder)),
+    "semeval2013_wsi": Source(
+        "semeval2013_wsi",
+        "en",
+        lambda folder, tokenize: read_semeval2013_wsi(folder, partial(locate, tokenize=tokenize)),
+    ),
     "wic": Source("wic", "en", read_wic),
     "mcl_wic": Source("mcl_wic", "en", read_mcl_wic),
     "scws": Source("scws", "en", read_scws),
@@ -347,6 +355,7 @@ SOURCES = {
     "lcqmc_zh": Source("lcqmc_zh", "zh", read_lcqmc_zh),
     "afqmc_zh": Source("afqmc_zh", "zh", read_afqmc_zh),
 }
+KEYED_SETS = ("semcor_wsi", "semeval2013_wsi")  # whose induced senses `--keys` writes
 
 
 def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, ...]:

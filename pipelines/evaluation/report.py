@@ -93,10 +93,31 @@ SENTENCE_COLUMNS = (
     *_yes_no_columns("lcqmc_zh", "LCQMC"),
     *_yes_no_columns("afqmc_zh", "AFQMC"),
 )
+INDUCTION_COLUMNS = (
+    Column("semcor_wsi", "bcubed_f", "SemCor-WSI", "B3 F"),
+    Column("semcor_wsi", "one_cluster", "SemCor-WSI", "one cluster"),
+    Column("semcor_wsi", "random", "SemCor-WSI", "random"),
+    Column("semcor_wsi", "over_one_cluster", "SemCor-WSI", "over one"),
+    Column("semcor_wsi", "over_one_cluster_low", "SemCor-WSI", "from"),
+    Column("semcor_wsi", "over_one_cluster_high", "SemCor-WSI", "to"),
+    Column("semcor_wsi", "over_shuffled", "SemCor-WSI", "over shuffled"),
+    Column("semcor_wsi", "over_shuffled_low", "SemCor-WSI", "from"),
+    Column("semcor_wsi", "over_shuffled_high", "SemCor-WSI", "to"),
+    Column("semeval2013_wsi", "avg", "SemEval-2013", "AVG"),
+    Column("semeval2013_wsi", "fuzzy_nmi", "SemEval-2013", "NMI"),
+    Column("semeval2013_wsi", "fuzzy_bcubed", "SemEval-2013", "B3"),
+    Column("semeval2013_wsi", "random_avg", "SemEval-2013", "random AVG"),
+    Column("semeval2013_wsi", "shuffled_avg", "SemEval-2013", "shuffled AVG"),
+)
 LEGEND = (
     "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "
     "of the same sense among the nearest of the same word, mean over senses, then words; P@10u: "
     "mean over occurrences. rho: Spearman's rank correlation. nDCG at 10."
+)
+INDUCTION_LEGEND = (
+    "B3 F: B-cubed F, mean over lemmas; random: one of two senses at random; over one, over\n"
+    "shuffled: above one cluster a lemma, and above the same sizes shuffled, with the 95 %\n"
+    "interval of a bootstrap over lemmas. AVG: geometric mean of fuzzy NMI and fuzzy B-cubed."
 )
 
 
@@ -108,6 +129,11 @@ def tables(models: Sequence[ModelReport], width: int | None = None) -> str:
     centerings = dict.fromkeys(score.centering for model in models for score in model.scores())
     blocks = []
     for centering in centerings:
+        if not centering:  # of senses, which no centering of this command has a part in
+            induced = _table(models, centering, INDUCTION_COLUMNS, width)
+            if induced:
+                blocks.append(f"Induced senses\n\n{induced}\n\n{INDUCTION_LEGEND}")
+            continue
         for title, columns in (("Tokens", TOKEN_COLUMNS), ("Sentences", SENTENCE_COLUMNS)):
             table = _table(models, centering, columns, width)
             if table:
@@ -164,8 +190,15 @@ def to_json(models: Sequence[ModelReport], settings: dict[str, Any]) -> dict[str
     return {
         "schema_version": SCHEMA_VERSION,
         "settings": settings,
-        "models": [asdict(model) for model in models],
+        "models": [_fields(model) for model in models],
     }
+
+
+def _fields(model: ModelReport) -> dict[str, Any]:
+    found = asdict(model)
+    for each in found["sets"]:
+        del each["key"]  # what was assigned is written by --keys
+    return found
 
 
 def from_json(found: Any) -> list[ModelReport]:

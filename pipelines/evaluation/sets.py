@@ -1,8 +1,9 @@
 """What an evaluation set holds, how it is split and how it is sampled.
 
-Four kinds of question are asked:
+Five kinds of question are asked:
 
   SenseSet        occurrences of a word, each with its sense
+  InductionSet    occurrences of words whose senses are to be induced
   UsagePairs      two usages of a word: the same meaning (WiC), or how similar (SCWS)
   SentencePairs   two sentences: how similar
   Collection      documents, queries, and which document answers which query
@@ -109,7 +110,39 @@ class Collection:
     gains: tuple[dict[int, float], ...]
 
 
-EvaluationSet = SenseSet | UsagePairs | SentencePairs | Collection
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One occurrence of a word whose sense is to be induced.
+
+    Attributes:
+      id: the set's own name for it.
+      lemma: the word, with its part of speech where the set tells it.
+      context: the sentence and where in it the word stands.
+      gold: senses with weights, the largest 1; empty where there is no gold.
+    """
+
+    id: str
+    lemma: str
+    context: Context
+    gold: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InductionSet:
+    """Occurrences whose senses are to be induced, in the order of the files.
+
+    Attributes:
+      name: of the set.
+      instances: the occurrences.
+      force: every word is split, as the set's own measure asks.
+    """
+
+    name: str
+    instances: tuple[Instance, ...]
+    force: bool = False
+
+
+EvaluationSet = SenseSet | InductionSet | UsagePairs | SentencePairs | Collection
 
 
 # --- splits and samples ---------------------------------------------------------------------------
@@ -160,6 +193,18 @@ def sample(evaluation_set: EvaluationSet, count: int, seed: int) -> EvaluationSe
                 for i in draw([member.id for member in members], count, seed)
             ]
             return replace(evaluation_set, occurrences=hold_out(kept))
+        case InductionSet(instances=instances):
+            by_lemma: dict[str, list[Instance]] = defaultdict(list)
+            for instance in instances:
+                by_lemma[instance.lemma].append(instance)
+            drawn = {
+                group[i].id
+                for group in by_lemma.values()
+                for i in draw([one.id for one in group], count, seed)
+            }
+            return replace(
+                evaluation_set, instances=tuple(one for one in instances if one.id in drawn)
+            )
         case UsagePairs(pairs=pairs, train=train):
             return replace(
                 evaluation_set,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.index.exact import Floats
 from pipelines.search.similarity import around_mean
-from pipelines.senses.clustering import Clusters, kmeans, principal_points, silhouettes
+from pipelines.senses.clustering import Clusters, distances, kmeans, principal_points, silhouettes
 from pipelines.senses.constants import SenseConstants
 from pipelines.senses.features import Features, Sample, smooth, whole_features
 from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions, needed_surety
@@ -97,7 +97,9 @@ def induce(
     for place, cluster in enumerate(order):
         if count > 1:
             centers[place] = own[clusters == cluster].mean(axis=0)
-    fits = silhouettes(own, clusters) if count > 1 else np.zeros(len(sample), np.float32)
+    fits = np.zeros(len(sample), np.float32)
+    if count > 1:
+        fits = silhouettes(distances(own), clusters)
     return Induction(
         features=features,
         # |f - c|^2 is least where c.f - |c|^2 / 2 is greatest.
@@ -154,7 +156,7 @@ def partition(
         plain = np.concatenate([around_mean(sample.tokens), sample.sentences], axis=1)
         chosen = _stable_number(principal_points(plain), sorted(candidates), seed)
     if chosen is None:
-        unsmoothed = principal_points(whole)
+        unsmoothed = distances(principal_points(whole))
 
         def silhouette(number: int) -> float:
             mean = float(silhouettes(unsmoothed, candidates[number]).mean())
@@ -172,14 +174,18 @@ def _stable_number(points: Floats, numbers: list[int], seed: int) -> int | None:
     """Return the number of clusters to believe in; None if none stands out from a Gaussian's."""
     rng = np.random.default_rng(seed)
     nulls = [_like(points, rng) for _ in range(_NULL_DRAWS)]
+    apart, nulls_apart = distances(points), [distances(null) for null in nulls]
     halves = [np.array_split(rng.permutation(len(points)), 2) for _ in range(_SPLITS)]
     found: dict[int, tuple[float, float]] = {}
     for number in numbers:
         clusters = kmeans(points, number, seed)
         if not _sizes(clusters).all():
             continue
-        null = [silhouettes(n, kmeans(n, number, seed).labels).mean() for n in nulls]
-        gain = float(silhouettes(points, clusters.labels).mean() - np.mean(null))
+        null = [
+            silhouettes(far, kmeans(drawn, number, seed).labels).mean()
+            for drawn, far in zip(nulls, nulls_apart, strict=True)
+        ]
+        gain = float(silhouettes(apart, clusters.labels).mean() - np.mean(null))
         stability = float(np.mean([_agreement(points, two, number, seed) for two in halves]))
         found[number] = stability, gain
     if not found:

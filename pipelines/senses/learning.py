@@ -179,8 +179,19 @@ def embed_places(
     chosen: Mapping[str, Sequence[Place]],
     is_content: Callable[[str], bool],
     report: Callable[[int, int], None] | None = None,
+    own: Mapping[str, Collection[str]] | None = None,
 ) -> Embedded:
-    """Embed the sentences of chosen occurrences, and centre all vectors on their means."""
+    """Embed the sentences of chosen occurrences, and centre all vectors on their means.
+
+    Args:
+      elmo: the model.
+      text: holds the sentences.
+      chosen: places of each word.
+      is_content: tells content words from others.
+      report: told sentences embedded and to embed.
+      own: casefolded forms of each word, which are none of the words around it; None takes the
+        word itself.
+    """
     rows = [(word, place) for word, places in chosen.items() for place in places]
     wanted = sorted({place.sentence for _, place in rows})
     by_length = sorted(wanted, key=lambda s: (len(text.sentences[s]), s))
@@ -195,11 +206,11 @@ def embed_places(
         block = by_length[first : first + _READ]
         result = elmo.embed([text.sentences[s] for s in block])
         for number, start in zip(block, result.offsets, strict=False):
-            sentences[number] = result.sentence_vectors[block.index(number)]
+            sentences[number] = result.sentence_vectors[block.index(number)].copy()
             for position, token in enumerate(text.sentences[number]):
                 vector = result.token_vectors[start + position]
                 if position in needed[number]:
-                    tokens[number, position] = vector
+                    tokens[number, position] = vector.copy()  # not the whole batch
                 if is_content(token):
                     form = token.casefold()
                     sums[form] = sums[form] + vector if form in sums else vector.copy()
@@ -217,7 +228,13 @@ def embed_places(
     stacked = np.stack([tokens[p.sentence, p.token] for _, p in rows])
     of_sentences = np.stack([sentences[p.sentence] for _, p in rows])
     bags = [
-        weighted_bag(sorted({t.casefold() for t in text.sentences[p.sentence]} - {w}), forms, idf)
+        weighted_bag(
+            sorted(
+                {t.casefold() for t in text.sentences[p.sentence]} - set(own[w] if own else [w])
+            ),
+            forms,
+            idf,
+        )
         for w, p in rows
     ]
     sentence_mean = np.mean([sentences[s] for s in wanted], axis=0)

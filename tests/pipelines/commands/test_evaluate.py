@@ -189,3 +189,58 @@ def test_lowercase_fallback_reaches_the_static_model(data, vectors, capsys):
     assert "stsb 11.8%" in capsys.readouterr().out  # "A" and "River" of 17 tokens
     assert main([*arguments, "--lowercase-fallback"]) == 0
     assert "stsb 5.9%" in capsys.readouterr().out  # "A" alone
+
+
+@pytest.fixture
+def induced_data(tmp_path):
+    """Twelve rows of a lemma of SemCor-WSI's layout, and as many instances of SemEval-2013's."""
+    folder = tmp_path / "sets"
+    (folder / "semcor_wsi").mkdir(parents=True)
+    words = ["river", "water", "boat"] * 2 + ["money", "loan", "cash"] * 2
+    rows = [
+        f'the {word} bank here,bank,{i // 6},1,NN,"({len(word) + 5}, {len(word) + 9})"'
+        for i, word in enumerate(words)
+    ]
+    text = "\n".join(["sentence,lemma,lexsn,wnsn,pos,position", *rows])
+    (folder / "semcor_wsi" / "test.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "semeval2013_wsi" / "gold").mkdir(parents=True)
+    instances = "".join(
+        f'<instance id="bank.n.{i}" lemma="bank" partOfSpeech="n" token="bank" '
+        f'tokenStart="{len(word) + 5}" tokenEnd="{len(word) + 9}">The {word} bank here.</instance>'
+        for i, word in enumerate(words)
+    )
+    xml = f'<instances lemma="bank" partOfSpeech="n">{instances}</instances>'
+    (folder / "semeval2013_wsi" / "bank.n.xml").write_text(xml, encoding="utf-8")
+    key = "".join(f"bank.n bank.n.{i} s{i // 6}/4\n" for i in range(12))
+    (folder / "semeval2013_wsi" / "gold" / "all.key").write_text(key, encoding="utf-8")
+    return folder
+
+
+def test_induced_senses_are_scored_and_written(induced_data, tiny_elmo_dir, tmp_path, capsys):
+    arguments = ["evaluate", str(tiny_elmo_dir), "--data", str(induced_data)]
+    report = tmp_path / "scores.json"
+    keys = tmp_path / "new" / "keys"
+    assert main([*arguments, "--keys", str(keys), "--json", str(report)]) == 0
+    shown = capsys.readouterr().out
+    assert "Induced senses" in shown
+    assert "over shuffled" in shown
+    assert "random AVG" in shown
+    rows = (keys / "semcor_wsi.key").read_text(encoding="utf-8").splitlines()
+    assert [row.split("\t")[0] for row in rows] == [str(i) for i in range(12)]
+    lines = (keys / "semeval2013_wsi.key").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[:2] for line in lines] == [["bank.n", f"bank.n.{i}"] for i in range(12)]
+    assert len({line.split()[2] for line in lines}) == 2  # the set asks for a split
+    written = report.read_text(encoding="utf-8")
+    assert "over_one_cluster_low" in written
+    assert "bank.n.11" not in written
+
+
+def test_keys_are_refused_before_any_work(induced_data, data, vectors, tmp_path, capsys):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for arguments, words in (
+        ([vectors, "--data", str(data), "--keys", str(tmp_path / "k")], "add them to --sets"),
+        ([vectors, f"B={vectors}", "--data", str(induced_data), "--keys", "k"], "name one MODEL"),
+        ([vectors, "--data", str(induced_data), "--keys", str(tmp_path / "file")], "found a file"),
+    ):
+        assert main(["evaluate", *arguments]) == 2
+        assert words in capsys.readouterr().err

@@ -1,8 +1,9 @@
 """Clusters: silhouettes are scikit-learn's, k-means finds what is far apart."""
 
 import numpy as np
+import pytest
 
-from pipelines.senses.clustering import kmeans, principal_points, silhouettes
+from pipelines.senses.clustering import distances, kmeans, principal_points, silhouettes
 
 
 def test_silhouettes_equal_those_of_scikit_learn(rng: np.random.Generator) -> None:
@@ -12,7 +13,7 @@ def test_silhouettes_equal_those_of_scikit_learn(rng: np.random.Generator) -> No
     labels = rng.integers(0, 3, 60)
     labels[0] = 3  # a cluster of one
     np.testing.assert_allclose(
-        silhouettes(points, labels), silhouette_samples(points, labels), atol=1e-4
+        silhouettes(distances(points), labels), silhouette_samples(points, labels), atol=1e-4
     )
 
 
@@ -34,3 +35,14 @@ def test_principal_points_keep_distances_and_leave_out_what_does_not_vary(
         np.linalg.norm(points[:, None] - points[None], axis=2), between, atol=1e-3
     )
     assert principal_points(np.ones((5, 4), np.float32)).shape == (5, 0)
+
+
+@pytest.mark.parametrize("shape", [(30, 80), (80, 30)])
+def test_principal_points_are_those_of_the_singular_values(
+    rng: np.random.Generator, shape: tuple[int, int]
+) -> None:
+    features = rng.standard_normal(shape).astype(np.float32)
+    left, singular, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    expected = (left * singular)[:, :16]
+    found = principal_points(features)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
