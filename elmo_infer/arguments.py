@@ -1,4 +1,4 @@
-"""What an encoder is given, checked before anything is computed."""
+"""Checks of the arguments of an encoder, made before anything is computed."""
 
 from collections.abc import Sequence
 

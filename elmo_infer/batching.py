@@ -1,4 +1,4 @@
-"""Which sentences go together, and how their tokens lie in memory. Integers in, integers out."""
+"""Batching: which sentences are computed together, and where their tokens are in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a biLM is made of and how it is run: frozen dataclasses, checked when they are built."""
+"""The configuration of a biLM: frozen dataclasses that check their values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

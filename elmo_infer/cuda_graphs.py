@@ -1,4 +1,4 @@
-"""Both directions side by side on a device, in CUDA graphs of a few time steps each.
+"""Both LSTM directions at the same time on a GPU, in CUDA graphs of a few time steps each.
 
 A recurrent step is a dozen small kernels, and launching them costs more than running them. So the
 work of up to MAX_STEPS steps is captured once per number of rows, over buffers of fixed place, and

@@ -1,4 +1,4 @@
-"""Elmo: tokens in, arrays out. Plans batches, runs the biLM, mixes and pools; keeps no state."""
+"""`Elmo`: plans batches, runs the biLM, weighs layers, pools. Keeps no state between calls."""
 
 import logging
 import threading

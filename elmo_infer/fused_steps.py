@@ -1,4 +1,4 @@
-"""What an LSTM's time step does besides its matrix products, as one pass over memory each.
+"""The elementwise work of an LSTM time step on a GPU, each kind in one pass over memory.
 
 PyTorch's own operations read and write the gates of a step a dozen times, which takes longer than
 the products do. The formulas are those of elmo_infer.model.advance_cells. Triton comes with PyTorch

@@ -1,4 +1,4 @@
-"""From the token vectors of sentences to one vector per sentence; nothing is changed in place.
+"""Pooling: from the token vectors of sentences to one vector per sentence.
 
 Sentences lie one after the other in [n, D], with B lengths; there is no padding to mask. A
 sentence without tokens gets the zero vector. Sums and softmax are taken in float32 at least.

@@ -1,4 +1,4 @@
-"""Matrix products with fixed weights, prepared once for where and in what they are computed.
+"""Matrix products with fixed weights, which are prepared once for a device and a dtype.
 
 Every kind takes float32 (or float64) rows and returns the same; what lies between is its affair.
 """

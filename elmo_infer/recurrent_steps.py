@@ -1,4 +1,4 @@
-"""What an LSTM's time step of both directions does besides its matrix products."""
+"""The elementwise work of an LSTM time step, for both directions."""
 
 import math
 

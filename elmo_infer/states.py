@@ -1,4 +1,4 @@
-"""What every sentence starts from: zeros, a warmed state, or a given one.
+"""The LSTM state at the start of each sentence: zeros, computed from a text, or given.
 
 The original model carried its state from batch to batch, so it was never trained to start from
 zeros. Here every sentence starts from the same state; "warm" takes the one that a fixed text leaves

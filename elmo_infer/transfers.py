@@ -1,4 +1,4 @@
-"""Between host and device without waiting for the device, and what a full device says.
+"""Copies between host and GPU that do not wait for the GPU, and its out-of-memory errors.
 
 A copy between pageable memory and a device holds the host up. So what goes over lies in pinned
 memory, which PyTorch keeps until the copy is done, and what comes back has an event to wait for,

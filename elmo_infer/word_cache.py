@@ -1,4 +1,4 @@
-"""Context-free vectors of word types, computed once and kept within a limit of bytes."""
+"""A cache of context-free vectors of word types, with a limit in bytes."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

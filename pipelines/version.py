@@ -1,4 +1,4 @@
-"""The version of the installed package, as the command line, manifests and the API give it."""
+"""The version of the installed package, for the command line, manifests and the API."""
 
 from importlib import metadata
 

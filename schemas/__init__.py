@@ -1,4 +1,4 @@
-"""What a corpus is on disk."""
+"""The data on disk: Arrow schemas, manifests and their checks."""
 
 from schemas.checks import check_schema, check_table
 from schemas.fields import check_fields

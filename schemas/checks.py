@@ -1,4 +1,4 @@
-"""Checks that data is what the schemas promise."""
+"""Check that data has the promised schema."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Fields of a manifest compared with the types that its dataclass declares."""
+"""Check the fields of a manifest against the types of its dataclass."""
 
 import types
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The manifests of a corpus: what a segment holds, and which segments a snapshot makes live.
+"""The manifests of a corpus: segments and snapshots.
 
 Both are JSON with sorted keys. Reading refuses a newer schema version and says who wrote it.
 """

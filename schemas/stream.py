@@ -1,4 +1,4 @@
-"""What a snapshot says of the stream that feeds its corpus: the source, and how far it was read."""
+"""The part of a snapshot about its stream: the source, and the positions read."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""Reads models of ELMoForManyLangs (Che et al., 2018) into the canonical form.
+"""Read models of ELMoForManyLangs (Che et al., 2018).
 
 A directory holds config.json (of which only `config_path` counts: the model's own configuration),
 char.dic, word.dic, token_embedder.pkl and encoder.pkl. What differs from the official layout is

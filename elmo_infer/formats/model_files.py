@@ -1,4 +1,4 @@
-"""What lies where a model was asked for: a directory, an archive, or an options file.
+"""Find the files of a model: a directory, an archive, or an options file.
 
 Everything is reached through fsspec, so paths and URLs are alike; local HDF5 files are opened by
 their path, which is fastest.

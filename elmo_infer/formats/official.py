@@ -1,4 +1,4 @@
-"""Reads a weights.hdf5 in the official layout (bilm-tf) into the canonical form."""
+"""Read a weights.hdf5 in the official layout (bilm-tf)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""A training run's curve as a picture."""
+"""Plot the curve of a training run."""
 
 import csv
 from pathlib import Path

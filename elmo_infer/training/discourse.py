@@ -1,4 +1,4 @@
-"""One sense per discourse: what in a teacher's states tells a word's senses apart.
+"""What in a teacher's states tells the senses of a word apart, learned from whole documents.
 
 Within a document a word nearly always keeps its sense (Gale, Church and Yarowsky 1992). So of two
 occurrences of a word in one document, what differs is mostly noise; of two in different documents

@@ -1,4 +1,4 @@
-"""LSTM cells that begin as sums of the words read so far, fading with distance.
+"""LSTM cells that start as sums of the words read so far, which fade with distance.
 
 What tells the senses of a word apart often stands ten or twenty words away, and an LSTM comes to
 remember so far only after long training. But a cell whose gates hardly move is a leaky integrator:

@@ -1,4 +1,4 @@
-"""A larger biLM that computes what a smaller one does, to train on from there.
+"""Make a biLM larger so that it computes the same vectors, to continue training from there.
 
 More filters, cells and outputs are drawn as in a new model, but nothing that was there reads them:
 their rows in the projections, in the kernels and in the highways, towards what was there, start at

@@ -1,4 +1,4 @@
-"""What an LSTM's time step does besides its matrix products, fused for a GPU in Triton.
+"""The elementwise work of an LSTM time step in training, fused for a GPU in Triton.
 
 Each kernel is one pass over memory where PyTorch's operations are five to twenty; the formulas, and
 the arrays, are those of elmo_infer.training.lstm.TorchSteps. Triton comes with PyTorch for CUDA.

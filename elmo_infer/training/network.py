@@ -1,4 +1,4 @@
-"""The biLM as it trains: parameters under their official names, loss and gradients.
+"""The biLM in training: parameters with their official names, loss and gradients.
 
 One step takes a batch of equally long sentences through
 

@@ -1,4 +1,4 @@
-"""Learn the pooling query without labels: a sentence should know its neighbour.
+"""Learn the pooling query without labels, from which sentence follows which.
 
 The query q of attention pooling (softmax(q . k / sqrt(D)) over a sentence's token vectors) is
 trained so that a sentence's pooled vector tells the sentence after it from the other sentences

@@ -1,4 +1,4 @@
-"""What one training step reads, as indices: spellings of words, places, targets."""
+"""The input of one training step as indices: spellings of words, places, targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

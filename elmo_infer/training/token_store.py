@@ -1,4 +1,4 @@
-"""Training text on disk as integers: what every trainer reads.
+"""Training text on disk as integers, for all trainers.
 
 A token store is a directory:
 

@@ -1,4 +1,4 @@
-"""How well a biLM in training predicts text it has not seen."""
+"""Perplexity of a biLM in training on held-out text."""
 
 from dataclasses import replace
 

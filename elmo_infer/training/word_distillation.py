@@ -1,4 +1,4 @@
-"""Single words first: what a teacher knows of a word by itself, for the token layer.
+"""Train the token layer on single words with a teacher, before sentences.
 
 A word's knowledge sits in the token layer, and sentences teach it slowly: most of their words are
 frequent ones, and a rare word comes up a few times in all. So before the sentences a teacher reads

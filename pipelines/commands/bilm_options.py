@@ -1,4 +1,4 @@
-"""The options of `sensegrep train bilm`: what they are called, and what they ask for."""
+"""The options of `sensegrep train bilm`."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sensegrep compact --corpus DIR`: fewer, larger segments without deleted documents."""
+"""`sensegrep compact --corpus DIR`: merge segments, without deleted documents."""
 
 import argparse
 

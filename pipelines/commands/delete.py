@@ -1,4 +1,4 @@
-"""`sensegrep delete DOC_ID... --corpus DIR`: documents out of a corpus."""
+"""`sensegrep delete DOC_ID... --corpus DIR`: delete documents from a corpus."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""What commands print on a terminal or a pipe that cannot show every character."""
+"""Printing on terminals and pipes that cannot show every character."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Progress of a long job: a bar that renews itself on a terminal, log lines elsewhere."""
+"""Progress of a long job: a bar on a terminal, log lines elsewhere."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""`sensegrep train senses`: learn, without labels, what senses are told apart by in a model."""
+"""`sensegrep train senses`: learn, without labels, how to tell senses apart with a model."""
 
 import argparse
 from functools import partial

@@ -1,4 +1,4 @@
-"""`sensegrep vacuum --corpus DIR`: files that nothing names any more, off the disk."""
+"""`sensegrep vacuum --corpus DIR`: remove files that no snapshot names."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""`sensegrep verify --corpus DIR`: is every file as it was written?"""
+"""`sensegrep verify --corpus DIR`: compare every file with its checksum."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""How the commands write numbers of things."""
+"""How commands print numbers with their nouns."""
 
 
 def counted(number: int, noun: str) -> str:

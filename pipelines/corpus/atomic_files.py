@@ -1,4 +1,4 @@
-"""Files that appear at once and whole, whatever the store: the primitive commits rest on.
+"""Create files atomically on any store; commits rely on this.
 
 Of several writers exactly one creates a given path, and nobody ever sees a part of it. How each
 store does it:

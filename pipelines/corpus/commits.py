@@ -1,4 +1,4 @@
-"""Commits: a change becomes the next snapshot, on top of what other writers committed meanwhile.
+"""Commits: a change becomes the next snapshot, after what other writers committed meanwhile.
 
 docs/commit-protocol.md says what a commit reads, checks and creates, and why that is safe.
 """

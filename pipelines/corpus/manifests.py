@@ -1,4 +1,4 @@
-"""Snapshots and segment manifests of a corpus: where they stand, and how they are read. No Beam."""
+"""Paths and reading of snapshots and segment manifests. No Beam."""
 
 from hashlib import sha256
 

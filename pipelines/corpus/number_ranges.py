@@ -1,4 +1,4 @@
-"""Sets of segment numbers, kept as ranges: a snapshot remembers millions of them in a few bytes."""
+"""Sets of segment numbers, stored as ranges."""
 
 from collections.abc import Iterable
 

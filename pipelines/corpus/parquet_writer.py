@@ -1,4 +1,4 @@
-"""One Parquet file of a corpus: temporary name first, checks after writing."""
+"""Write one Parquet file of a corpus under a temporary name, and check it."""
 
 import contextlib
 from typing import Any

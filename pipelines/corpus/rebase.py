@@ -1,4 +1,4 @@
-"""A change moved from the snapshot that it was planned on to the one that is current now.
+"""Adapt a change that was planned on one snapshot to the current snapshot.
 
 Each rule forbids a history, and each history is a test (tests/pipelines/corpus/test_histories.py).
 Which version of a document a row is, is told by the number in the vector_ids of its sentences:

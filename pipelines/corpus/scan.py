@@ -1,4 +1,4 @@
-"""Live rows: the rows of a corpus's files whose documents are not deleted."""
+"""Scan the live rows of a corpus: those whose documents are not deleted."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence

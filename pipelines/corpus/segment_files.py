@@ -1,4 +1,4 @@
-"""The files of a segment as a whole: its manifest, its counts, its removal."""
+"""All files of a segment: manifest, counts, removal."""
 
 from pipelines.corpus.store import Store, write_then_commit
 from schemas import Segment

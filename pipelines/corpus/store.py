@@ -1,4 +1,4 @@
-"""A directory on any fsspec URL: listing, reading, writing, renaming the files of a corpus."""
+"""A directory at any fsspec URL: list, read, write and rename the files of a corpus."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Files of marks: what a stream's source remembers of single files or documents, beside snapshots.
+"""What a stream remembers of single files or documents, in files beside the snapshots.
 
 Each commit adds a small file of what changed; many are put together into one.
 """

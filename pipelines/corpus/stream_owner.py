@@ -1,4 +1,4 @@
-"""Which process streams into a corpus, so that a second one on the same machine is told at once.
+"""Which process streams into a corpus: a second one on the same machine is refused at once.
 
 Elsewhere a dead process cannot be told from a live one; there the epoch decides.
 """

@@ -1,4 +1,4 @@
-"""Which batches of a stream the next snapshot takes: one pure function for every driver."""
+"""Decide which batches of a stream the next snapshot takes: one pure function for all drivers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

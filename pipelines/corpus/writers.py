@@ -1,4 +1,4 @@
-"""Running writers: what `vacuum` and `purge` must leave alone until they end.
+"""Register running writers, so that `vacuum` and `purge` keep what they need.
 
 A writer says in `writers/<id>.json` which snapshot it began with, and takes the file away when it
 ends. While it runs, nothing goes that this snapshot or a later one names, nor a segment that was

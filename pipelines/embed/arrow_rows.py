@@ -1,4 +1,4 @@
-"""Batches -> rows of the corpus's tables: where what the model returns meets the schemas."""
+"""Turn batches into rows of the corpus's tables."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Beam transforms that come before EmbedParts on an engine: what to embed, and as which parts.
+"""Beam transforms that choose what a job on an engine embeds, and in which parts.
 
 ChooseDocuments   input and live rows -> parts to embed, counts, documents to prune
 ReserveSegment    parts -> tasks for EmbedParts, numbered within segments that were reserved

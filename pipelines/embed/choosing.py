@@ -1,4 +1,4 @@
-"""Which records of the input are embedded, decided from digests: texts never travel.
+"""Decide from digests which records of the input are embedded.
 
 Workers scan pieces of the input and the live rows of the corpus (`scan_piece`, `scan_live`). Both
 give entries under the digest of a document's id; all entries of one id meet in `decide`. Rejects

@@ -1,4 +1,4 @@
-"""Whether a job fits the corpus that it adds to: no job may make a corpus unsearchable."""
+"""Check that a job fits the corpus that it adds to, so that the corpus stays searchable."""
 
 from collections.abc import Mapping
 from dataclasses import replace

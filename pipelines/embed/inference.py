@@ -1,4 +1,4 @@
-"""ElmoModelHandler: the thin adaptor from a loaded model to Beam's RunInference.
+"""ElmoModelHandler: a loaded model for Beam's RunInference.
 
 A batch on which the model fails is halved until the failing sentence is alone; that one becomes
 a reject. If every sentence of a batch fails alone, the model or the device is broken: an error.

@@ -1,4 +1,4 @@
-"""Where the workers of one job on an engine meet: a directory of the corpus, jobs/<job_id>/.
+"""The directory jobs/<job_id>/ of a corpus, in which the workers of a job record what they did.
 
 Every file in it is created once and never rewritten, so that whatever an engine runs twice finds
 what the first attempt settled:

@@ -1,4 +1,4 @@
-"""What this process has written, counted for the display of progress."""
+"""Count what this process has written, for the display of progress."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""One part of a segment, written under temporary names and told of in a PartSummary.
+"""Write one part of a segment under temporary names, and summarise it in a PartSummary.
 
 What an attempt wrote whose summary never arrived is an orphan that nothing names.
 """

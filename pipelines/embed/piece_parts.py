@@ -1,4 +1,4 @@
-"""Parts chosen by digest: the tasks of a job on an engine, and how a worker reads them."""
+"""Parts chosen by digest, for a job on an engine, and how a worker reads them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

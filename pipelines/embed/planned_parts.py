@@ -1,4 +1,4 @@
-"""Parts that a planner has chosen record by record: the tasks of the job on this machine."""
+"""Parts chosen record by record by a planner, for the job on this machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The input cut into slices, and each slice into tasks: one reading task a part.
+"""Divide the input into slices, and each slice into tasks with one part each.
 
 The planner reads the input once, in order, and decides there what is new; workers read only the
 records it chose. Records of compressed files and of standard input cannot be found again by their

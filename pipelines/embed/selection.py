@@ -1,4 +1,4 @@
-"""Which documents are new, changed, unchanged or duplicates; remembered in bounded space.
+"""Which documents are new, changed, unchanged or duplicates, in bounded memory.
 
 A document or reject is remembered as a 16-byte digest, so a corpus of a million documents costs
 about 100 MB here, whatever its texts are like.

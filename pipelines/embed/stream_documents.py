@@ -1,4 +1,4 @@
-"""What a stream knows of its corpus, and what a batch changes in it: pure decisions, no writing."""
+"""What a stream knows of its corpus, and what a batch changes in it. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable

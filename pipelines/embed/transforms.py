@@ -1,4 +1,4 @@
-"""The Beam transforms of the embedding job; each may be used in another pipeline.
+"""The Beam transforms of the embedding job. Each can be used in another pipeline.
 
 Wiring only: the DoFns are in `dofns`, and what they do in plain functions below them.
 

@@ -1,4 +1,4 @@
-"""What `sensegrep evaluate` shows: tables side by side, JSON, and a plot per word."""
+"""The output of `sensegrep evaluate`: tables, JSON, and a plot per word."""
 
 import textwrap
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""From the vectors of one evaluation set to its numbers; evaluation.py's head defines them."""
+"""Compute the scores of one evaluation set from its vectors."""
 
 import hashlib
 from collections.abc import Sequence

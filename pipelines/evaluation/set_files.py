@@ -1,4 +1,4 @@
-"""Lines, fields and records of an evaluation set's files; what is wrong is said with its place."""
+"""Lines, fields and records of the files of an evaluation set; errors name the place."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What an evaluation set holds, how it is split and how it is sampled.
+"""The contents of an evaluation set, its split and its sample.
 
 Five kinds of question are asked:
 

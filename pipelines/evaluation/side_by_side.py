@@ -1,4 +1,4 @@
-"""The short table that puts models side by side, as Markdown: for a README or a model card."""
+"""A short Markdown table of several models, for a README or a model card."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A table of scores as aligned text, which may be parted to fit a width, or as Markdown."""
+"""A table of scores as aligned text or as Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From evaluation sentences to the vectors that are scored, each distinct sentence embedded once.
+"""Embed the sentences of evaluation sets, each distinct sentence once.
 
 L layers, D vector width. A view is a named layer mix: each layer alone, and the model's own mix.
 """

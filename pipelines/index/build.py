@@ -1,4 +1,4 @@
-"""Build the index of a corpus: the wiring in Beam, and the commit.
+"""Build the index of a corpus: the Beam pipeline, and the commit.
 
     parts -> measure -> lay out, fit -> scatter -> sort buckets -> assemble tokens -> add
                                      -> documents, lines, sentence vectors         -> add

@@ -1,4 +1,4 @@
-"""Taking out what all vectors share, so that cosines tell meanings apart.
+"""Subtract what all vectors share, so that cosines tell meanings apart.
 
 ELMo's vectors lie in a narrow cone: any two of them have a high cosine (Ethayarajh 2019). Removing
 the mean, and where it helps the top principal components around it ("all but the top", Mu and

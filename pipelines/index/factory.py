@@ -1,4 +1,4 @@
-"""FAISS factory strings: which kinds of index there are here, and what each costs."""
+"""FAISS factory strings: the kinds of index that can be built, and their size and cost."""
 
 import re
 from dataclasses import dataclass

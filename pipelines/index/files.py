@@ -1,4 +1,4 @@
-"""The files of an index as they are written: whole or not at all, named by their content."""
+"""Write the files of an index atomically, named by their content."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

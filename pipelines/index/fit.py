@@ -1,4 +1,4 @@
-"""What an index learns from a sample of its vectors: the centering, and FAISS's own training."""
+"""Learn the centering and train FAISS on a sample of the vectors."""
 
 import os
 import tempfile

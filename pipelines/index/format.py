@@ -1,4 +1,4 @@
-"""What an index is on disk, and how a search opens it. No Beam.
+"""The format of an index on disk, and how a search opens it. No Beam.
 
 indexes/<index_id>/
   index.json               written last; names every file with its size and checksum

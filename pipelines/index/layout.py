@@ -1,4 +1,4 @@
-"""The second step of an index build: where every form and every part goes."""
+"""The second step of an index build: decide where every form and every part goes."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Measure an index at its build: its recall against exact search, and the time of a query.
+"""Measure a new index: its recall against exact search, and the time of a query.
 
 Queries are stored vectors that nothing was learned from (`HeldOut`), and none counts as its own
 neighbour: a query from outside finds no copy of itself either. The effort is raised until recall

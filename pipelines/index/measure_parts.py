@@ -1,4 +1,4 @@
-"""The first step of an index build: what is in each part, and a sample of its vectors."""
+"""The first step of an index build: count each part, and sample its vectors."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The most memory a stretch of work held."""
+"""Measure the peak memory of a piece of work."""
 
 import re
 import resource

@@ -1,4 +1,4 @@
-"""What a user may choose about an index; checked before any work starts."""
+"""The options of an index, checked before any work starts."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a build's pipeline made, as a file between the workers and the command: Arrow and JSON.
+"""The result of an index build, as a file from the workers to the command: Arrow and JSON.
 
 It is data only: whatever stands at its path, reading it runs nothing.
 """

@@ -1,4 +1,4 @@
-"""What every step of an index build knows: the build, the parts of its segments, their layout.
+"""What every step of an index build needs: the build, the parts of its segments, their layout.
 
 Between the steps travel paths and counts; vectors stay in files.
 """

@@ -1,4 +1,4 @@
-"""What an index build has to do: which segments are new, what is kept, how much memory it takes.
+"""Plan an index build: which segments are new, what is kept, how much memory it needs.
 
 An index keeps the shards of the one before it and adds one for what is new. It is built anew when
 settings change, when it has outgrown what it was trained on, when many of its documents are

@@ -1,4 +1,4 @@
-"""An index opened for search: memory-mapped files, looked at only where a search needs them.
+"""An index opened for search: memory-mapped files, read only where a search needs them.
 
 Several threads may search one: readers of files that keep a state take turns.
 """

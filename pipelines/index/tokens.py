@@ -1,4 +1,4 @@
-"""Token vectors into the order of their forms: an external sample sort.
+"""Sort token vectors by form: an external sample sort.
 
 Memory does not grow with the corpus. Forms are laid out in the order of their spelling, and the
 rows of each shard are cut into buckets of whole forms:

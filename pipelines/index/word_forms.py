@@ -1,4 +1,4 @@
-"""Columns of tokens -> columns of forms: what an index counts and orders by."""
+"""Turn columns of tokens into columns of forms, which an index counts and sorts by."""
 
 import pyarrow as pa
 

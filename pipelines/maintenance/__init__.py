@@ -1,1 +1,1 @@
-"""Looking after a corpus: verify, delete, compact, vacuum; one module a command."""
+"""Maintenance of a corpus: verify, delete, compact, vacuum; one module per command."""

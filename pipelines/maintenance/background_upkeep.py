@@ -1,4 +1,4 @@
-"""Upkeep of a corpus that is committed to all the time: merges, indexes and vacuums beside it.
+"""Maintenance beside a stream: merges, index builds and vacuums while commits go on.
 
 Small segments are merged by size, as log-structured stores do: a document is rewritten once at most
 for each time that its segment doubles.

@@ -1,4 +1,4 @@
-"""Compact: segments of one recipe merged without the rows of deleted documents."""
+"""Compact: merge segments of one recipe, without the rows of deleted documents."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

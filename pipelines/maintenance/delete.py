@@ -1,4 +1,4 @@
-"""Delete: documents tombstoned, or gone from the disk."""
+"""Delete: mark documents as deleted, or remove them from the disk."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Upkeep after a scheduled run: small segments merged, by thresholds.
+"""Maintenance after a scheduled run: merge small segments above a threshold.
 
 A corpus that is fed a little every night must stay as quick to search as one built at once, and no
 night may rewrite all of it. So the newest segments are merged first, and an older one only while it

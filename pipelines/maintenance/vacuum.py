@@ -1,4 +1,4 @@
-"""Vacuum: old snapshots, and files that nothing names any more, removed.
+"""Vacuum: remove old snapshots, and files that no snapshot names.
 
 What goes is looked for, then given up in a snapshot of its own, then looked for again: a commit
 that comes later cannot name it any more, and one that came between is seen the second time.

@@ -1,4 +1,4 @@
-"""Compressed input: which files are, and how they are read up to the byte that is damaged."""
+"""Compressed input: recognise it, and read it up to the first damaged byte."""
 
 import bz2
 import io

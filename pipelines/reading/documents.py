@@ -1,4 +1,4 @@
-"""What travels between reading and tokenising: documents, and what could not become one."""
+"""Documents and rejects: the results of reading."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which files the input is made of, and how their bytes are opened.
+"""List the input files, and open them.
 
 A file's name says its format (.txt .jsonl .ndjson .csv .tsv .parquet) and its compression
 (.gz .zst .xz .bz2). `-` is JSON lines from standard input.

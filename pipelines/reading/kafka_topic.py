@@ -1,4 +1,4 @@
-"""A Kafka topic as a source without end (extra: kafka). Positions are the corpus's, not a group's.
+"""A Kafka topic as the source of a stream (extra: kafka). Positions are stored in the corpus.
 
 Partitions are assigned by us and read from the positions in the corpus. Offsets that Kafka has
 removed before they were read are an error, never a silent jump.

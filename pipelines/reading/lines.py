@@ -1,4 +1,4 @@
-"""Lines of a stream with their byte offsets; those of a range alone, or at given offsets."""
+"""Lines of a file with their byte offsets: those of a range, or those at given offsets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TypeVar

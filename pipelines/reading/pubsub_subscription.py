@@ -1,4 +1,4 @@
-"""A Pub/Sub subscription as a source without end (extra: gcp).
+"""A Pub/Sub subscription as the source of a stream (extra: gcp).
 
 Pub/Sub delivers again and out of order, so what was applied last is remembered for each document:
 an older or repeated message is passed over. Messages are acknowledged once a snapshot holds them.

@@ -1,4 +1,4 @@
-"""The input cut into splits: which records one task reads.
+"""Divide the input into splits: the records that one task reads.
 
 A planner that has read the input names the records it chose (`ReadTask`). Without reading it,
 `count_pieces` and `piece_bounds` divide files by their bytes (`FilePiece`).

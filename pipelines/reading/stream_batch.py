@@ -1,4 +1,4 @@
-"""Sources without end: what a stream reads, batch by batch, and how far it has come."""
+"""The batches of a stream, and the positions of its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

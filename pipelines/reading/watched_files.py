@@ -1,4 +1,4 @@
-"""A folder as a source without end: files that appear or change, a version at a time.
+"""A folder as the source of a stream: files that appear or change.
 
 A file is taken when it has not changed for QUIET_SECONDS, and looked at again after reading: what
 was read of a version that is there no more is dropped, and the new one is read from its beginning.

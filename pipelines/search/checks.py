@@ -1,4 +1,4 @@
-"""What a search cannot mean, said before it is made.
+"""Checks of a search before it runs.
 
 Each raises UsageError, or NoTokenVectors where the corpus lacks what is asked for.
 """

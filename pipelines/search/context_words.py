@@ -1,4 +1,4 @@
-"""The words around a word: a query's against those around each occurrence. No Beam.
+"""Compare the words around the query's word with those around each occurrence. No Beam.
 
 Vectors know that `loan` and `mortgage` are alike; that two sentences share a rare word, words know
 better. The score is the cosine of the sentences' TF-IDF vectors, each word counted once, without

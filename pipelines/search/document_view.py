@@ -1,4 +1,4 @@
-"""A document around a line: its sentences in order, from the index or from newer segments."""
+"""The sentences of a document around a line, from the index or from newer segments."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Lines given as examples by their vector_id: what they are and where their vectors stand."""
+"""Lines given as examples by their vector_id, and their vectors."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What mattered in a line: its words shaded by their weight in the sentence's vector."""
+"""Show a line with its words shaded by their weight in the sentence's vector."""
 
 import html
 from collections.abc import Iterable, Sequence

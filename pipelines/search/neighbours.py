@@ -1,4 +1,4 @@
-"""Ranking by the neighbours' say: what an occurrence's nearest are like counts beside itself.
+"""Ranking with neighbours: an occurrence's score and those of its nearest are combined.
 
 With S the scores of a word's occurrences among themselves and q a query's scores with them, each
 side is taken together with its k nearest: x + b mean N(x), in the space whose inner products S and

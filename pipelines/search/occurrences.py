@@ -1,4 +1,4 @@
-"""The occurrences of a word: which forms count as the word, and where they stand. No Beam."""
+"""The occurrences of a word: which forms are compared, and where they are. No Beam."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-r"""What a query says: a sentence, and perhaps one word of it in brackets.
+r"""Parse a query: a sentence, with one word of it in brackets or none.
 
 >>> parse_query("They sat on the [bank] of the river")
 ParsedQuery(text='They sat on the bank of the river', node=(16, 20))

@@ -1,4 +1,4 @@
-"""A query into vectors, with the very model, layer mix and tokeniser its corpus was made with."""
+"""Encode a query with the model, layer weights and tokeniser of the corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How alike the occurrences of a word are among themselves, as the search scores them."""
+"""Similarities among the occurrences of a word, as the search scores them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

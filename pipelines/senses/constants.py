@@ -1,4 +1,4 @@
-"""What a model knows of senses, without a label: directions, and how words of one sense look.
+"""What belongs to a model to find senses: directions, and measures of words of one sense.
 
 It lies beside the model's weights as senses.safetensors, made by `sensegrep train senses`:
 

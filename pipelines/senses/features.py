@@ -1,4 +1,4 @@
-"""What occurrences of a word are clustered by: their vectors, their sentences', the words around.
+"""The features that occurrences are clustered by: vectors of word, sentence and words around.
 
 Let c(X) be rows X around their own mean, drawn towards zero where there are few, of length 1. With
 t the vectors of the occurrences, s those of their sentences, A a model's directions (`constants`)

@@ -1,4 +1,4 @@
-"""Label words: what is typical of the contexts of each sense.
+"""Label words: words that are typical of the contexts of a sense.
 
 A word's score is how much its vector points from the other senses' contexts to this one's, and a
 little of how much more often it stands here than there:

@@ -1,4 +1,4 @@
-"""Learn a model's constants of senses (`constants`) from text alone, without labels.
+"""Learn a model's constants of senses from text, without labels.
 
 Directions: in one document a word keeps its sense (Gale, Church, Yarowsky 1992), and its other uses
 there differ by chance. So for many words W is gathered, the scatter within a word's occurrences in

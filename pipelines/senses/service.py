@@ -1,4 +1,4 @@
-"""The senses of a word in a corpus: induced once per index, then read from beside it."""
+"""The senses of a word in a corpus: computed once per index, then read from beside it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

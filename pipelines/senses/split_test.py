@@ -1,4 +1,4 @@
-"""One sense or several: how well a word's occurrences fall apart, beside words of one sense.
+"""Decide between one sense and several, by comparison with words of one sense.
 
 Three measures of a cut in k, each larger the clearer the cut:
 

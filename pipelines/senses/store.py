@@ -1,4 +1,4 @@
-"""A word's senses, and how they are kept beside the index that they were induced from.
+"""The senses of a word, and their file beside the index.
 
 indexes/<index_id>/senses/<name>.parquet: vector_id and sense of every occurrence; the rule that
 assigns vectors, what is said of each sense, and a checksum of all stand in the file's metadata.

@@ -1,4 +1,4 @@
-"""The application: routes, and what every error is answered with."""
+"""The application: routes, and the answer to every error."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is said of a corpus: counts, model, index, and metadata to filter documents by."""
+"""Facts about a corpus: counts, model, index, and the metadata to filter by."""
 
 from collections import Counter
 from typing import Any

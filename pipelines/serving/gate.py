@@ -1,4 +1,4 @@
-"""Who may ask, how much and how slowly; what is counted and logged of it. Plain ASGI."""
+"""Access, limits, metrics and logs of requests. Plain ASGI."""
 
 import asyncio
 import hmac

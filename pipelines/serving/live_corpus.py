@@ -1,4 +1,4 @@
-"""The corpus being served: its newest snapshot, taken up without failing a request under way."""
+"""The corpus that is served: it changes to a new snapshot without failing running requests."""
 
 import logging
 import threading

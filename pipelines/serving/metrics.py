@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus. Times in seconds."""
+"""The metrics of `/metrics`. Times are in seconds."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""The API in OpenAPI 3.1: parameters from the tables that requests are read by."""
+"""The API in OpenAPI 3.1, written from the tables that requests are parsed by."""
 
 from typing import Any
 

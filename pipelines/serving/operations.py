@@ -1,4 +1,4 @@
-"""Routes for those who run the server: health, readiness, metrics, the API's description."""
+"""Routes for operators: health, readiness, metrics, description of the API."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The search page's files, read once from the package and served as they are."""
+"""The files of the search page, read once from the package."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The parameters of GET routes: one table that requests are read by and OpenAPI is written from."""
+"""The parameters of GET routes: one table for parsing requests and for OpenAPI."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

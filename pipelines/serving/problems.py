@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and the JSON that says so.
+"""The errors of requests, as JSON.
 
 400 MalformedRequest: cannot be read     401 wrong or no key      403 a page of another origin
 404 no such route, word, document, model 405 no such method       408 the body came too slowly

@@ -1,4 +1,4 @@
-"""The senses of words asked for lately, so that a search need not read or induce them again."""
+"""A cache of the senses of words that were searched lately."""
 
 import threading
 from collections import OrderedDict

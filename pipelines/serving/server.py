@@ -1,4 +1,4 @@
-"""The server process: it listens, loads, refreshes, and stops when it is told to."""
+"""The server process: listen, load, refresh, stop."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What an operator decides about a server: where it listens, who may ask, and how much."""
+"""The settings of a server: address, access, limits."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Abbreviations and sentence openers of languages, where spaCy's own lists do not serve.
+"""Abbreviations and sentence openers of languages, beside those of spaCy.
 
 spaCy keeps many abbreviations in one token with their full stop; those count as `rarely_final`
 without being listed here.

@@ -1,4 +1,4 @@
-"""Whether a document is written without capitals, as chats and transcripts are."""
+"""Detect documents without capitals, such as chats and transcripts."""
 
 import re
 

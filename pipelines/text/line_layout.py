@@ -1,4 +1,4 @@
-"""What the line breaks of a document mean: ends of sentences, or the width of a page.
+"""Detect what the line breaks of a document mean: sentence ends, or the width of a page.
 
 In a hard-wrapped document a line is as full as it can be: the first word of the next line would
 not have fitted. In one with a sentence, a verse or an item a line that is so only by chance.

@@ -1,4 +1,4 @@
-"""Tags in a text: HTML and XML are no words, and block tags end a sentence."""
+"""Tags in a text: they are not words, and block tags end a sentence."""
 
 import re
 from collections.abc import Iterator

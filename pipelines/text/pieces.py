@@ -1,4 +1,4 @@
-"""What a stretch between blanks is made of: words, marks glued to them, note marks, sentence ends.
+"""Divide a stretch between blanks into words, marks, note marks and sentence ends.
 
 `bank[1]`, `bank;river`, `|bank|`, `bank.[2]` and `bank!She` are one stretch each; here they come
 apart. What looks like an address or a smiley stays whole.

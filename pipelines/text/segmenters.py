@@ -1,4 +1,4 @@
-"""Where words begin and end in a language: spaCy's tokenizers, jieba, or characters."""
+"""Find words: spaCy's tokenizers, jieba, or characters."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Where a sentence ends: rules about a stretch between blanks and the one after it.
+"""Version 1 of the rules that decide where a sentence ends.
 
 * `?` `!` `...` and their kin end one, unless the next word begins in lower case;
 * so does a full stop, except after an abbreviation or an initial. After those that often end a

@@ -1,4 +1,4 @@
-"""Version 1 of the rules for text with blanks between words, which older corpora go on with.
+"""Version 1 of the rules for text with blanks between words, for older corpora.
 
 A line break ends a sentence, stretches between blanks are spaCy's to take apart, and the sentence
 rules are those of English (sentence_splitter_1).

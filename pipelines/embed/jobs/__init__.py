@@ -1,1 +1,1 @@
-"""Who drives the transforms: the job on this machine, and what Beam is told."""
+"""The drivers of the transforms: on this machine, on an engine, as a stream."""

@@ -1,4 +1,4 @@
-"""Beam's flags checked before any work, and its own chatter kept off the terminal."""
+"""Check Beam's flags before any work, and keep Beam's own log off the terminal."""
 
 import difflib
 import logging

@@ -1,4 +1,4 @@
-"""Which engine runs a job: what its flags must say, whether it is there, how Prism is started.
+"""The engines: which flags they need, whether they answer, how Prism is started.
 
 Everything is checked before a job is submitted: an engine that does not answer, or that cannot see
 what it is given, is told of in words and never waited for.

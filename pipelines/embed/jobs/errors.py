@@ -1,4 +1,4 @@
-"""An error of a worker, as a runner hands it on, told in one line."""
+"""Shorten a worker's error, as a runner reports it, to one line."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an embedding job is asked for, and what it did."""
+"""The settings and the report of an embedding job."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The embedding job on this machine: plan a slice, run it as one pipeline, commit it, go on."""
+"""The embedding job on this machine: plan a slice, run it as one pipeline, commit it, repeat."""
 
 import logging
 import tempfile

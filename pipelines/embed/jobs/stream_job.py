@@ -1,4 +1,4 @@
-"""What a stream is asked for, what it did, and where it is."""
+"""The settings, the report and the state of a stream."""
 
 import threading
 import time

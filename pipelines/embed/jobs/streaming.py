@@ -1,4 +1,4 @@
-"""A stream in this process: poll a source, embed what came, commit it with its positions, go on.
+"""A stream in this process: read a batch, embed it, commit it with its positions, repeat.
 
 The corpus is the only truth: a start reads the positions from the newest snapshot, so that a stream
 killed at any moment and started again neither loses nor doubles a document.

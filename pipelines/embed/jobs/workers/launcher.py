@@ -1,4 +1,4 @@
-"""Worker processes, forked from one that has imported what they need. No Beam; quick to import.
+"""Start worker processes by forking one that has imported what they need. No Beam.
 
 Importing torch, Beam and spaCy takes seconds of a core. The launcher pays for it once, beside the
 command's own imports, and workers forked from it begin at once and share its memory. Until then it

@@ -1,4 +1,4 @@
-"""Worker processes of a local run that live across slices, for FnApiRunner.
+"""Worker processes of a local run that stay alive between slices, for FnApiRunner.
 
 Beam's own multi-process mode starts its workers anew for each pipeline, which costs seconds each
 (they import torch and load the model), and waits for ever for one that was killed. These start
