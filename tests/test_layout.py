@@ -28,7 +28,6 @@ WITHOUT = {
     "pipelines/commands/delete.py": "test_delete runs the command",
     "pipelines/commands/help_format.py": "test_evaluate: help without empty defaults",
     "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",
-    "pipelines/commands/run.py": "test_embed: run embeds and indexes",
     "pipelines/commands/train_senses.py": "test_learning: what it is made of",
     "pipelines/commands/verify.py": "test_verify runs the command",
     "pipelines/commands/wording.py": "test_embed: a summary of one is in the singular",

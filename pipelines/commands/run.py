@@ -1,6 +1,7 @@
 """`sensegrep run INPUT... --corpus DIR`: embed, then index."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import embed
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compact-over",
         type=int,
         metavar="N",
-        help="merge the newest segments if the corpus has more than N (default: never)",
+        help="merge small segments of like size when the corpus has more than N segments (default:"
+        " never)",
     )
     upkeep.add_argument(
         "--vacuum-older-than",
@@ -49,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     assert report is not None
     merged = ""
     if corpus is not None and args.compact_over is not None:
-        corpus, merged = _merge_newest(args)
+        corpus, merged = _merge_small(args)
     index: dict[str, Any] = {}
     if corpus is not None and corpus.live_counts()["sentences"]:
         from pipelines.index.build import build_index
@@ -80,15 +82,16 @@ def _check_upkeep(args: argparse.Namespace) -> None:
         parse_age(args.vacuum_older_than, "--vacuum-older-than")
 
 
-def _merge_newest(args: argparse.Namespace) -> "tuple[CorpusView, str]":
+def _merge_small(args: argparse.Namespace) -> "tuple[CorpusView, str]":
     """Merge small segments; returns the corpus after it, and what was done in words."""
     from pipelines.corpus.view import CorpusView
-    from pipelines.maintenance.upkeep import keep_compact
+    from pipelines.maintenance.compact import compact_while
+    from pipelines.maintenance.merge_policy import next_merge_over
 
     corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
     before = len(corpus.segments)
     number = corpus.snapshot.number
-    corpus = keep_compact(corpus, args.compact_over)
+    corpus = compact_while(corpus, partial(next_merge_over, limit=args.compact_over))
     if corpus.snapshot.number == number:
         return corpus, ""
     return corpus, f"compacted {counted(before, 'segment')} into {len(corpus.segments):,}"

@@ -1,29 +1,22 @@
-"""Maintenance beside a stream: merges, index builds and vacuums while commits go on.
-
-Small segments are merged by size, as log-structured stores do: a document is rewritten once at most
-for each time that its segment doubles.
-"""
+"""Maintenance beside a stream: merges, index builds and vacuums while commits go on."""
 
 import logging
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError, UsageError
-from pipelines.maintenance.compact import compact
+from pipelines.maintenance.compact import compact_while
+from pipelines.maintenance.merge_policy import next_merge
 from pipelines.maintenance.vacuum import vacuum
-from schemas import Segment
 
 logger = logging.getLogger(__name__)
 
-# Larger segments are left alone, unless most of their documents are deleted.
-MAX_DOCUMENTS = 100_000
-_MAX_DELETED_SHARE = 0.5
 _LOOK_SECONDS = 2.0
 _PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -54,60 +47,6 @@ class UpkeepOptions:
             )
         if self.index_every_seconds is not None and self.index_every_seconds <= 0:
             raise UsageError(f"--index-every is {self.index_every_seconds}s, expected more than 0s")
-
-
-def next_merge(segments: Sequence[Segment], deleted: Mapping[str, int], fan_in: int) -> list[str]:
-    """Return the segments to merge next; none if all is well.
-
-    A tier is the power of `fan_in` that a segment's documents reach. Of the lowest tier that has
-    it, the first run of at least `fan_in` neighbours of that tier or a lower one is merged, unless
-    one of them is larger than all others together: so a document is rewritten only into a segment
-    of twice the size, and a large segment is not rewritten for a few small ones. A segment of which
-    most documents are deleted is rewritten alone.
-
-    Args:
-      segments: live, in order.
-      deleted: for each segment that has any the number of its deleted documents.
-      fan_in: segments of like size that become one, at least 2.
-    """
-    tiers = [_tier(segment.counts["documents"], fan_in) for segment in segments]
-    for tier in sorted(set(tiers)):
-        fitting = [s if own <= tier else None for s, own in zip(segments, tiers, strict=True)]
-        for run in _runs(fitting):
-            # One more each: a segment of rejects alone costs something too.
-            sizes = [segment.counts["documents"] + 1 for segment in run]
-            if len(run) >= fan_in and sum(sizes) >= 2 * max(sizes):
-                return [segment.segment_id for segment in run]
-    for segment in segments:
-        gone = deleted.get(segment.segment_id, 0)
-        if gone > _MAX_DELETED_SHARE * max(segment.counts["documents"], 1):
-            return [segment.segment_id]
-    return []
-
-
-def _runs(segments: Sequence[Segment | None]) -> Iterator[list[Segment]]:
-    """Yield runs of neighbours of one recipe and at most MAX_DOCUMENTS; None parts them."""
-    run: list[Segment] = []
-    held = 0
-    for segment in segments:
-        documents = segment.counts["documents"] if segment else 0
-        if run and (
-            segment is None or segment.recipe != run[0].recipe or held + documents > MAX_DOCUMENTS
-        ):
-            yield run
-            run, held = [], 0
-        if segment is not None:
-            run.append(segment)
-            held += documents
-    if run:
-        yield run
-
-
-def _tier(documents: int, fan_in: int) -> int:
-    tier, reach = 0, fan_in
-    while documents >= reach:
-        tier, reach = tier + 1, reach * fan_in
-    return tier
 
 
 class BackgroundUpkeep:
@@ -175,12 +114,8 @@ class BackgroundUpkeep:
 
     def _merge(self) -> None:
         assert self._view is not None
-        while not self._ended.is_set():
-            deleted = {name: len(ids) for name, ids in self._view.tombstones.items()}
-            chosen = next_merge(self._view.segments, deleted, self._options.compact_every)
-            if not chosen:
-                return
-            self._view = compact(self._view, chosen).refresh()
+        choose = partial(next_merge, fan_in=self._options.compact_every)
+        self._view = compact_while(self._view, choose, self._ended.is_set)
 
     def _index(self, every: float) -> None:
         assert self._view is not None

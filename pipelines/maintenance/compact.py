@@ -1,6 +1,6 @@
 """Compact: merge segments of one recipe, without the rows of deleted documents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -75,6 +75,28 @@ def compact(
         if not chosen or (fewer and chosen[0].segment_id not in corpus.tombstones):
             return corpus
         return _replace(corpus, chosen, forget, writer)
+
+
+def compact_while(
+    corpus: CorpusView,
+    choose: Callable[[Sequence[Segment], Mapping[str, int]], Sequence[str]],
+    is_ended: Callable[[], bool] = lambda: False,
+) -> CorpusView:
+    """Merge what `choose` names until it names nothing; returns the corpus after it.
+
+    Args:
+      corpus: which corpus.
+      choose: is given the live segments and, for each that has any, the number of its deleted
+        documents; returns the ids of segments to merge (pipelines/maintenance/merge_policy.py).
+      is_ended: asked before each merge.
+    """
+    while not is_ended():
+        deleted = {name: len(ids) for name, ids in corpus.tombstones.items()}
+        chosen = choose(corpus.segments, deleted)
+        if not chosen:
+            break
+        corpus = compact(corpus, chosen).refresh()
+    return corpus
 
 
 def _replace(

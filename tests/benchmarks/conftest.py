@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,6 +172,81 @@ def write_random_segment() -> Callable[[Corpus, Source, int], Corpus]:
 def build_apart() -> Callable[..., dict[str, Any]]:
     """`build`."""
     return build
+
+
+FACTS = """
+import json, os, resource, sys, time
+from pathlib import Path
+
+import faiss, torch
+
+from pipelines.api import Corpus
+
+torch.set_num_threads(1)
+faiss.omp_set_num_threads(1)
+directory, query = Path(sys.argv[1]), sys.argv[2]
+files = [path for path in directory.rglob("*") if path.is_file()]
+started = time.monotonic()
+corpus = Corpus.open(directory)
+corpus.search(query, k=10)
+first = time.monotonic() - started
+facts = {
+    "documents": corpus.live_counts()["documents"],
+    "segments": len(corpus.segments),
+    "files": len(files),
+    "mb": sum(path.stat().st_size for path in files) / 1e6,
+    "first_search_s": first,
+    "open_files": len(os.listdir("/proc/self/fd")),
+    "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+}
+print(json.dumps(facts), flush=True)
+for line in sys.stdin:
+    started = time.monotonic()
+    corpus.search(query, k=10)
+    print(time.monotonic() - started, flush=True)
+"""
+
+
+def measure_corpora(*corpora: Path, query: str, searches: int = 60) -> list[dict[str, float]]:
+    """Open each corpus in a process of its own and search them in turn; prints and returns facts.
+
+    In turn, so that what else the machine does meets all of them alike.
+    """
+    root = Path(__file__).resolve().parents[2]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FACTS, str(corpus), query],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        for corpus in corpora
+    ]
+    facts: list[dict[str, float]] = [json.loads(said(process)) for process in processes]
+    times: list[list[float]] = [[] for _ in corpora]
+    for _ in range(searches):
+        for process, own in zip(processes, times, strict=True):
+            assert process.stdin is not None
+            process.stdin.write("again\n")
+            own.append(float(said(process)))
+    for corpus, process, own, fact in zip(corpora, processes, times, facts, strict=True):
+        process.communicate()
+        fact["search_p50_ms"] = 1000 * statistics.median(own)
+        print(corpus.name, {name: round(value, 2) for name, value in fact.items()})
+    return facts
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@pytest.fixture
+def facts_of() -> Callable[..., list[dict[str, float]]]:
+    """`measure_corpora`."""
+    return measure_corpora
 
 
 @pytest.fixture

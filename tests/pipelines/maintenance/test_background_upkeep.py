@@ -1,101 +1,18 @@
-"""Upkeep beside a writer: which segments are merged, and that they are, while commits go on."""
+"""Upkeep beside a writer: it is done while commits go on."""
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import UsageError
 from pipelines.maintenance.background_upkeep import (
-    MAX_DOCUMENTS,
     BackgroundUpkeep,
     UpkeepOptions,
-    next_merge,
 )
-from schemas import Segment
-
-
-def segment(name: int, documents: int, recipe: str = "r") -> Segment:
-    return Segment(
-        segment_id=str(name),
-        number=name,
-        fingerprint="f",
-        recipe=recipe,
-        model={},
-        options={},
-        dim=8,
-        counts={"documents": documents},
-        parts={},
-    )
-
-
-def segments(*documents: int) -> list[Segment]:
-    return [segment(name, count) for name, count in enumerate(documents)]
-
-
-@pytest.mark.parametrize(
-    ("documents", "expected"),
-    [
-        ((), []),
-        ((1, 1), []),
-        ((1, 1, 1), ["0", "1", "2"]),
-        ((9, 1, 1, 2), ["1", "2", "3"]),  # tiers 2, 0, 0, 0
-        ((9, 1, 1), []),
-        ((100, 2, 2, 2), ["1", "2", "3"]),
-        ((9, 1, 1, 9, 1), ["0", "1", "2", "3", "4"]),
-        ((9, 1, 9, 1, 9), ["0", "1", "2", "3", "4"]),
-        ((3, 4, 5, 1), ["0", "1", "2", "3"]),  # what lies beside is taken with them
-        ((MAX_DOCUMENTS, 1, 1, MAX_DOCUMENTS, 1), []),
-        ((0, 0, 0), ["0", "1", "2"]),  # rejects alone
-    ],
-)
-def test_neighbours_of_like_size_are_merged(
-    documents: tuple[int, ...], expected: list[str]
-) -> None:
-    assert next_merge(segments(*documents), {}, 3) == expected
-
-
-def test_segments_of_another_recipe_are_not_merged() -> None:
-    mixed = [segment(0, 1), segment(1, 1, "other"), segment(2, 1), segment(3, 1)]
-    assert next_merge(mixed, {}, 3) == []
-
-
-def test_a_segment_of_mostly_deleted_documents_is_rewritten() -> None:
-    assert next_merge(segments(100, 10), {"0": 51}, 3) == ["0"]
-    assert next_merge(segments(100, 10), {"0": 50}, 3) == []
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.sampled_from([0, 1, 1, 1, 2, 5, 40, 900]), min_size=50, max_size=300),
-    st.integers(2, 10),
-)
-def test_many_commits_leave_few_segments_and_rewrite_each_document_seldom(
-    commits: list[int], fan_in: int
-) -> None:
-    live: list[Segment] = []
-    rewritten, number = 0, 0
-    for documents in commits:
-        live.append(segment(number, documents))
-        number += 1
-        while chosen := next_merge(live, {}, fan_in):
-            first = next(i for i, s in enumerate(live) if s.segment_id == chosen[0])
-            assert [s.segment_id for s in live[first : first + len(chosen)]] == chosen
-            size = sum(s.counts["documents"] for s in live[first : first + len(chosen)])
-            live[first : first + len(chosen)] = [segment(number, size)]
-            number += 1
-            rewritten += size
-    total = sum(commits)
-    assert sum(s.counts["documents"] for s in live) == total
-    doublings = math.log2(total + len(commits))
-    assert len(live) <= fan_in * (doublings + 3)
-    assert rewritten <= (doublings + 1) * (total + len(commits))
 
 
 def test_upkeep_merges_what_is_there_and_a_corpus_may_be_missing(

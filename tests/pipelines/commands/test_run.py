@@ -1,17 +1,13 @@
-"""Upkeep: what a scheduled run merges, and a year of nights."""
+"""`sensegrep run` as a scheduler runs it, night after night."""
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.corpus.manifests import read_segment
 from pipelines.corpus.view import CorpusView
-from pipelines.maintenance.upkeep import newest_to_merge
-from schemas import Segment
 
 
 @pytest.fixture
@@ -30,48 +26,6 @@ def night(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., int]:
 
 def opened(tmp_path: Path) -> CorpusView:
     return CorpusView.open(str(tmp_path / "corpus"))
-
-
-@pytest.fixture
-def sized(night: Callable[..., int], tmp_path: Path) -> Callable[..., tuple[Segment, ...]]:
-    """A function that makes manifests of so many documents each, oldest first."""
-    assert night({"a": "One."}) == 0
-    view = opened(tmp_path)
-    [first] = [read_segment(view.store, s.segment_id) for s in view.segments]
-
-    def make(*documents: int) -> tuple[Segment, ...]:
-        return tuple(
-            replace(first, segment_id=f"{n:08d}", counts=first.counts | {"documents": count})
-            for n, count in enumerate(documents)
-        )
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("documents", "merged"),
-    [
-        ((900, 500, 50, 50, 50), 3),
-        ((50, 50, 50, 50), 4),
-        ((1050, 1000), 2),  # 1050 is at most twice 1000
-        ((2050, 1000), 1),  # 2050 is over twice 1000: there is nothing to merge
-        ((60_000, 50_000), 1),  # together over 100,000 documents
-    ],
-)
-def test_older_segments_are_merged_only_while_they_are_small(
-    sized: Callable[..., tuple[Segment, ...]], documents: tuple[int, ...], merged: int
-) -> None:
-    segments = sized(*documents)
-    chosen = [segment.segment_id for segment in segments[len(segments) - merged :]]
-    assert newest_to_merge(segments) == chosen
-
-
-def test_segments_of_another_recipe_end_a_merge(
-    sized: Callable[..., tuple[Segment, ...]],
-) -> None:
-    old, *new = sized(50, 50, 50)
-    other = replace(old, recipe="another")
-    assert newest_to_merge((other, *new)) == [segment.segment_id for segment in new]
 
 
 def test_nights_leave_few_segments_and_no_old_files(

@@ -1,0 +1,88 @@
+"""A corpus that a scheduler feeds every night for a year, beside one built at once.
+
+SENSEGREP_NIGHTS (default 365) is how many runs of 50 documents are made.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.benchmark
+NIGHTS = int(os.environ.get("SENSEGREP_NIGHTS", "365"))
+DOCUMENTS = 50
+SENTENCES = (
+    "They sat on the bank of the river and watched boat {n} go by.",
+    "The bank lent company {n} the money that it had asked for.",
+    "In year {n} the plant made more cars than ever before.",
+)
+QUERY = "They sat on the [bank] of the river"
+# All runs in one process, since most of a run is loading Python's packages. The program prints the
+# seconds of each run, and how many segments there are after it.
+PROGRAM = """
+import contextlib, json, os, sys, time
+from pathlib import Path
+from pipelines.__main__ import main
+from pipelines.corpus.view import CorpusView
+
+corpus, *flags = sys.argv[1:]
+for path in sys.stdin.read().split():
+    started = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr):
+        status = main(["run", path, "--corpus", corpus, *flags])
+    assert status == 0, status
+    seconds = time.monotonic() - started
+    print(json.dumps([seconds, len(CorpusView.open(corpus).segments)]), flush=True)
+"""
+
+
+def write_night(path: Path, night: int) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(night * DOCUMENTS, (night + 1) * DOCUMENTS):
+            text = " ".join(sentence.format(n=n) for sentence in SENTENCES)
+            file.write(json.dumps({"id": f"d{n}", "text": text}) + "\n")
+    return path
+
+
+def runs(corpus: Path, paths: list[Path], *flags: str) -> list[tuple[float, int]]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(corpus), *flags],
+        input="\n".join(map(str, paths)),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def test_a_year_of_nights_is_as_fast_to_search_as_a_corpus_built_at_once(
+    tmp_path: Path, facts_of: Callable[..., list[dict[str, float]]]
+) -> None:
+    nights = [write_night(tmp_path / f"night-{night:03d}.jsonl", night) for night in range(NIGHTS)]
+    whole_input = tmp_path / "all.jsonl"
+    whole_input.write_text("".join(path.read_text(encoding="utf-8") for path in nights))
+    whole, year = tmp_path / "whole", tmp_path / "year"
+    print()
+    [(seconds, _)] = runs(whole, [whole_input], "--commit-every", "1000000")
+    print(f"at once: {seconds:.0f} s")
+    upkeep = ("--compact-over", "20", "--vacuum-older-than", "0s")
+    spent = runs(year, nights, *upkeep)
+    quarter = max(len(spent) // 4, 1)
+    first, last = spent[:quarter], spent[-quarter:]
+    means = [sum(seconds for seconds, _ in part) / len(part) for part in (first, last)]
+    longest, most = max(s for s, _ in spent), max(count for _, count in spent)
+    print(f"{NIGHTS} nights: {sum(s for s, _ in spent):.0f} s, longest {longest:.1f} s;")
+    print(f"a night of the first quarter {means[0]:.2f} s, of the last {means[1]:.2f} s")
+    print(f"most segments after a run: {most}")
+    one, many = facts_of(whole, year, query=QUERY)
+    assert many["documents"] == one["documents"] == NIGHTS * DOCUMENTS
+    assert most <= 20
+    assert many["search_p50_ms"] <= 1.25 * one["search_p50_ms"]
+    assert many["mb"] <= 1.5 * one["mb"]
