@@ -121,9 +121,10 @@ check-deploy: $(STAMP) ## check the files of deploy/ with the tools of their tar
 	tests/deploy/install_tools.sh .deploy $(BIN)/python
 	$(TEST) tests/deploy
 
-check-deploy-image: $(STAMP) ## build the images for real (30 minutes, 20 GB)
+check-deploy-image: $(STAMP) ## build the images for real, run and search in them (20 minutes, 20 GB)
 	tests/deploy/install_tools.sh .deploy $(BIN)/python
 	tests/deploy/build_image.sh .deploy/image worker serve flex
+	DEPLOY_IMAGE=$(CURDIR)/.deploy/image $(BIN)/python -m pytest tests/deploy/test_images.py
 
 check-deploy-cluster: $(STAMP) ## hand deploy/ to a real API server of Kubernetes (7 minutes)
 	tests/deploy/install_tools.sh .deploy $(BIN)/python

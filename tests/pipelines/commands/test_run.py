@@ -1,6 +1,11 @@
 """`sensegrep run` as a scheduler runs it, night after night."""
 
 import json
+import os
+import random
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +96,88 @@ def test_impossible_thresholds_are_refused_before_any_work(
     assert night({"a": "The bank."}, *flags) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "corpus").exists()
+
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """A function that starts a run of the documents with these numbers in a process of its own."""
+
+    def started(name: str, numbers: range) -> "subprocess.Popen[str]":
+        lines = [{"id": f"d{n}", "text": f"The bank of night {n}. " * 5} for n in numbers]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        command = [sys.executable, "-m", "pipelines", "run", str(path)]
+        command += ["--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir)]
+        command += ["--commit-every", "10", "--compact-over", "3", "--vacuum-older-than", "0s"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return started
+
+
+def assert_whole(tmp_path: Path, documents: int) -> None:
+    view = opened(tmp_path)
+    names = [name for b in view.read("documents") for name in b.column("doc_id").to_pylist()]
+    assert sorted(names) == sorted(f"d{n}" for n in range(documents))
+    assert view.snapshot.index is not None
+    assert main(["verify", "--corpus", str(tmp_path / "corpus")]) == 0
+
+
+@pytest.mark.slow
+def test_a_second_run_beside_one_leaves_with_words_or_finds_nothing_to_do(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    runs = [start("one", range(80)), start("two", range(80))]
+    said = [process.communicate(timeout=180)[0] for process in runs]
+    statuses = [process.returncode for process in runs]
+    assert 0 in statuses, said
+    for status, words in zip(statuses, said, strict=True):
+        assert status in (0, 1)
+        assert "Traceback" not in words
+        if status == 1:
+            assert "another writer committed" in words
+            assert "run the command again" in words
+    again = start("one", range(80))
+    assert again.communicate(timeout=180)[0].startswith("sensegrep: model")
+    assert again.returncode == 0
+    assert_whole(tmp_path, 80)
+
+
+@pytest.mark.slow
+def test_runs_of_different_documents_at_once_both_end_well(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    runs = [start("one", range(40)), start("two", range(40, 80))]
+    said = [process.communicate(timeout=180)[0] for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    assert_whole(tmp_path, 80)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_anywhere_goes_on(
+    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    snapshots, chance, kills = tmp_path / "corpus" / "snapshots", random.Random(3), 0
+    for _ in range(6):
+        number = max((int(path.stem) for path in snapshots.glob("[0-9]*.json")), default=0)
+        process = start("one", range(80))
+        deadline = time.monotonic() + 120
+        # Each time later by some snapshots: in embedding, merging, indexing, or cleaning up.
+        wanted = number + chance.randint(1, 4)
+        while process.poll() is None and time.monotonic() < deadline:
+            if max((int(p.stem) for p in snapshots.glob("[0-9]*.json")), default=0) >= wanted:
+                break
+            time.sleep(0.005)
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills >= 2
+    last = start("one", range(80))
+    said = last.communicate(timeout=180)[0]
+    assert last.returncode == 0, said
+    assert_whole(tmp_path, 80)
