@@ -101,7 +101,11 @@ class Store:
         return int(self.fs.info(self.full(path))["size"])
 
     def names(self, directory: str) -> list[str]:
-        """Return the sorted names of what is directly in a directory; none if it is missing."""
+        """Return the sorted names of what is directly in a directory; none if it is missing.
+
+        Raises:
+          CorpusError: if it is a file, or may not be listed.
+        """
         self.fs.invalidate_cache()
         try:
             entries = self.fs.ls(self.full(directory), detail=False)
@@ -109,6 +113,8 @@ class Store:
             return []
         except NotADirectoryError as error:
             raise CorpusError(f"{self.url} is a file; a corpus is a directory") from error
+        except PermissionError as error:
+            raise self._denied("be listed", error) from error
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in entries)
 
     def files(self, directory: str = "") -> Iterator[tuple[str, int, float | None]]:
@@ -123,8 +129,26 @@ class Store:
             yield path, int(info["size"]), changed
 
     def create_exclusive(self, path: str, data: bytes) -> None:
-        """Create a file at once and whole, or raise FileExistsError and change nothing."""
-        create_exclusive(self.fs, self.full(path), data, single_writer=self.single_writer)
+        """Create a file at once and whole, or raise FileExistsError and change nothing.
+
+        Raises:
+          CorpusError: if the corpus may not be written.
+        """
+        try:
+            create_exclusive(self.fs, self.full(path), data, single_writer=self.single_writer)
+        except PermissionError as error:
+            raise self._denied("be written", error) from error
+
+    def _denied(self, what: str, error: PermissionError) -> CorpusError:
+        """Return an error that says which rights a corpus needs; the store's own names nothing."""
+        need = (
+            "this user needs to read, write and remove files there"
+            if is_local(self.fs)
+            else "these credentials need to list the bucket, and to read, create and delete objects"
+            " below that URL (roles/storage.objectAdmin; s3:ListBucket, GetObject, PutObject,"
+            " DeleteObject)"
+        )
+        return CorpusError(f"the corpus at {self.url} may not {what} ({error}); {need}")
 
     def move(self, source: str, target: str) -> None:
         """Rename a file, replacing the target; atomic on a local disk."""

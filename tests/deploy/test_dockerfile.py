@@ -111,3 +111,9 @@ def test_no_target_ends_as_root(copy: Path) -> None:
 def test_a_target_that_ends_as_root_is_seen(copy: Path, break_file: Break) -> None:
     break_file(DOCKERFILE, "USER 1000:1000", "USER 0")
     assert users(copy)["serve"] == "0"
+
+
+def test_a_worker_takes_one_core_a_process(copy: Path) -> None:
+    text = (copy / DOCKERFILE).read_text(encoding="utf-8")
+    [stage] = re.findall(r"^FROM runtime AS worker\n(.*?)^FROM ", text, re.M | re.S)
+    assert "ENV OMP_NUM_THREADS=1\n" in stage

@@ -210,10 +210,13 @@ MAIN = "import sys; from pipelines.__main__ import main; sys.exit(main(sys.argv[
 ANOTHER_VERSION = f"import pipelines.corpus.manifests as m; m.written_by = lambda: '9.9'; {MAIN}"
 
 
-def test_the_worker_image_is_a_pool_of_workers(through_the_pool: Callable, data: Path) -> None:
+def test_the_worker_image_is_a_pool_of_workers(
+    through_the_pool: Callable, run: Run, data: Path
+) -> None:
     status, said = through_the_pool(MAIN)
     assert status == 0, said
     assert "embedded 3 of 3 documents" in said
+    assert run("worker", "-c", "echo $OMP_NUM_THREADS", entry="/bin/sh") == (0, "1\n")
     assert len(list((data / "corpus/segments").glob("*/segment.json"))) == 1
 
 

@@ -191,3 +191,30 @@ def test_an_error_of_a_store_names_the_corpus(
     command = ["embed", str(source), "--corpus", corpus, "--model", str(tiny_elmo_dir)]
     assert main(command) == 1
     assert f"bucket does not exist (corpus {corpus})" in capsys.readouterr().err
+
+
+@pytest.fixture
+def denied(bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a bucket to which these credentials have no rights."""
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0.0)
+    return bucket
+
+
+@pytest.mark.parametrize(
+    "words", [["embed"], ["run"], ["stream", "--until-idle=0.1s"]], ids=lambda words: words[0]
+)
+def test_a_bucket_without_rights_is_told_with_the_rights_that_are_needed(
+    denied: str,
+    words: list[str],
+    write_jsonl: Run,
+    tiny_elmo_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command, *more = words
+    source = str(write_jsonl(RECORDS))
+    source = f"watch:{Path(source).parent}/*.jsonl" if command == "stream" else source
+    model = ("--model", str(tiny_elmo_dir))
+    assert main([command, source, "--corpus", f"{denied}/corpus", *model, *more]) == 1
+    said = capsys.readouterr().err
+    assert f"the corpus at {denied}/corpus may not be listed" in said
+    assert "s3:ListBucket, GetObject, PutObject, DeleteObject" in said
