@@ -19,6 +19,7 @@ from elmo_infer.formats.model_files import ModelFiles, read_json
 from elmo_infer.formats.official import read_official
 from elmo_infer.model import BiLm
 from elmo_infer.placement import Placement
+from elmo_infer.quantized_linear import has_products
 from elmo_infer.states import InitialState, after_marks, describe_start, start_state
 from elmo_infer.weights import BiLmWeights, fingerprint
 
@@ -60,6 +61,8 @@ def load(
       weights: ... and its HDF5 file.
       device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
       dtype: type of matrix products; everything else, LSTM cells included, is at least float32.
+        "auto" takes the fastest type of the device: float16 with CUDA; on a CPU bfloat16 if the
+        processor multiplies it, else int8 if it multiplies that (VNNI), else float32;
         "float32"; "float64"; "bfloat16", fast if the processor has AVX512-BF16 or AMX; "int8",
         CPU only, fast if the processor has AVX512-VNNI; "float16", CUDA
         only. A processor without these products gives the same vectors at float32's speed.
@@ -118,7 +121,7 @@ def load(
     start = after_marks(bilm, start_state(bilm, described))
     if place.type == "cuda":
         torch.cuda.synchronize(place)  # whichever stream the first batch runs on, all is there
-    logger.info("loaded %s on %s in %s", name, placement.device, dtype)
+    logger.info("loaded %s on %s in %s", name, placement.device, placement.dtype)
     return Elmo(
         name=name,
         fingerprint=digest,
@@ -175,7 +178,9 @@ def _load_static(files: ModelFiles, *, device: str, dtype: str) -> "StaticEncode
 
     if not static.is_static_model(files.location):
         raise ValueError(files.explain())
-    return static.load_static(files.location, device=device, dtype=dtype)
+    return static.load_static(
+        files.location, device=device, dtype="float32" if dtype == "auto" else dtype
+    )
 
 
 Loaded = tuple[BiLmConfig, BiLmWeights, Speller, Any]
@@ -255,13 +260,15 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return what to compute matrix products in.
+    """Return the type of matrix products; "auto" is the fastest of the device.
 
     Raises:
       ValueError: if it is unknown, or the device cannot.
     """
+    if dtype == "auto":
+        return _fastest_dtype(device)
     if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+        raise ValueError(f"unknown dtype {dtype!r}; expected auto or one of {', '.join(DTYPES)}")
     chosen, devices = DTYPES[dtype]
     if device.type not in devices:
         raise ValueError(
@@ -270,3 +277,16 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
             + ", ".join(name for name, (_, where) in DTYPES.items() if device.type in where)
         )
     return chosen
+
+
+def _fastest_dtype(device: torch.device) -> torch.dtype:
+    """Return the fastest type of products, as docs/models.md has measured it.
+
+    It follows from the device and not from a trial, which on a busy machine could end in another
+    way the next time: the same machine gives the same bytes. If the processor multiplies bfloat16
+    and int8, bfloat16 is taken, which is nearer to float32.
+    """
+    if device.type != "cpu":
+        return torch.float16
+    faster = (torch.bfloat16, torch.int8)
+    return next((dtype for dtype in faster if has_products(dtype)), torch.float32)

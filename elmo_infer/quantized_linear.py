@@ -154,19 +154,23 @@ class _Int8Product:
         return torch._int_mm(rows.to(torch.int8), self._weight).to(torch.float32)
 
 
-@cache
-def processor_multiplies(dtype: torch.dtype) -> bool:
-    """Return whether this processor has products of bfloat16 or int8; where not, it is logged.
+def has_products(dtype: torch.dtype) -> bool:
+    """Return whether this processor multiplies bfloat16 or int8 itself.
 
     torch multiplies them without, but a hundred times more slowly (int8), or not at all in its
     oneDNN products (bfloat16).
     """
     if dtype == torch.int8:
-        found = torch.cpu._is_vnni_supported()
-    elif platform.machine() in ("x86_64", "AMD64"):
-        found = torch.cpu._is_avx512_bf16_supported()
-    else:
-        found = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return bool(torch.cpu._is_vnni_supported())
+    if platform.machine() in ("x86_64", "AMD64"):
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@cache
+def processor_multiplies(dtype: torch.dtype) -> bool:
+    """Return `has_products`; where there are none, it is logged once."""
+    found = has_products(dtype)
     if not found:
         name = str(dtype).removeprefix("torch.")
         logger.warning(

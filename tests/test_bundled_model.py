@@ -92,3 +92,19 @@ def test_attention_rests_on_content_words() -> None:
         punctuation.append(sum(w for t, w in zip(tokens, weights, strict=True) if not t.isalnum()))
     assert np.mean(content) >= 0.95
     assert np.mean(punctuation) < 0.03
+
+
+@pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.9999), ("int8", 0.997)])
+def test_vectors_of_two_dtypes_can_stand_in_one_corpus(dtype: str, floor: float) -> None:
+    """docs/models.md states these floors; any processor gives the vectors of either dtype."""
+    text = (ROOT / "tests" / "data" / "ambiguous.txt").read_text(encoding="utf-8")
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    expected = load("en-small", device="cpu").embed(lines[:48])
+    found = load("en-small", device="cpu", dtype=dtype).embed(lines[:48])
+    for one, two in (
+        (expected.token_vectors, found.token_vectors),
+        (expected.sentence_vectors, found.sentence_vectors),
+    ):
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+        assert ((one * two).sum(axis=1) / lengths).min() > floor
+        assert not np.array_equal(one, two)

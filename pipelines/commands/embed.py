@@ -93,8 +93,9 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     group.add_argument(
         "--dtype",
-        default="float32",
-        help="what the model computes in: float32, float64, bfloat16, float16 (CUDA) or int8 (CPU)",
+        default="auto",
+        help="what the model computes in: float32, float64, bfloat16, float16 (CUDA) or int8 (CPU);"
+        " auto is what the device is fastest in",
     )
     group.add_argument(
         "--initial-state",
@@ -231,8 +232,8 @@ def _run_embed(
     from pipelines.embed.jobs.local import embed, plan
     from pipelines.embed.meter import METER
 
-    def announce(device: str) -> None:
-        print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
+    def announce(place: str) -> None:
+        print(f"sensegrep: model {args.model} on {place}", file=sys.stderr)
 
     engine = choose_engine(job.beam_args)
     if engine is not None:

@@ -162,8 +162,8 @@ def execute(args: argparse.Namespace) -> int:
 
     stop, status = StopRequest(job.running.grace_seconds), StreamStatus()
 
-    def announce(device: str) -> None:
-        print(f"sensegrep: model {args.model} on {device}, {args.dtype}", file=sys.stderr)
+    def announce(place: str) -> None:
+        print(f"sensegrep: model {args.model} on {place}", file=sys.stderr)
 
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))

@@ -27,7 +27,7 @@ class ModelOptions:
     Attributes:
       model: a bundled name, a path or an fsspec URL.
       device: auto, cpu, cuda or cuda:N.
-      dtype: what it computes in.
+      dtype: what it computes in; auto is what the device is fastest in.
       initial_state: zero or warm.
       max_tokens_per_batch: tokens embedded together; bounds memory, changes no vector.
     """

@@ -18,7 +18,9 @@ class Recipe:
 
     Attributes:
       model: {"name", "fingerprint", "layers"}.
-      options: {"layer_weights", "pooling", "initial_state", "tokenizer", "vector_dtype", "tokens"}.
+      options: {"layer_weights", "pooling", "initial_state", "tokenizer", "vector_dtype", "tokens",
+        "dtype"}; dtype, what the model computes in, is told and decides nothing. It is auto where
+        each worker of an engine takes what its own device is fastest in.
       dim: width D of the vectors.
     """
 
@@ -52,7 +54,7 @@ def make_recipe(
 
     Args:
       elmo: the loaded model (name, fingerprint, n_layers, dim, default_layer_weights).
-      model: how it was asked for.
+      model: how it was asked for, with the dtype that it has where that is known.
       options: of the job.
       tokenizer: of the job.
 
@@ -69,6 +71,7 @@ def make_recipe(
             "tokenizer": tokenizer.identity,
             "vector_dtype": options.vector_dtype,
             "tokens": options.tokens,
+            "dtype": model.dtype,
         },
         dim=elmo.dim,
     )

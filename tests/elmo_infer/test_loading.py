@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from elmo_infer import load
+from elmo_infer import load, loading
 from elmo_infer.loading import MODELS
 
 SENTENCES = [["The", "bank", "of", "the", "river"], ["天氣", ""]]
@@ -266,7 +266,11 @@ def test_options_that_cannot_be(model_dir: Path, section: str, changes: dict, wo
         ({"model": "no-such"}, FileNotFoundError, "no model 'no-such': .* bundled are: "),
         ({"model": "./no/such"}, FileNotFoundError, "no such file or directory"),
         ({"options": "/no/o", "weights": "/no/w"}, FileNotFoundError, "no file at /no/o"),
-        ({"dtype": "float8"}, ValueError, "unknown dtype 'float8'; expected one of float32"),
+        (
+            {"dtype": "float8"},
+            ValueError,
+            "unknown dtype 'float8'; expected auto or one of",
+        ),
         ({"dtype": "float16", "device": "cpu"}, ValueError, "'float16' cannot be computed on cpu"),
         ({"device": "tpu"}, ValueError, "unknown device 'tpu'; expected 'auto', 'cpu'"),
         ({"device": "meta"}, ValueError, "unknown device 'meta'"),
@@ -366,3 +370,27 @@ def test_the_shipped_configuration_need_not_be_there(many_langs_dir: Path) -> No
     # It is the real size, which the tiny weights then do not have.
     with pytest.raises(ValueError, match=r"'char_emb_layer.embedding.weight' has shape \(64, 6\)"):
         load(many_langs_dir)
+
+
+@pytest.mark.parametrize(
+    ("device", "products", "chosen"),
+    [
+        ("cpu", {torch.bfloat16, torch.int8}, torch.bfloat16),
+        ("cpu", {torch.int8}, torch.int8),
+        ("cpu", set(), torch.float32),
+        ("cuda", set(), torch.float16),
+    ],
+)
+def test_auto_is_what_the_device_is_fastest_in(
+    monkeypatch: pytest.MonkeyPatch, device: str, products: set[torch.dtype], chosen: torch.dtype
+) -> None:
+    monkeypatch.setattr(loading, "has_products", products.__contains__)
+    assert loading.choose_dtype("auto", torch.device(device)) == chosen
+
+
+def test_auto_computes_in_what_it_names(tiny_elmo_dir: Path) -> None:
+    elmo = load(tiny_elmo_dir, device="cpu", dtype="auto")
+    named = load(tiny_elmo_dir, device="cpu", dtype=elmo.dtype)
+    np.testing.assert_array_equal(
+        elmo.embed(SENTENCES).token_vectors, named.embed(SENTENCES).token_vectors
+    )

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -50,7 +50,7 @@ def embed(
     Args:
       job: what is asked for.
       progress: told after each slice which share of the input is done, 0 to 1.
-      announce: told the device once the model is loaded.
+      announce: told the device and dtype once the model is loaded.
       launcher: of the job's workers, if one was started before; it is stopped at the end.
 
     Raises:
@@ -130,11 +130,12 @@ class _Prepared:
     def load(self, job: EmbedJob, announce: Callable[[str], None] | None) -> EmbedReport:
         started = time.monotonic()
         model = load_model(job.model)
-        recipe = make_recipe(model, job.model, job.embedding, self.tokenizer)
+        asked = replace(job.model, dtype=model.dtype)
+        recipe = make_recipe(model, asked, job.embedding, self.tokenizer)
         check_recipe(recipe, self.corpus)
         self.handler = ElmoModelHandler(job.model, recipe)
         if announce is not None:
-            announce(str(model.device))
+            announce(f"{model.device}, {model.dtype}")
         return EmbedReport(device=str(model.device), model_seconds=time.monotonic() - started)
 
     @contextmanager

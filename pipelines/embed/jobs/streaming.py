@@ -63,7 +63,7 @@ def stream(
       job: what is asked for.
       stop: ends the stream after a last commit.
       status: kept up to date.
-      announce: told the device once the model is loaded.
+      announce: told the device and dtype once the model is loaded.
 
     Raises:
       UsageError, ValueError, FileNotFoundError: before anything is read, if the job is impossible.
@@ -138,9 +138,10 @@ def _embedder(
     if remark is not None:
         logger.warning("%s", remark)
     model = load_model(job.model)
-    recipe = make_recipe(model, job.model, job.embedding, tokenizer)
+    asked = replace(job.model, dtype=model.dtype)
+    recipe = make_recipe(model, asked, job.embedding, tokenizer)
     check_recipe(recipe, corpus)
-    announce(str(model.device))
+    announce(f"{model.device}, {model.dtype}")
     return RecordEmbedder(
         store=corpus.store,
         model=model,

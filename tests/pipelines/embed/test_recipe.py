@@ -107,3 +107,12 @@ def test_layer_weights_that_do_not_fit_are_refused(asked: Any, words: str) -> No
     with pytest.raises(UsageError) as caught:
         made(asked)
     assert words in str(caught.value)
+
+
+def test_what_the_model_computes_in_is_told_and_decides_nothing() -> None:
+    def computed_in(dtype: str) -> Recipe:
+        model = ModelOptions(model="m", dtype=dtype)
+        return make_recipe(Model(), model, EmbedOptions(), Tokenizer("en"))
+
+    assert computed_in("int8").options["dtype"] == "int8"
+    assert computed_in("int8").digest == computed_in("float32").digest

@@ -32,6 +32,7 @@ def command(tmp_path: Path, model: Path, source: Path, *more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "pipelines", "embed", str(source)),
         *("--corpus", str(tmp_path / "corpus"), "--model", str(model), *more),
+        *("--dtype", "float32"),  # that of run_embed
     ]
 
 
