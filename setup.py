@@ -17,6 +17,7 @@ CORE = [
     "safetensors>=0.5,<1",
     "scikit-learn>=1.6,<2",
     "scipy>=1.14,<2",
+    "shtab>=1.7,<2",
     "spacy>=3.8,<3.9",
     "threadpoolctl>=3.5,<4",
     "torch>=2.6,<3",

@@ -8,10 +8,12 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
+from types import ModuleType
 
-from pipelines.commands.help_format import HelpFormatter
+from pipelines.commands.help_examples import EXAMPLES, FIRST_STEPS, epilog_of
+from pipelines.commands.help_format import CommandParser, HelpFormatter
 from pipelines.commands.output import HarmlessFormatter, harmless, never_fail_to_print
 from pipelines.errors import UsageError
 from pipelines.version import version
@@ -20,6 +22,7 @@ _STORE_PACKAGES = frozenset(
     ("botocore", "aiobotocore", "boto3", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp")
 )
 DONE, FAILED, BAD_USAGE = 0, 1, 2
+COMPLETION = "--print-completion"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
@@ -47,37 +50,69 @@ COMMANDS = {
 }
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser; only the arguments of `command` are filled in."""
-    parser = argparse.ArgumentParser(
+def build_parser(commands: Collection[str] = ()) -> CommandParser:
+    """Build the parser; only the arguments of `commands` are filled in."""
+    parser = CommandParser(
         prog="sensegrep",
         description="Embed text corpora with ELMo and search them by the sense of a word.",
-        epilog="Start with: sensegrep run articles.jsonl --corpus my-corpus",
-    )
+        epilog="\n".join(
+            ["start with:", f"  {EXAMPLES['run'][0]}", f"  {EXAMPLES['search'][0]}",
+             "help on a command: sensegrep COMMAND --help"]
+        ),
+        formatter_class=HelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"sensegrep {version()}")
     parser.add_argument(
         "--verbose", action="store_true", help="log more, and show tracebacks of errors"
     )
+    _add_completion(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
+            epilog=epilog_of(name),
             formatter_class=HelpFormatter,
         )
-        if name == command:
-            import_module(module).add_arguments(subparser)
-            subparser.set_defaults(refuse=subparser.error)
+        if name in commands:
+            _fill(subparser, import_module(module))
     return parser
+
+
+def _add_completion(parser: CommandParser) -> None:
+    parser.add_argument(
+        COMPLETION,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes commands and options in a shell, and exit",
+    )
+
+
+def _fill(parser: CommandParser, module: ModuleType) -> None:
+    module.add_arguments(parser)
+    if rare := getattr(module, "RARE_OPTIONS", None):
+        parser.show_rare_only_on_demand(rare)
+    parser.set_defaults(refuse=parser.error)
+
+
+def completion_script(shell: str) -> str:
+    """Return the script that completes every command and option in a shell."""
+    import shtab
+
+    return str(shtab.complete(build_parser(COMMANDS), shell))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     never_fail_to_print()
+    if not arguments:
+        print(FIRST_STEPS, file=sys.stderr)
+        return BAD_USAGE
     command = next((word for word in arguments if word in COMMANDS), None)
-    parser = build_parser(command)
+    if command is None and arguments[0].partition("=")[0] == COMPLETION:
+        return _print_completion(arguments)
+    parser = build_parser([command] if command else [])
     args, rest = parser.parse_known_args(arguments)
     module = import_module(COMMANDS[args.command][0])
     if getattr(module, "accepts_beam_flags", False):
@@ -107,6 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sensegrep: interrupted", file=sys.stderr)
         return FAILED
+
+
+def _print_completion(arguments: Sequence[str]) -> int:
+    parser = CommandParser(prog="sensegrep")
+    _add_completion(parser)
+    print(completion_script(parser.parse_args(arguments).print_completion))
+    return DONE
 
 
 def console() -> None:

@@ -26,7 +26,6 @@ WITHOUT = {
     "pipelines/api.py": "test_view, test_searcher and test_service work through it",
     "pipelines/commands/bilm_options.py": "test_train: options of train bilm",
     "pipelines/commands/delete.py": "test_delete runs the command",
-    "pipelines/commands/help_format.py": "test_evaluate: help without empty defaults",
     "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",
     "pipelines/commands/train_senses.py": "test_learning: what it is made of",
     "pipelines/commands/verify.py": "test_verify runs the command",

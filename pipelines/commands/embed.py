@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 DONE, REJECTED = 0, 3
 accepts_beam_flags = True
+RARE_OPTIONS = frozenset(
+    ("--pretokenized", "--max-sentence-tokens", "--max-reject-fraction", "--initial-state",
+     "--layer-weights", "--pooling", "--vector-dtype", "--max-tokens-per-batch", "--commit-every",
+     "--single-writer", "--parts-per-segment", "--part-bytes", "--no-wait", "--fail-on-rejects")
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also .gz .zst .xz .bz2;"
-        " - is JSON lines from standard input (with ids); folders such as lang=en/ are metadata",
+        help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also with .gz .zst .xz .bz2; -"
+        " reads JSON lines with ids from standard input; folders such as lang=en/ are metadata",
     )
     parser.add_argument(
-        "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
+        "--corpus",
+        required=True,
+        metavar="DIR",
+        help="path or URL of the corpus; created if missing",
     )
     add_reading_arguments(parser.add_argument_group("input"))
     add_model_arguments(parser.add_argument_group("model"))
@@ -42,9 +50,8 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--id-field",
         metavar="NAME",
-        help="field with the id, which must be there (default: id where there is one, otherwise"
-        " the record's place: the file's absolute path and the byte or row); numbers, uuids and"
-        " UTF-8 bytes serve too",
+        help="field with the id, required in each record (default: the field id; without one, the"
+        " file's path and the byte or row)",
     )
     reading.add_argument("--text-field", default="text", metavar="NAME", help="field with the text")
     reading.add_argument(
@@ -53,35 +60,34 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--pretokenized",
         action="store_true",
-        help="texts are tokens already: blanks part them, a line is a sentence",
+        help="texts are tokens already: separated by blanks, one sentence per line",
     )
     reading.add_argument(
         "--language",
         default="en",
         metavar="CODE",
-        help="language of the texts (a spaCy code); decides tokens and sentence ends; zh takes"
-        " jieba",
+        help="language of the texts (ISO 639-1 code); selects tokenizer and sentence rules",
     )
     reading.add_argument(
         "--line-breaks",
         choices=("auto", "wrapped", "lines"),
         default="auto",
-        help="what a line break is: the width of a page, inside which text runs on (wrapped), or"
-        " the end of a sentence (lines); auto decides for each document",
+        help="line breaks of a text: hard-wrapped (wrapped), ends of sentences (lines), or decided"
+        " for each document (auto)",
     )
     reading.add_argument(
         "--max-sentence-tokens",
         type=int,
         default=256,
         metavar="N",
-        help="longer ones are cut, and marked so",
+        help="tokens per sentence; longer sentences are cut and marked",
     )
     reading.add_argument(
         "--max-reject-fraction",
         type=float,
         default=0.5,
         metavar="F",
-        help="of the records; if more are rejected, the job fails",
+        help="largest share of rejected records, 0 to 1; with more the job fails",
     )
 
 
@@ -101,30 +107,37 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
         "--initial-state",
         choices=["zero", "warm"],
         default="zero",
-        help="in which a sentence begins",
+        help="initial LSTM state of each sentence",
     )
     group.add_argument(
         "--layer-weights",
         metavar="W,W,...",
-        help="coefficients of the layers, or the number of one layer (default: the model's own)",
+        help="weights of the layers, or the number of one layer (default: the model's own)",
     )
     group.add_argument(
         "--pooling",
         choices=["attention", "mean", "max"],
         default="attention",
-        help="tokens to sentences",
+        help="how token vectors become a sentence vector",
     )
     group.add_argument(
         "--tokens",
         choices=["all", "content", "none"],
         default="content",
-        help="whose vectors are stored; content: no stop words, no punctuation",
+        help="tokens whose vectors are stored; content: no stop words, no punctuation",
     )
     group.add_argument(
-        "--vector-dtype", choices=["float16", "float32"], default="float16", help="as stored"
+        "--vector-dtype",
+        choices=["float16", "float32"],
+        default="float16",
+        help="precision of the stored vectors",
     )
     group.add_argument(
-        "--max-tokens-per-batch", type=int, default=8192, metavar="N", help="fewer take less memory"
+        "--max-tokens-per-batch",
+        type=int,
+        default=8192,
+        metavar="N",
+        help="tokens per batch; lower values use less memory",
     )
 
 
@@ -134,32 +147,31 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=2000,
         metavar="N",
-        help="documents to a segment; a job that was stopped goes on after its last one",
+        help="documents per segment; a stopped job, run again, continues after the last one",
     )
     group.add_argument(
         "--workers",
         type=int,
         default=1,
         metavar="N",
-        help="processes, which divide the cores; one embeds on all cores too, but reads and"
-        " tokenises on one, so that large inputs gain from more; each holds a model of its own",
+        help="processes; more read and tokenize faster, and each loads the model",
     )
     group.add_argument(
-        "--prune", action="store_true", help="drop the corpus's documents that INPUT does not have"
+        "--prune", action="store_true", help="delete documents of the corpus that are not in INPUT"
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, and change nothing"
+        "--dry-run", action="store_true", help="print what would be done; change nothing"
     )
     group.add_argument(
         "--single-writer",
         action="store_true",
-        help="nobody else writes to this corpus (for stores without an atomic creation)",
+        help="no other job writes to this corpus (for stores without atomic creation)",
     )
     group.add_argument(
         "--runner",
         metavar="NAME",
-        help="engine that runs the job: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner"
-        " (default: this process); Beam's own flags may follow, as --flag=value",
+        help="Beam runner: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner (default: this"
+        " process); Beam's own flags may follow, as --flag=value",
     )
     group.add_argument(
         "--parts-per-segment",
@@ -183,8 +195,7 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
         "--fail-on-rejects",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="exit with status 3 if records were rejected; --no-fail-on-rejects exits with 0, for"
-        " schedulers that call any other status a failure",
+        help="exit status 3 if records were rejected (the default), or 0",
     )
     group.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.index.options import IndexOptions
 
 accepts_beam_flags = True
+RARE_OPTIONS = embed.RARE_OPTIONS | {"--compact-over", "--vacuum-older-than"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

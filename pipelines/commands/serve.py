@@ -133,11 +133,10 @@ OPTIONS = tuple(option for group in GROUPS.values() for option in group)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep serve`."""
-    parser.epilog = (
-        "Every option may be given as a variable instead: SENSEGREP_CORPUS, SENSEGREP_PORT,"
-        " SENSEGREP_MAX_K and so on; a flag goes before its variable. A key in"
-        " SENSEGREP_API_KEY is not seen in the list of processes."
-    )
+    variables = """\
+Each option may also be given as a variable: SENSEGREP_CORPUS, SENSEGREP_PORT, SENSEGREP_MAX_K, ...
+The option goes before its variable. A key in SENSEGREP_API_KEY is not in the list of processes."""
+    parser.epilog = "\n\n".join(filter(None, [variables, parser.epilog]))
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in options:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.durations import parse_duration
+from pipelines.commands.embed import RARE_OPTIONS as EMBED_RARE_OPTIONS
 from pipelines.commands.embed import (
     add_model_arguments,
     add_reading_arguments,
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
 
 DONE, REJECTED = 0, 3
+RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
+    "--ahead", "--ahead-bytes", "--grace", "--max-starts", "--replace-source", "--accept-loss",
+}  # fmt: skip
 accepts_beam_flags = True  # to answer options of `embed` with what a stream has instead
 
 _EMBED_ONLY = {
