@@ -8,7 +8,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -50,7 +50,7 @@ COMMANDS = {
 }
 
 
-def build_parser(commands: Collection[str] = ()) -> CommandParser:
+def build_parser(*commands: str) -> CommandParser:
     """Build the parser; only the arguments of `commands` are filled in."""
     parser = CommandParser(
         prog="sensegrep",
@@ -99,7 +99,7 @@ def completion_script(shell: str) -> str:
     """Return the script that completes every command and option in a shell."""
     import shtab
 
-    return str(shtab.complete(build_parser(COMMANDS), shell))
+    return str(shtab.complete(build_parser(*COMMANDS), shell))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in arguments if word in COMMANDS), None)
     if command is None and arguments[0].partition("=")[0] == COMPLETION:
         return _print_completion(arguments)
-    parser = build_parser([command] if command else [])
+    parser = build_parser(*([command] if command else []))
     args, rest = parser.parse_known_args(arguments)
     module = import_module(COMMANDS[args.command][0])
     if getattr(module, "accepts_beam_flags", False):

@@ -25,7 +25,7 @@ def test_every_command_has_examples() -> None:
 def test_examples_are_understood(example: str) -> None:
     program, command, *words = shlex.split(example)
     assert program == "sensegrep"
-    assert build_parser([command]).parse_args([command, *words]).command == command
+    assert build_parser(command).parse_args([command, *words]).command == command
 
 
 @pytest.mark.slow
