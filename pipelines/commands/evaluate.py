@@ -181,7 +181,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
     written = (("--json", args.json), ("--markdown", args.markdown), ("--plot", args.plot))
     for option, path in written:
         if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")
+            raise UsageError(
+                f"{option} {path}: there is no folder {path.absolute().parent}; create it,"
+                " or give another path"
+            )
     if args.keys is not None and len(args.models) > 1:
         raise UsageError("--keys writes the senses that one model gives; name one MODEL")
     if args.keys is not None and args.keys.exists() and not args.keys.is_dir():
@@ -225,7 +228,8 @@ def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[M
         if found["settings"][name] != now[name]:
             raise UsageError(
                 f"--beside {args.beside}: was made with {name} {found['settings'][name]}, this is "
-                f"{now[name]}; the numbers would not compare"
+                f"{now[name]}; the numbers cannot be compared; score that model again, or leave"
+                " out --beside"
             )
     twice = [report.label for report in reports if report.label in labels]
     if twice:
@@ -271,7 +275,9 @@ def _load_models(
             except ValueError as error:
                 raise UsageError(f"--layer-weights: {error}") from error
     if args.layer_weights and all(encoder.n_layers == 1 for encoder in encoders):
-        raise UsageError("--layer-weights: none of the models has layers to mix")
+        raise UsageError(
+            "--layer-weights is for models with layers, and none of these has any; leave it out"
+        )
     return encoders
 
 

@@ -107,11 +107,13 @@ def execute(args: argparse.Namespace) -> int:
     from pipelines.search.options import SearchOptions, parse_context, parse_filters
 
     if (args.query is None) == (not args.like):
-        raise UsageError("give either a query or --like VECTOR_ID")
+        raise UsageError(
+            "give either a query, such as 'They sat on the [bank]', or --like VECTOR_ID"
+        )
     if args.html is not None and not args.explain:
-        raise UsageError("--html writes what --explain shows; give --explain beside it")
+        raise UsageError("--html writes what --explain shows; give --explain as well")
     if args.unlike and not args.like:
-        raise UsageError("--unlike needs --like beside it")
+        raise UsageError("--unlike needs --like VECTOR_ID as well")
     left, right = parse_context(args.context)
     options = SearchOptions(
         k=args.k,

@@ -115,7 +115,10 @@ def _output(args: argparse.Namespace, name: str) -> Path:
     if args.out is not None:
         out = Path(args.out)
         if not out.absolute().parent.is_dir():
-            raise UsageError(f"--out {out}: there is no folder {out.absolute().parent}")
+            raise UsageError(
+                f"--out {out}: there is no folder {out.absolute().parent}; create it, or give"
+                " another path"
+            )
         return out
     directory = Path(model_location(args.model))
     if not directory.is_dir():

@@ -65,7 +65,8 @@ def read_snapshot(store: Store, number: int) -> Snapshot:
         raise CorpusError(str(error)) from error
     if snapshot.number != number:
         raise CorpusError(
-            f"{store.url}/{path} says that its number is {snapshot.number}, expected {number}"
+            f"{store.url}/{path} says that its number is {snapshot.number}, expected {number}:"
+            " it was renamed or changed; put it back from a copy"
         )
     return snapshot
 
@@ -93,7 +94,8 @@ def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> 
         raise CorpusError(str(error)) from error
     if segment.segment_id != segment_id:
         raise CorpusError(
-            f"{store.url}/{path} is of segment {segment.segment_id!r}, expected {segment_id!r}"
+            f"{store.url}/{path} is of segment {segment.segment_id!r}, expected {segment_id!r}:"
+            " it was moved or changed; put it back from a copy"
         )
     return segment
 

@@ -106,7 +106,10 @@ class CorpusView:
         """
         found = sorted({segment.fingerprint for segment in self.segments if segment.parts})
         if not found:
-            raise CorpusError(f"the corpus at {self.root} is empty; embed documents into it first")
+            raise CorpusError(
+                f"the corpus at {self.root} is empty; embed documents first: sensegrep run"
+                f" INPUT... --corpus {self.root}"
+            )
         if len(found) > 1:
             models = sorted({str(segment.model.get("name")) for segment in self.segments})
             changed = ""

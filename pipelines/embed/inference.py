@@ -178,7 +178,9 @@ def _embed(sentences: Sequence[Sentence], model: Any, recipe: Recipe, dtype: np.
     for vectors in (result.token_vectors, result.sentence_vectors):
         # Two passes without a copy; a NaN fails every comparison.
         if vectors.size and not (-limit <= vectors.min() and vectors.max() <= limit):
-            raise ValueError(f"the model gave vectors that are not finite in {dtype}")
+            raise ValueError(
+                f"the model gave vectors that are not finite in {dtype}; try --dtype float32"
+            )
     token_vectors = result.token_vectors.astype(dtype, copy=False)
     sentence_vectors = result.sentence_vectors.astype(dtype, copy=False)
     return sentences, token_vectors, sentence_vectors, result.attention

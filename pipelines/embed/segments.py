@@ -146,7 +146,10 @@ def finish_segment(store: Store, recipe: Recipe, summaries: Iterable[PartSummary
     segment_id = parts[0].segment_id
     twice = [n for n, count in Counter(summary.part for summary in parts).items() if count > 1]
     if twice:
-        raise CorpusError(f"part {twice[0]} of segment {segment_id} was written twice")
+        raise CorpusError(
+            f"part {twice[0]} of segment {segment_id} was written twice; nothing was committed,"
+            " run the command again"
+        )
     if len(parts) != parts[0].segment_parts:
         raise CorpusError(
             f"segment {segment_id} has {len(parts)} parts, but {parts[0].segment_parts} were"
@@ -187,6 +190,12 @@ def _settle(store: Store, temporary: str, path: str, part: Part) -> None:
     if store.exists(temporary):
         store.move(temporary, path)
     if not store.exists(path):
-        raise CorpusError(f"{path} is missing; expected {part.bytes} bytes")
+        raise CorpusError(
+            f"{path} is missing, expected {part.bytes} bytes; nothing was committed, run the"
+            " command again"
+        )
     if (size := store.size(path)) != part.bytes:
-        raise CorpusError(f"{path} has {size} bytes, expected {part.bytes}")
+        raise CorpusError(
+            f"{path} has {size} bytes, expected {part.bytes}: is the disk full? nothing was"
+            " committed, run the command again"
+        )

@@ -365,7 +365,9 @@ def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, .
       ValueError: for a name that is not known, a named set that is missing, or nothing found.
     """
     if not root.is_dir():
-        raise ValueError(f"no directory of evaluation sets at {root}")
+        raise ValueError(
+            f"there is no directory {root}; --data names the folder that holds the evaluation sets"
+        )
     languages = sorted({source.language for source in SOURCES.values()})
     if not names and language not in languages:
         raise ValueError(

@@ -208,7 +208,7 @@ def from_json(found: Any) -> list[ModelReport]:
       ValueError: if it is something else, or of another schema version.
     """
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError("not the scores that --json writes")
+        raise ValueError("these are not the scores that evaluate --json writes")
     models = []
     for model in found["models"]:
         sets = tuple(

@@ -81,7 +81,10 @@ def parse_factory(text: str, dim: int) -> Factory:
             f" IVF1024,{codes}"
         )
     if width > dim:
-        raise UsageError(f"--factory {text!r}: OPQ to {width} exceeds the vectors' width {dim}")
+        raise UsageError(
+            f"--factory {text!r}: OPQ to {width} exceeds the vectors' width {dim}; give OPQ"
+            f" to at most {dim}"
+        )
     sizes = {"Flat": 4 * width, "SQfp16": 2 * width, "SQ8": width}
     return Factory(
         text=text.strip(),

@@ -216,7 +216,10 @@ def read_manifest(store: Store, index_id: str, checksum: str | None = None) -> I
     check_sum(path, data, checksum)
     manifest = IndexManifest.from_json(data, path)
     if manifest.index_id != index_id:
-        raise CorpusError(f"{path} is of index {manifest.index_id!r}, expected {index_id!r}")
+        raise CorpusError(
+            f"{path} is of index {manifest.index_id!r}, expected {index_id!r}; build it again:"
+            " sensegrep index --rebuild"
+        )
     for file in manifest.files():
         if not file.path.startswith("indexes/"):
             raise CorpusError(f"{path} names the file {file.path!r}; expected one below indexes/")

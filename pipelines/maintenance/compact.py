@@ -64,12 +64,18 @@ def compact(
     wanted = set(segment_ids)
     missing = wanted - set(corpus.snapshot.segments)
     if missing:
-        raise CorpusError(f"segments {', '.join(sorted(missing))} are not live in {corpus.root}")
+        raise CorpusError(
+            f"segments {', '.join(sorted(missing))} are not live in {corpus.root}; another"
+            " command has merged or removed them: run the command again"
+        )
     with running_writer(corpus.store, "compact") as writer:
         corpus = corpus.refresh()
         chosen = [segment for segment in corpus.segments if segment.segment_id in wanted]
         if len({segment.recipe for segment in chosen}) > 1:
-            raise CorpusError("segments made by different models or settings cannot be merged")
+            raise CorpusError(
+                "the segments were made by different models or settings and cannot be merged;"
+                " embed all documents again with one of them"
+            )
         # Another writer may have merged or emptied some of them since they were chosen.
         fewer = len(chosen) < min(len(wanted), 2)
         if not chosen or (fewer and chosen[0].segment_id not in corpus.tombstones):

@@ -83,7 +83,7 @@ def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[
             return value.hex()
     if value is None or value == "":
         if options.id_field is not None:
-            raise Fault("missing-id", f"the record has no field {field!r}")
+            raise Fault("missing-id", f"the record has no field {field!r}, which --id-field names")
         if file.uri == STDIN:
             detail = (
                 "records from standard input need an id, for their place says nothing tomorrow;"
@@ -106,13 +106,15 @@ def _text(fields: dict[str, Any], field: str) -> str:
         try:
             text = text.decode()
         except UnicodeDecodeError as error:
-            raise Fault("invalid-utf8", f"field {field!r} is no UTF-8: {error}") from None
+            raise Fault("invalid-utf8", f"field {field!r} is not UTF-8: {error}") from None
     if not isinstance(text, str):
         detail = f"field {field!r} is a {type(text).__name__}, expected a string"
         raise Fault("wrong-type", detail)
     text = text.removeprefix("\ufeff")
     if not text or text.isspace():
-        raise Fault("empty-document", "the text is empty or only blanks")
+        raise Fault(
+            "empty-document", "the text is empty or only blanks; expected at least one word"
+        )
     _check_unicode(text)
     return text
 

@@ -96,7 +96,10 @@ def _find(pattern: str) -> list[InputFile]:
     else:
         matches = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
     if not matches:
-        raise FileNotFoundError(f"no file matches {pattern!r}; check the path and the quotes")
+        raise FileNotFoundError(
+            f"no file matches {pattern!r}; check the path, and that the quotes are around the"
+            " whole pattern"
+        )
     return [_describe(match) for match in sorted(matches)]
 
 
@@ -130,7 +133,7 @@ def _describe(uri: str) -> InputFile:
     try:
         info = filesystem.info(path)
     except FileNotFoundError:
-        raise FileNotFoundError(f"input file {uri} is not there") from None
+        raise FileNotFoundError(f"input file {uri} does not exist; check the path") from None
     except OSError as error:
         raise OSError(f"input file {uri} cannot be read: {error}") from error
     if info.get("type") == "directory":
@@ -139,7 +142,7 @@ def _describe(uri: str) -> InputFile:
         raise PermissionError(f"input file {uri} may not be read; check its permissions")
     if suffix not in FORMATS:
         raise UsageError(
-            f"input {uri} has a name that does not say what it is; expected one of"
+            f"input {uri} has a name without a known ending; expected one of"
             f" {', '.join(FORMATS)}, each also with .gz, .zst, .xz or .bz2"
         )
     if suffix == ".parquet" and compression:

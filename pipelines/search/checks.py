@@ -14,12 +14,19 @@ def refuse_word_options(options: SearchOptions) -> None:
     for name in ("any_word", "fold_case", "inflections"):
         if getattr(options, name):
             raise UsageError(
-                f"--{name.replace('_', '-')} is about a word, but the query has none in [brackets]"
+                f"--{name.replace('_', '-')} is about a word, but the query has none in [brackets];"
+                " put one in brackets, or leave the option out"
             )
     if options.sense is not None:
-        raise UsageError("--sense picks a sense of a word, but the query has none in [brackets]")
+        raise UsageError(
+            "--sense picks a sense of a word, but the query has none in [brackets]; put one"
+            " in brackets"
+        )
     if options.sort[:1].isdigit():
-        raise UsageError(f"--sort {options.sort} needs a word in [brackets] to sort around")
+        raise UsageError(
+            f"--sort {options.sort} sorts by the words around a word in [brackets], but the"
+            " query has none; put one in brackets"
+        )
 
 
 def check_sense(number: int | None, senses: SensesOfWord | None, word: str) -> None:

@@ -89,7 +89,7 @@ def parse_filters(texts: list[str]) -> dict[str, str]:
         check_unicode(text, f"--filter {text!r}")
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"--filter is {text!r}; write key=value")
+            raise UsageError(f"--filter is {text!r}; write KEY=VALUE, as in --filter lang=en")
         if filters.get(key, value) != value:
             raise UsageError(f"--filter gives {key!r} twice: no document has two values of it")
         filters[key] = value

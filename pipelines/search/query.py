@@ -90,7 +90,7 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     """Leave out white space just inside the brackets."""
     word = text[start:end]
     if not word.strip():
-        raise UsageError("the brackets are empty; put the word whose sense you seek inside")
+        raise UsageError("the brackets are empty; put the word to search for inside")
     return start + len(word) - len(word.lstrip()), end - len(word) + len(word.rstrip())
 
 
@@ -117,7 +117,9 @@ def find_node(text: str, node: tuple[int, int], starts: Sequence[int], ends: Seq
             f"the brackets hold {len(touched)} tokens ({tokens}); put one of them in brackets"
         )
     if not touched:
-        raise UsageError(f"no token of the query is at the bracketed {word!r}")
+        raise UsageError(
+            f"the brackets hold {word!r}, which is no word; put a word of the query in [brackets]"
+        )
     index = touched[0]
     if (starts[index], ends[index]) != node:
         token = text[starts[index] : ends[index]]

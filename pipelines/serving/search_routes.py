@@ -125,7 +125,7 @@ def search_route(service: Service) -> Handler:
         if (query is None) == (not like):
             raise UsageError("give either q, a query, or like, the vector_id of a line")
         if unlike and not like:
-            raise UsageError("unlike needs like beside it")
+            raise UsageError("unlike needs like as well")
         options = search_options(values, service.settings)
         searcher = served.searcher
         if like:

@@ -227,6 +227,6 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
     if tokenizer.identity != identity:
         raise UsageError(
             f"the corpus was tokenised by {identity}, but here is {tokenizer.identity};"
-            " install that version, or embed the corpus again"
+            " install that version, or embed the documents into a new corpus"
         )
     return tokenizer

@@ -32,7 +32,10 @@ def check_flags(flags: Sequence[str]) -> list[str]:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown option {name}{hint} (neither ours nor one of Beam's)")
+            raise UsageError(
+                f"unknown option {name}{hint} (neither of sensegrep nor of Beam); see: sensegrep"
+                " embed --help-all"
+            )
     return list(flags)
 
 

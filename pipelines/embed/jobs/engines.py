@@ -199,9 +199,14 @@ class Engine:
                 " runs; nothing is downloaded"
             )
         if "://" not in jar and not os.path.isfile(jar):
-            raise UsageError(f"--flink_job_server_jar is {jar}, which is not there")
+            raise UsageError(
+                f"--flink_job_server_jar is {jar}, which does not exist; check the path"
+            )
         if not shutil.which("java"):
-            raise UsageError("FlinkRunner starts its job server with java, which is not on PATH")
+            raise UsageError(
+                "FlinkRunner starts its job server with java, which is not on PATH; install"
+                " a Java runtime (17 or 11)"
+            )
         if self.address:
             _check_answers(self.address, "Flink", "start a cluster, or correct --flink_master")
 
@@ -296,7 +301,10 @@ def prism(path: str) -> Iterator[str]:
                     " it the prism of Beam 2.77 for this system?"
                 )
             if time.monotonic() > deadline:
-                raise RuntimeError(f"Prism ({path}) did not start in {START_SECONDS:.0f} s")
+                raise RuntimeError(
+                    f"Prism ({path}) did not start in {START_SECONDS:.0f} s; run it alone to"
+                    " see what it says, or try again on a less busy machine"
+                )
             time.sleep(0.05)
         yield f"localhost:{port}"
     finally:

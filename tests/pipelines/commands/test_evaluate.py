@@ -108,7 +108,7 @@ def test_given_mixes_are_scored_beside_the_models_own(data, tiny_elmo_dir, capsy
         (["--language", "fr"], "no evaluation set is in language 'fr'; there are en, zh"),
         (["--plot", "plot.jpg"], "end the name in .png"),
         (["--plot", "plot.png", "--sets", "stsb"], "--plot shows coarsewsd20 word by word"),
-        (["--layer-weights", "1,2,3"], "none of the models has layers to mix"),
+        (["--layer-weights", "1,2,3"], "none of these has any"),
     ],
 )
 def test_bad_usage_is_told_before_any_work(data, vectors, capsys, arguments, words):

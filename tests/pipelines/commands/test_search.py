@@ -101,11 +101,11 @@ def test_folding_case_takes_every_spelling(corpus: str, run: Run) -> None:
         (["the [bank] of a [bank]"], "two words are in brackets"),
         (["the [bank of]"], "the brackets hold 2 tokens"),
         (["the [bank]", "--k", "0"], "k is 0"),
-        (["the [bank]", "--filter", "topic"], "write key=value"),
+        (["the [bank]", "--filter", "topic"], "write KEY=VALUE"),
         (["the [bank]", "--context", "wide"], "write 5:10"),
         (["the [bank]", "--sort", "5R"], "--sort is '5R'"),
         (["the [bank]", "--sense", "9"], "--sense is 9, but 'bank' has"),
-        ([], "give either a query or --like"),
+        ([], "or --like VECTOR_ID"),
         (["the [bank]", "--unlike", "7"], "--unlike needs --like"),
     ],
 )

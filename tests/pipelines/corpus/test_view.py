@@ -65,5 +65,5 @@ def test_missing_corpus_is_told(tmp_path: Path) -> None:
 
 
 def test_empty_corpus_has_no_fingerprint(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="is empty; embed documents into it first"):
+    with pytest.raises(CorpusError, match="is empty; embed documents first: sensegrep run"):
         _ = Corpus.open_or_create(tmp_path / "nothing").fingerprint

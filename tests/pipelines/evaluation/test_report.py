@@ -130,7 +130,7 @@ def test_plot_without_its_set_is_refused(report_of, score):
 def test_json_is_read_back(report_of, score):
     report = report_of("m", [score("wic", "mix", "accuracy", 0.5), score("scws", "mix", "r", 0.1)])
     assert from_json(json.loads(json.dumps(to_json([report], {})))) == [report]
-    with pytest.raises(ValueError, match="not the scores that --json writes"):
+    with pytest.raises(ValueError, match="not the scores that evaluate --json writes"):
         from_json({"schema_version": 99})
 
 

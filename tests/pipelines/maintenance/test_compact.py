@@ -51,7 +51,7 @@ def test_compact_does_not_mix_models(
     corpus = add_segment(corpus, documents[2:3], fingerprint="e" * 64)
     corpus = add_segment(corpus, documents[3:], fingerprint="e" * 64)
     assert groups_to_compact(corpus, 100) == [["00000001", "00000002"], ["00000003", "00000004"]]
-    with pytest.raises(CorpusError, match="different models or settings cannot be merged"):
+    with pytest.raises(CorpusError, match="different models or settings and cannot be merged"):
         compact(corpus, ["00000002", "00000003"])
     with pytest.raises(CorpusError, match="holds vectors of 2 different models or settings"):
         _ = corpus.fingerprint

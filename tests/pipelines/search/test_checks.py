@@ -23,7 +23,7 @@ QUERY = "money loan [bank] of water ."
     [
         ("no brackets", {"any_word": True}, "--any-word is about a word"),
         ("no brackets", {"sense": 1}, "--sense picks a sense of a word"),
-        ("no brackets", {"sort": "1L"}, "needs a word in [brackets]"),
+        ("no brackets", {"sort": "1L"}, "sorts by the words around a word in [brackets]"),
         (QUERY, {"sense": 99}, "--sense is 99, but 'bank' has"),
         ("the [bank", {}, "is not closed"),
         ("[a] [b]", {}, "two words are in brackets"),

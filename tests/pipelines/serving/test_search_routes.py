@@ -171,7 +171,7 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/search?like=1", 422, "there is no live sentence with the vector_id 1"),
         ("/v1/search?q=[bank]&filter=nokey=1", 422, "no document has the metadata nokey=1;"
          " there are the keys: topic"),
-        ("/v1/search?q=[bank]&filter=topic", 422, "write key=value"),
+        ("/v1/search?q=[bank]&filter=topic", 422, "write KEY=VALUE"),
         ("/v1/search?q=[bank]&k=1001", 422, "k is 1001, more than the 1000 lines"),
         ("/v1/search?q=[bank]&k=0", 422, "k is 0; expected 1 or more"),
         ("/v1/search?q=[bank]&k=ten", 400, "k is 'ten'; expected a whole number"),

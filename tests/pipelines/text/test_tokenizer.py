@@ -164,7 +164,7 @@ def test_identity_makes_the_same_tokenizer_again() -> None:
 
 def test_other_version_is_refused() -> None:
     identity = {**ENGLISH.identity, "version": "1.0"}
-    with pytest.raises(UsageError, match="install that version, or embed the corpus again"):
+    with pytest.raises(UsageError, match="install that version, or embed the documents"):
         make_tokenizer(identity)
 
 

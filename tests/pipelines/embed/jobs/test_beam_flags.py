@@ -36,7 +36,7 @@ def test_flags_of_beam_and_its_runners_pass_as_they_are(flags: list[str]) -> Non
         (["--runner", "FlinkRunner"], "unexpected 'FlinkRunner'; write flags for Beam as one word"),
         (["--runer=FlinkRunner"], r"unknown option --runer; did you mean --runner\? \(neither"),
         (["--regoin=x"], r"unknown option --regoin; did you mean --region\?"),
-        (["--zzzzzzzzzz"], r"unknown option --zzzzzzzzzz \(neither ours nor one of Beam's\)"),
+        (["--zzzzzzzzzz"], r"unknown option --zzzzzzzzzz \(neither of sensegrep nor of Beam\)"),
         (["--job_name=a", "stray"], "unexpected 'stray'"),
     ],
 )

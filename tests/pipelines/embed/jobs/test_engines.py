@@ -100,7 +100,7 @@ def test_flink_needs_its_job_server(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"needs --flink_job_server_jar=PATH.*nothing is down"):
         engine_of(*flags).check(remote)
     jar = tmp_path / "no.jar"
-    with pytest.raises(UsageError, match=r"no\.jar, which is not there"):
+    with pytest.raises(UsageError, match=r"no\.jar, which does not exist"):
         engine_of(*flags, f"--flink_job_server_jar={jar}").check(remote)
 
 

@@ -268,9 +268,9 @@ def test_truncated_gzip_gives_what_was_whole_and_a_reject(
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"inputs": ["gone.jsonl"]}, FileNotFoundError, "gone.jsonl is not there"),
+        ({"inputs": ["gone.jsonl"]}, FileNotFoundError, "gone.jsonl does not exist"),
         ({"inputs": ["*.jsonl"]}, FileNotFoundError, "no file matches"),
-        ({"inputs": ["a.pdf"]}, UsageError, "does not say what it is"),
+        ({"inputs": ["a.pdf"]}, UsageError, "without a known ending"),
         ({"inputs": ["d"]}, UsageError, "is a directory; name its files"),
         ({"inputs": []}, UsageError, "no input was given"),
         ({"inputs": ["t.csv"]}, UsageError, "no column 'text'; it has 'id', 'body'"),
