@@ -170,8 +170,8 @@ def _add_running_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--runner",
         metavar="NAME",
-        help="Beam runner: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner (default: this"
-        " process); Beam's own flags may follow, as --flag=value",
+        help="Beam runner, such as PrismRunner or DataflowRunner (default: this process); Beam's"
+        " own flags may follow, as --flag=value",
     )
     group.add_argument(
         "--parts-per-segment",
