@@ -21,6 +21,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 PICTURES = Path(__file__).resolve().parent.parent / "pictures"
 QUERY = "They sat on the [bank] of the river"
+MAP_HEIGHT = 640
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -55,7 +56,10 @@ def take(page: Page, address: str) -> None:
     page.get_by_role("button", name="Senses", exact=True).click()
     expect(page.locator("#sense-list section").nth(1)).to_be_visible()
     page.mouse.move(0, 0)
-    page.locator("#senses-panel").screenshot(path=PICTURES / "map.png")
+    box = page.locator("#senses-panel").bounding_box()
+    assert box is not None
+    # As high as the other picture where README shows the two side by side.
+    page.screenshot(path=PICTURES / "map.png", clip={**box, "height": MAP_HEIGHT}, full_page=True)
 
 
 def main(corpus: str) -> int:
