@@ -250,6 +250,6 @@ def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[st
     if version > newest:
         raise ManifestError(
             f"{path} has schema version {version}, written by {fields.get('written_by')}; this"
-            f" program reads up to {newest}: use that version or a newer one"
+            f" program reads up to {newest}: install that version or a newer one"
         )
     return fields

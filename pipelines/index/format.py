@@ -170,7 +170,8 @@ class IndexManifest:
             if version > SCHEMA_VERSION:
                 raise CorpusError(
                     f"{path} has schema version {version}, written by {fields.get('written_by')};"
-                    f" this program reads up to {SCHEMA_VERSION}: use a newer one, or index again"
+                    f" this program reads up to {SCHEMA_VERSION}: install that version or a newer"
+                    " one, or build the index again: sensegrep index"
                 )
             check_fields(fields, cls, path)
             shards = tuple(

@@ -171,7 +171,7 @@ def _why_anew(
     if base.fingerprint != fingerprint or base.dtype != dtype:
         return "the corpus was embedded anew with other settings"
     if any("lengths" not in shard.files for shard in base.shards):
-        return "the one in place was built before lines had lengths"
+        return "the existing index has an older format"
     for name in ("center", "remove_components", "factory"):
         if base.settings[name] != settings[name]:
             return f"{name} changes from {base.settings[name]} to {settings[name]}"

@@ -88,6 +88,11 @@ class OpenShard:
         self._corpus, self._manifest, self._cache_dir = corpus, manifest, cache_dir
 
     def _path(self, name: str) -> Path:
+        if name not in self.shard.files:
+            raise CorpusError(
+                f"the index of {self._corpus.root} has an older format"
+                f" (shard {self.shard.shard} has no {name}); build it again: sensegrep index --corpus {self._corpus.root}"
+            )
         return local_path(self._corpus.store, self.shard.files[name], self._cache_dir)
 
     def flat(self, table: str) -> FlatFile:

@@ -6,6 +6,7 @@ index, a changed document, a deleted one, rejects, kept senses. Its answers lie 
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,47 @@ def test_it_is_compacted_and_indexed(corpus: str, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     now, then = found(corpus, "search", capsys)
     assert {hit["vector_id"] for hit in now} == {hit["vector_id"] for hit in then}
+
+
+QUERY = ["search", "They sat on the [bank]", "--model", str(DATA / "model"), "--corpus"]
+
+
+def change(path: Path, changed: Callable[[dict[str, Any]], None]) -> None:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    changed(fields)
+    path.write_text(json.dumps(fields), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("snapshots/00000007.json", "install that version or a newer one"),
+        ("indexes/ecef3895f461c4c5/index.json", "or build the index again: sensegrep index"),
+    ],
+)
+def test_a_newer_format_says_what_to_run(
+    corpus: str, file: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer = {"schema_version": 99, "written_by": "sensegrep 9.0.0"}
+    change(Path(corpus, file), lambda fields: fields.update(newer))
+    assert main([*QUERY, corpus]) == 1
+    error = capsys.readouterr().err
+    assert "has schema version 99, written by sensegrep 9.0.0; this program reads up to" in error
+    assert remedy in error
+
+
+def test_an_index_of_an_older_format_says_what_to_run(
+    corpus: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_lengths(fields: dict[str, Any]) -> None:
+        for shard in fields["shards"]:
+            del shard["files"]["lengths"]
+
+    change(Path(corpus, "indexes/ecef3895f461c4c5/index.json"), without_lengths)
+    assert main([*QUERY, corpus]) == 1
+    error = capsys.readouterr().err
+    assert "has an older format" in error
+    assert f"build it again: sensegrep index --corpus {corpus}" in error
+    assert main(["index", "--corpus", corpus]) == 0
+    assert "the existing index has an older format" in capsys.readouterr().out
+    assert main([*QUERY, corpus]) == 0

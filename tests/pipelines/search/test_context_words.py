@@ -142,7 +142,7 @@ def test_an_index_from_before_the_context_is_searched_and_built_anew(
     now = own_searcher.search(QUERY, SearchOptions(k=5, senses=False))
     assert [hit.score for hit in before] == [hit.score for hit in now]
     report = build_index(corpus.root, IndexOptions())
-    assert "built before lines had lengths" in report["reason"]
+    assert "the existing index has an older format" in report["reason"]
     assert report["settings"]["context_weight"] == 0.6
 
 
