@@ -59,6 +59,7 @@ def test_readme_fits_on_two_screens() -> None:
 
 def test_an_output_that_differs_is_told() -> None:
     assert pages.agree(" 0.969 [1] a bank\n", "0.970 [1]   a bank\n")
+    assert pages.agree("0.725 a\n0.724 b\n", "0.725 b\n0.724 a\n")
     assert not pages.agree("0.969 [1] a bank\n", "0.869 [1] a bank\n")
     assert not pages.agree("0.969 [1] a bank\n", "0.969 [1] a bench\n")
 
