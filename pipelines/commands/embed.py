@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="INPUT",
         help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also with .gz .zst .xz .bz2; -"
-        " reads JSON lines with ids from standard input; folders such as lang=en/ are metadata",
+        " reads JSON lines with ids from standard input; folders such as lang=en/ are metadata."
+        " A record may have 256 MiB (a row of CSV 64 MiB) and 33,554,432 tokens; larger records are"
+        " rejected",
     )
     parser.add_argument(
         "--corpus",

@@ -72,7 +72,12 @@ def running_writer(store: Store, operation: str) -> Iterator[Writer]:
         process=os.getpid(),
         started=_start_of(os.getpid()),
     )
-    store.create_exclusive(writer.path, _to_json(writer))
+    try:
+        store.create_exclusive(writer.path, _to_json(writer))
+    except BaseException:
+        with suppress(OSError):  # a store whose answer was lost may have made it
+            store.remove(writer.path)
+        raise
     ended = threading.Event()
     renewal = threading.Thread(target=_renew, args=(store, writer, ended), daemon=True)
     renewal.start()

@@ -19,6 +19,7 @@ from pipelines.reading.parquet_rows import largest_row_group
 from pipelines.reading.records import scan
 from pipelines.reading.splits import ReadRange, ReadTask
 from pipelines.reading.spool import Spool
+from schemas.tables import MAX_PART_ROWS
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -74,7 +75,8 @@ class Slice:
         groups: list[list[Chosen]] = []
         filled = 0.0
         for chosen in self.chosen:
-            if not groups or filled >= share:
+            too_many = filled + chosen.text_bytes > MAX_PART_ROWS  # tokens, one a byte
+            if not groups or filled >= share or too_many:
                 groups.append([])
                 filled = 0.0
             groups[-1].append(chosen)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipelines.embed.batch import DocumentEnd, PartEnd, PartId, PartRecord, Sentence, SentenceBatch
 from pipelines.reading.documents import TOKENIZE, Document, Reject, raw_start
 from pipelines.text.tokenizer import PretokenizedText, TokenizedSentence, Tokenizer
+from schemas.tables import MAX_PART_ROWS
 
 
 def tokenize_record(
@@ -24,8 +25,13 @@ def tokenize_document(
 ) -> Iterator[SentenceBatch]:
     """Yield the sentences of a document in batches of at most `max_tokens`, the last with its end.
 
-    A document that the tokeniser fails on gives a last batch with a reject instead of an end.
+    A document that the tokeniser fails on, or that has more tokens than a part may have, gives a
+    last batch with a reject instead of an end.
     """
+    if len(document.text) > MAX_PART_ROWS and _has_too_many_tokens(document, tokenizer):
+        detail = f"the text has more than {MAX_PART_ROWS} tokens; split it"
+        yield SentenceBatch(part, rejects=[_document_reject(document, "too-large", detail)])
+        return
     batch = SentenceBatch(part)
     n_sentences = n_tokens = in_batch = 0
     try:
@@ -58,6 +64,19 @@ def tokenize_document(
         )
     )
     yield batch
+
+
+def _has_too_many_tokens(document: Document, tokenizer: Tokenizer | PretokenizedText) -> bool:
+    """Count the tokens of a very long text, before any of them is on its way."""
+    count = 0
+    try:
+        for found in tokenizer.sentences(document.text):
+            count += len(found.tokens)
+            if count > MAX_PART_ROWS:
+                return True
+    except Exception:  # said by the pass that follows
+        return False
+    return False
 
 
 def _sentence(document: Document, index: int, found: TokenizedSentence) -> Sentence:

@@ -9,16 +9,18 @@ from typing import IO
 from pipelines.errors import UsageError
 from pipelines.reading.decompression import compression_of
 from pipelines.reading.fields import (
-    MAX_RECORD_BYTES,
     Fault,
     Record,
     document_from_fields,
     reject_record,
 )
 from pipelines.reading.input_files import STDIN, InputFile, open_bytes
-from pipelines.reading.lines import BYTE_ORDER_MARK, what_bytes_are
+from pipelines.reading.lines import BYTE_ORDER_MARK, read_line, what_bytes_are
 from pipelines.reading.options import InputOptions
 
+# Python's csv module takes four to eight times the bytes of a field.
+MAX_ROW_BYTES = 64 << 20
+MAX_HEADER_BYTES = 1 << 20
 _SNIFFED_BYTES = 1 << 16
 _HEAD_BYTES = 1 << 12
 # A field that begins with a quote, up to the quote before a tab or a line end.
@@ -62,13 +64,13 @@ def read_header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
       UsageError: if the first row cannot be read.
     """
     _check_text(file, stream)
-    rows = _Rows(file, stream, 0)
+    rows = _Rows(file, stream, 0, MAX_HEADER_BYTES)
     try:
         names, fault = next(rows)
     except StopIteration:
         return [], 0
     if fault:
-        raise UsageError(f"input {file.uri} has an unreadable first row: {fault}")
+        raise UsageError(f"input {file.uri} has an unreadable first row: {fault.detail}")
     return names, rows.position
 
 
@@ -90,41 +92,80 @@ def _check_text(file: InputFile, stream: IO[bytes]) -> None:
         raise UsageError(f"input {file.uri} cannot be read: {known}")
 
 
+class _RowTooLarge(Exception):
+    """A row beyond the limit; nothing of it is held."""
+
+
+class _Lines:
+    """Decoded lines of a stream, those of one row within a limit.
+
+    Attributes:
+      position: byte offset of the next line.
+      row_bytes: of the row so far; whoever begins a row sets it to 0.
+    """
+
+    def __init__(self, stream: IO[bytes], position: int, limit: int) -> None:
+        self._stream, self.position, self._limit = stream, position, limit
+        self.row_bytes = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line, size = read_line(self._stream, self._limit)
+        if not size:
+            raise StopIteration
+        first = 3 if self.position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
+        self.position += size
+        self.row_bytes += size
+        if self.row_bytes > self._limit:
+            raise _RowTooLarge
+        # Bytes that are not UTF-8 come out as lone surrogates, which are rejected by name.
+        return line[first:].decode("utf-8", errors="surrogateescape")
+
+
 class _Rows:
     """Rows of a CSV or TSV stream with the byte offset at which each begins."""
 
-    def __init__(self, file: InputFile, stream: IO[bytes], position: int) -> None:
-        csv.field_size_limit(MAX_RECORD_BYTES)
-        self.position = position
-        self._stream = stream
-        lines, delimiter = self._decoded(), _DELIMITERS[file.format]
+    def __init__(
+        self, file: InputFile, stream: IO[bytes], position: int, limit: int | None = None
+    ) -> None:
+        self._limit = MAX_ROW_BYTES if limit is None else limit
+        csv.field_size_limit(MAX_ROW_BYTES)
+        self._lines = _Lines(stream, position, self._limit)
+        delimiter = _DELIMITERS[file.format]
         self._rows = (
-            csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            csv.reader(self._lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
             if file.format == "tsv" and not quotes_fields(file.uri)
-            else csv.reader(lines, delimiter=delimiter, strict=True)
+            else csv.reader(self._lines, delimiter=delimiter, strict=True)
         )
 
-    def _decoded(self) -> Iterator[str]:
-        for line in self._stream:
-            first = 3 if self.position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
-            self.position += len(line)
-            # Bytes that are not UTF-8 come out as lone surrogates, which are rejected by name.
-            yield line[first:].decode("utf-8", errors="surrogateescape")
+    @property
+    def position(self) -> int:
+        """Byte offset of the next row."""
+        return self._lines.position
 
-    def __next__(self) -> tuple[list[str], str]:
+    def __next__(self) -> tuple[list[str], Fault | None]:
         first, start = self._rows.line_num, self.position
+        self._lines.row_bytes = 0
         try:
-            return next(self._rows), ""
-        except csv.Error as error:
-            lines = self._rows.line_num - first
+            return next(self._rows), None
+        except (csv.Error, _RowTooLarge) as error:
+            large = isinstance(error, _RowTooLarge)
+            lines = self._rows.line_num - first + large
+            detail = f"the row is longer than {self._limit} bytes; split it" if large else error
+            reason = "too-large" if large else "invalid-csv"
             if lines > 1:
-                return [], (
-                    f"{error}; a quote in the row at byte {start} is not closed, and {lines} lines"
-                    " were swallowed with it"
+                reason = "invalid-csv"
+                advice = (
+                    f"a quote in the row at byte {start} is not closed, and {lines} lines were"
+                    " swallowed with it"
                 )
-            if "unexpected end" in str(error):
-                return [], f"{error}; a quote in the row at byte {start} is not closed"
-            return [], f"{error}; a quote inside a quoted field is written twice"
+            elif "unexpected end" in str(error):
+                advice = f"a quote in the row at byte {start} is not closed"
+            else:
+                advice = "" if large else "a quote inside a quoted field is written twice"
+            return [], Fault(reason, f"{detail}; {advice}" if advice else str(detail))
 
 
 def _record_from_row(
@@ -133,11 +174,11 @@ def _record_from_row(
     names: list[str],
     position: int,
     values: list[str],
-    fault: str,
+    fault: Fault | None,
 ) -> Record:
     raw = ",".join(values)
     if fault:
-        return reject_record(file, position, Fault("invalid-csv", fault), raw)
+        return reject_record(file, position, fault, raw)
     if len(values) != len(names):
         detail = f"found {len(values)} fields, expected {len(names)} as in the first row"
         lines = max((value.count("\n") for value in values), default=0)

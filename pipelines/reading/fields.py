@@ -12,6 +12,7 @@ from pipelines.reading.documents import READ, Document, Reject, raw_start
 from pipelines.reading.input_files import STDIN, InputFile
 from pipelines.reading.options import InputOptions
 
+# A record takes up to ten times its bytes: docs/input.md has what was measured.
 MAX_RECORD_BYTES = 256 << 20
 
 Record = Document | Reject
@@ -176,7 +177,7 @@ def reject_record(
 ) -> Reject:
     """Return the reject of a record that is at fault; `raw` is the record, or its fields."""
     if isinstance(raw, Mapping):
-        raw = ", ".join(f"{name}: {str(value)[:80]}" for name, value in raw.items())
+        raw = ", ".join(f"{name}: {_start(value)}" for name, value in raw.items())
     doc_id = fault.doc_id
     if doc_id is not None:
         doc_id = doc_id.encode("utf-8", errors="replace").decode()
@@ -191,7 +192,15 @@ def reject_record(
     )
 
 
+def _start(value: Any) -> str:
+    return str(value[:80] if isinstance(value, str | bytes) else value)[:80]
+
+
+def too_large() -> Fault:
+    """Return the fault of a record beyond the limit."""
+    return Fault("too-large", f"the record is longer than {MAX_RECORD_BYTES} bytes; split it")
+
+
 def reject_too_large(file: InputFile, position: int, start: bytes) -> Reject:
     """Return the reject of a record beyond the limit, by its first bytes."""
-    detail = f"the record is longer than {MAX_RECORD_BYTES} bytes; split it"
-    return reject_record(file, position, Fault("too-large", detail), start)
+    return reject_record(file, position, too_large(), start)

@@ -1,6 +1,7 @@
 """JSON lines: one object per line; a record's position is the byte offset of its line."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -8,6 +9,8 @@ from pipelines.reading.fields import Fault, Record, document_from_fields, reject
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.lines import fetch_lines, not_utf8, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
+
+MAX_STRUCTURE_BYTES = 4 << 20
 
 
 def scan(
@@ -26,6 +29,12 @@ def fetch(
 
 def record_from_line(file: InputFile, options: InputOptions, position: int, line: bytes) -> Record:
     """Parse one line."""
+    if len(line) > MAX_STRUCTURE_BYTES and not _is_mostly_text(line):
+        detail = (
+            f"more than {MAX_STRUCTURE_BYTES} bytes of the record are outside of its strings;"
+            " leave out its lists of numbers"
+        )
+        return reject_record(file, position, Fault("too-large", detail), line)
     try:
         fields = parse_json(line)
     except Fault as fault:
@@ -56,10 +65,39 @@ def parse_json(data: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
         raise Fault("duplicate-field", f"the object has the field {twice!r} twice; leave one out")
     return fields
+
+
+def _is_mostly_text(line: bytes) -> bool:
+    """Say whether few bytes of a line of JSON are outside of strings.
+
+    An empty list is two bytes there, and fifty in memory.
+    """
+    outside = position = 0
+    while outside <= MAX_STRUCTURE_BYTES:
+        start = line.find(b'"', position)
+        if start < 0:
+            return outside + len(line) - position <= MAX_STRUCTURE_BYTES
+        outside += start + 1 - position
+        position = _string_end(line, start + 1)
+    return False
+
+
+def _string_end(line: bytes, start: int) -> int:
+    """Return where a string of JSON ends, its quote included; at the line's end if it is open."""
+    end = line.find(b'"', start)
+    while end >= 0:
+        first = end
+        while first > start and line[first - 1] == 0x5C:  # a backslash
+            first -= 1
+        if (end - first) % 2 == 0:
+            return end + 1
+        end = line.find(b'"', end + 1)
+    return len(line)
 
 
 def _advice(line: bytes) -> str:

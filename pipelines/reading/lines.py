@@ -9,6 +9,7 @@ from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PIECE_BYTES = 1 << 20
 
 Made = TypeVar("Made")
 MakeRecord = Callable[[InputFile, InputOptions, int, bytes], Made]
@@ -23,8 +24,8 @@ def scan_lines(
     make: MakeRecord[Made],
 ) -> Iterator[Made | Reject]:
     """Yield a record for each line that begins in [start, end) and is not blank."""
-    for position, line in numbered_lines(stream, start, end):
-        if len(line) > MAX_RECORD_BYTES:
+    for position, line, whole in numbered_lines(stream, start, end):
+        if not whole:
             yield reject_too_large(file, position, line)
         elif line and not line.isspace():
             yield make(file, options, position, line)
@@ -42,28 +43,53 @@ def fetch_lines(
         yield from scan_lines(file, options, stream, position, position + 1, make)
 
 
-def numbered_lines(stream: IO[bytes], start: int, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) of the lines that begin in [start, end); a byte-order mark is left out.
+def numbered_lines(
+    stream: IO[bytes], start: int, end: int | None
+) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (offset, line, whole) of the lines that begin in [start, end).
 
-    A range may begin anywhere: the line it cuts belongs to the range before.
+    A byte-order mark is left out. Of a line beyond MAX_RECORD_BYTES only its beginning is there,
+    and `whole` is false; no more of it than that limit was ever held. A range may begin anywhere:
+    the line it cuts belongs to the range before.
     """
     position = start
     if start:
         stream.seek(start - 1)
-        position += len(stream.readline()) - 1
+        position += read_line(stream)[1] - 1
     while end is None or position < end:
-        line = stream.readline(MAX_RECORD_BYTES + 1)
-        if not line:
+        line, size = read_line(stream)
+        if not size:
             return
-        size = len(line)
-        while size > MAX_RECORD_BYTES and not line.endswith(b"\n"):
-            rest = stream.readline(MAX_RECORD_BYTES)
-            size += len(rest)
-            if not rest or rest.endswith(b"\n"):
-                break
+        whole = len(line) == size
         first = 3 if position == 0 and line.startswith(BYTE_ORDER_MARK) else 0
-        yield position, line[first:].rstrip(b"\r\n") if size <= MAX_RECORD_BYTES else line
+        yield position, line[first:].rstrip(b"\r\n") if whole else line, whole
         position += size
+
+
+def read_line(stream: IO[bytes], limit: int | None = None) -> tuple[bytes, int]:
+    """Read to the end of a line.
+
+    Args:
+      stream: to read from.
+      limit: bytes that the line may have; None takes MAX_RECORD_BYTES.
+
+    Returns:
+      The line with its line end, and its bytes; of a line that is too long, its beginning.
+    """
+    limit = MAX_RECORD_BYTES if limit is None else limit
+    line = stream.readline(min(_PIECE_BYTES, limit + 1))
+    if line.endswith(b"\n") or not line:
+        return line, len(line)
+    pieces, size = [line], len(line)
+    while piece := stream.readline(_PIECE_BYTES):
+        size += len(piece)
+        if size <= limit:
+            pieces.append(piece)
+        else:
+            del pieces[1:]
+        if piece.endswith(b"\n"):
+            break
+    return (b"".join(pieces), size) if size <= limit else (pieces[0][:limit], size)
 
 
 def what_bytes_are(data: bytes) -> str | None:

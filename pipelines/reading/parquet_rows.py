@@ -8,11 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.reading.fields import Fault, Record, document_from_fields, reject_record
+from pipelines.reading.fields import (
+    MAX_RECORD_BYTES,
+    Fault,
+    Record,
+    document_from_fields,
+    reject_record,
+    too_large,
+)
 from pipelines.reading.input_files import InputFile, open_bytes
 from pipelines.reading.options import InputOptions
 
 _BATCH_ROWS = 256
+_BATCH_BYTES = 32 << 20
 
 
 def count_rows(file: InputFile) -> int:
@@ -43,7 +51,7 @@ def scan(
             last = first + parquet.metadata.row_group(group).num_rows
             if last > start and (end is None or first < end):
                 row = first
-                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                for batch in parquet.iter_batches(_rows_at_once(parquet, group), [group]):
                     for values in rows_of(batch):
                         if row >= start and (end is None or row < end):
                             yield _record(file, options, row, values)
@@ -63,12 +71,19 @@ def fetch(
             groups.setdefault(bisect_right(ends, position), []).append(position)
         for group, rows in groups.items():
             first = ends[group] - sizes[group]
-            for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group]):
+            for batch in parquet.iter_batches(_rows_at_once(parquet, group), [group]):
                 chosen = [row for row in rows if first <= row < first + batch.num_rows]
                 for row in chosen:
                     [values] = rows_of(batch.slice(row - first, 1))
                     yield _record(file, options, row, values)
                 first += batch.num_rows
+
+
+def _rows_at_once(parquet: pq.ParquetFile, group: int) -> int:
+    """Return how many rows of a row group are decoded at once: few where they are large."""
+    metadata = parquet.metadata.row_group(group)
+    row_bytes = metadata.total_byte_size // max(metadata.num_rows, 1)
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(row_bytes, 1)))
 
 
 class _Unreadable:
@@ -83,6 +98,10 @@ def _record(file: InputFile, options: InputOptions, row: int, values: dict[str, 
         if isinstance(value, _Unreadable):
             readable = {k: v for k, v in values.items() if not isinstance(v, _Unreadable)}
             return reject_record(file, row, Fault("unreadable-value", value.detail), readable)
+    if sum(len(value) for value in values.values() if isinstance(value, str | bytes)) > (
+        MAX_RECORD_BYTES
+    ):
+        return reject_record(file, row, too_large(), values)
     return document_from_fields(file, options, row, values, values)
 
 

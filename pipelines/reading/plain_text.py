@@ -15,6 +15,8 @@ from pipelines.reading.input_files import InputFile
 from pipelines.reading.lines import fetch_lines, not_utf8, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
+_PIECE_BYTES = 1 << 20
+
 
 def scan(
     file: InputFile, options: InputOptions, stream: IO[bytes], start: int, end: int | None
@@ -37,10 +39,12 @@ def fetch(
 
 
 def _whole_file(file: InputFile, options: InputOptions, stream: IO[bytes]) -> Record:
-    data = stream.read(MAX_RECORD_BYTES + 1)
-    if len(data) > MAX_RECORD_BYTES:
-        return reject_too_large(file, 0, data)
-    return record_from_text(file, options, 0, data)
+    data = bytearray()
+    while piece := stream.read(_PIECE_BYTES):
+        if len(data) + len(piece) > MAX_RECORD_BYTES:
+            return reject_too_large(file, 0, bytes(data[:_PIECE_BYTES]) or piece)
+        data += piece
+    return record_from_text(file, options, 0, bytes(data))
 
 
 def record_from_text(file: InputFile, options: InputOptions, position: int, data: bytes) -> Record:

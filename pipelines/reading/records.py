@@ -4,6 +4,7 @@
 A record's position is its byte offset in the decompressed file, or its row in Parquet.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Protocol
 
@@ -65,7 +66,7 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
                 names, _ = csv_rows.read_header(file, stream)
     except (*DAMAGE, pa.ArrowException) as error:
         raise OSError(f"input file {file.uri} cannot be read: {error}") from error
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(
             f"input {file.uri} has more than one column {', '.join(map(repr, twice))}; give each a"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from pipelines.errors import UsageError
 
+SHOWN_CHARACTERS = 200  # of a query, in an error
+
 
 @dataclass(frozen=True)
 class ParsedQuery:
@@ -48,7 +50,7 @@ def parse_query(query: str) -> ParsedQuery:
         elif character == "]":
             if start is None or end is not None:
                 raise UsageError(
-                    f"']' at character {position} of {query!r} closes nothing;"
+                    f"']' at character {position} of {_shown(query)} closes nothing;"
                     r" write \] for a literal bracket"
                 )
             end = len(characters)
@@ -56,7 +58,9 @@ def parse_query(query: str) -> ParsedQuery:
             characters.append(character)
         position += 1
     if start is not None and end is None:
-        raise UsageError(rf"the bracket in {query!r} is not closed; write \[ for a literal one")
+        raise UsageError(
+            rf"the bracket in {_shown(query)} is not closed; write \[ for a literal one"
+        )
     text = "".join(characters)
     if not text.strip():
         raise UsageError("the query is empty; give a sentence, with one word in [brackets]")
@@ -80,10 +84,14 @@ def check_unicode(text: str, what: str) -> None:
         )
 
 
+def _shown(query: str) -> str:
+    return repr(query) if len(query) <= SHOWN_CHARACTERS else f"{query[:SHOWN_CHARACTERS]!r}..."
+
+
 def _second_bracket(query: str, *, closed: bool) -> str:
     if closed:
-        return f"two words are in brackets in {query!r}; a search is for the sense of one"
-    return rf"'[' inside brackets in {query!r}; write \[ for a literal bracket"
+        return f"two words are in brackets in {_shown(query)}; a search is for the sense of one"
+    return rf"'[' inside brackets in {_shown(query)}; write \[ for a literal bracket"
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
@@ -112,7 +120,8 @@ def find_node(text: str, node: tuple[int, int], starts: Sequence[int], ends: Seq
     ]
     word = text[node[0] : node[1]]
     if len(touched) > 1:
-        tokens = ", ".join(repr(text[starts[index] : ends[index]]) for index in touched)
+        tokens = ", ".join(repr(text[starts[index] : ends[index]]) for index in touched[:8])
+        tokens += ", ..." if len(touched) > 8 else ""
         raise UsageError(
             f"the brackets hold {len(touched)} tokens ({tokens}); put one of them in brackets"
         )

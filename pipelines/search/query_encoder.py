@@ -14,6 +14,9 @@ from pipelines.search.query import find_node, parse_query
 from pipelines.text.scripts import wrong_language
 from pipelines.text.tokenizer import make_tokenizer
 
+# A query is encoded as one sentence, whatever its length.
+MAX_QUERY_TOKENS = 8192
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedQuery:
@@ -162,6 +165,11 @@ class QueryEncoder:
             touching = [s for s in sentences if s.start < node[1] and s.end > node[0]]
             sentences = touching or sentences
         tokens = [token for sentence in sentences for token in sentence.tokens]
+        if len(tokens) > MAX_QUERY_TOKENS:
+            raise UsageError(
+                f"the query has {len(tokens):,} tokens, expected at most {MAX_QUERY_TOKENS:,}; give"
+                " one sentence, or put a word of it in [brackets]"
+            )
         starts = [start for sentence in sentences for start in sentence.token_starts]
         ends = [end for sentence in sentences for end in sentence.token_ends]
         index = None if parsed.node is None else self._find(parsed.text, parsed.node, starts, ends)

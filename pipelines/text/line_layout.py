@@ -5,8 +5,9 @@ not have fitted. In one with a sentence, a verse or an item a line that is so on
 """
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 AUTO, WRAPPED, LINES = "auto", "wrapped", "lines"
@@ -21,7 +22,10 @@ _HYPHENS = "-\u2010\u00ad"
 _HYPHEN_ENDS = tuple(
     hyphen + end for hyphen in _HYPHENS for end in ("\n", "\r", " \n", " \r", "\u2028")
 )
-_HYPHENATED = re.compile(r"\w+(?:-\w+)+")
+# From the beginning of a word only: a long one without a hyphen is passed over once.
+_HYPHENATED = re.compile(r"(?<!\w)\w++(?:-\w++)+")
+_MAX_HYPHENATED = 1 << 20  # bounds memory; a text has far fewer
+_LONGEST_WORD = 200
 _LETTERS_BEFORE = re.compile(r"[^\W\d_]{2,}$")
 _LETTERS_AFTER = re.compile(r"[^\W\d_]{2,}")
 
@@ -41,7 +45,7 @@ class Run(NamedTuple):
     word: bool = False
 
 
-def runs_of(text: str, line_breaks: str) -> list[Run]:
+def runs_of(text: str, line_breaks: str) -> Iterator[Run]:
     """Cut a text at its line breaks.
 
     Args:
@@ -49,13 +53,14 @@ def runs_of(text: str, line_breaks: str) -> list[Run]:
       line_breaks: auto to decide by the document; wrapped: only blank lines, items and indents
         begin anew; lines: each line does.
     """
-    lines = _lines(text)
-    if len(lines) < 2 or line_breaks == LINES:
-        return [Run(start, end) for start, end in lines if end > start]
-    wrapped = line_breaks == WRAPPED or is_wrapped(text, lines)
-    if not wrapped and not any(end in text for end in _HYPHEN_ENDS):
-        return [Run(start, end) for start, end in lines if end > start]
-    return _joined_runs(text, lines, wrapped, forced=line_breaks == WRAPPED)
+    sample = list(islice(_lines(text), _SAMPLED_LINES))
+    alone = len(sample) < 2 or line_breaks == LINES
+    wrapped = not alone and (line_breaks == WRAPPED or is_wrapped(text, sample))
+    if alone or not (wrapped or any(end in text for end in _HYPHEN_ENDS)):
+        runs: Iterator[Run] = (Run(start, end) for start, end in _lines(text))
+    else:
+        runs = _joined_runs(text, wrapped, forced=line_breaks == WRAPPED)
+    return (run for run in runs if run.end > run.start)
 
 
 def is_wrapped(text: str, lines: Sequence[tuple[int, int]]) -> bool:
@@ -98,46 +103,56 @@ def _is_full(line: str, following: str, page: int) -> bool:
     return len(line) + 1 + len(first) > page or (line[-1] in _HYPHENS and len(line) > page // 2)
 
 
-def _lines(text: str) -> list[tuple[int, int]]:
-    found = []
+def _lines(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for match in _LINE_BREAK.finditer(text):
-        found.append((start, match.start()))
+        yield start, match.start()
         start = match.end()
-    found.append((start, len(text)))
-    return found
+    yield start, len(text)
 
 
-def _joined_runs(
-    text: str, lines: Sequence[tuple[int, int]], wrapped: bool, *, forced: bool
-) -> list[Run]:
+def _page_width(text: str) -> int:
+    """Return the width of the widest lines, one in fifty left out."""
+    widths = Counter(end - start for start, end in _lines(text) if end > start)
+    left = widths.total() // 50
+    for width in sorted(widths, reverse=True):
+        left -= widths[width]
+        if left < 0:
+            return width
+    return 0
+
+
+def _joined_runs(text: str, wrapped: bool, *, forced: bool) -> Iterator[Run]:
     """Join the lines of paragraphs, and the words that a hyphen parts at a line end."""
-    widths = sorted(end - start for start, end in lines if end > start)
-    page = widths[-1 - len(widths) // 50] if widths else 0
-    hyphenated = {word.lower() for word in _HYPHENATED.findall(text)}
-    found: list[Run] = []
+    page = _page_width(text)
+    found = (match.group().lower() for match in _HYPHENATED.finditer(text))
+    hyphenated = set(islice(found, _MAX_HYPHENATED))
+    last: Run | None = None  # the next line may still take a part of it
     before = ""
-    for start, end in lines:
+    for start, end in _lines(text):
         line = text[start:end]
         if not line.strip():
             before = ""
             continue
-        parted = _parted_word(text, before, found, start, end, hyphenated)
+        parted = _parted_word(text, before, last, start, end, hyphenated)
         if parted is not None:
-            last = found[-1]
-            found[-1] = last._replace(end=parted.start)
-            if found[-1].start >= found[-1].end:
-                found.pop()
+            assert last is not None
+            if last.start < parted.start:
+                yield last._replace(end=parted.start)
+            else:
                 parted = parted._replace(joined=last.joined)
-            found.append(parted)
-            found.append(Run(parted.end, end, joined=True))
+            yield parted
+            last = Run(parted.end, end, joined=True)
         else:
+            if last is not None:
+                yield last
             joined = _ends_in_hyphen(before, line) or (
                 wrapped and bool(before) and _goes_on(before, line, page, forced)
             )
-            found.append(Run(start, end, joined))
+            last = Run(start, end, joined)
         before = line.rstrip()
-    return [run for run in found if run.end > run.start]
+    if last is not None:
+        yield last
 
 
 def _goes_on(before: str, line: str, page: int, forced: bool) -> bool:
@@ -162,12 +177,12 @@ def _indent(line: str) -> int:
 
 
 def _parted_word(
-    text: str, before: str, found: list[Run], start: int, end: int, hyphenated: set[str]
+    text: str, before: str, last: Run | None, start: int, end: int, hyphenated: set[str]
 ) -> Run | None:
     """Return the word that a hyphen at the end of the line before parts, if it does."""
-    if not before or not found or before[-1] not in _HYPHENS:
+    if not before or last is None or before[-1] not in _HYPHENS:
         return None
-    left = _LETTERS_BEFORE.search(before[:-1])
+    left = _LETTERS_BEFORE.search(before[-_LONGEST_WORD:-1])
     indented = end - len(text[start:end].lstrip())
     right = _LETTERS_AFTER.match(text, indented, end)
     if left is None or right is None or not right.group()[0].islower():
@@ -175,10 +190,10 @@ def _parted_word(
     # "well-" and "known" stay two words where the document has "well-known" elsewhere.
     if f"{left.group()}-{right.group()}".lower() in hyphenated:
         return None
-    place = text.rfind(before.split()[-1], found[-1].start, start)
+    place = text.rfind(before.rsplit(maxsplit=1)[-1], last.start, start)
     if place < 0:
         return None
-    last = right.end()
-    while last < end and not text[last].isspace():
-        last += 1
-    return Run(place, last, joined=True, word=True)
+    word_end = right.end()
+    while word_end < end and not text[word_end].isspace():
+        word_end += 1
+    return Run(place, word_end, joined=True, word=True)

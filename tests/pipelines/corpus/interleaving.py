@@ -257,7 +257,7 @@ class Turns:
 
     def _tell_running(self, writer: writers.Writer, _: float | None) -> bool:
         owners = [w for w in self.workers if writer.writer_id in w.writers]
-        return any(not (w.killed or w.given_up) for w in owners)
+        return any(not (w.killed or w.given_up or w.done) for w in owners)
 
     def begin(self, name: str, run: Callable[[Worker, SteppedStore], None]) -> Worker:
         """Begin a command."""

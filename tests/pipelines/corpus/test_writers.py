@@ -37,6 +37,21 @@ def test_writer_is_known_while_it_runs(tmp_path: Path) -> None:
     assert store.names("writers") == []
 
 
+def test_writer_whose_file_was_made_but_not_confirmed_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Store.create_exclusive
+
+    def lose_answer(self: Store, path: str, data: bytes) -> None:
+        create(self, path, data)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(Store, "create_exclusive", lose_answer)
+    with pytest.raises(TimeoutError), running_writer(Store(tmp_path), "embed"):
+        pass
+    assert Store(tmp_path).names("writers") == []
+
+
 def test_process_of_this_machine_is_looked_at(tmp_path: Path) -> None:
     with running_writer(Store(tmp_path), "embed") as writer:
         long_ago = time.time() - 10 * QUIET_SECONDS

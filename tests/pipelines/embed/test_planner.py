@@ -69,3 +69,10 @@ def test_rejects_alone_fill_slices_too(
     source = write_jsonl(["{"] * 7)
     found = [len(current.rejects) for current in planner(tmp_path, source, 9).slices()]
     assert found == [3, 3, 1]
+
+
+def test_document_that_may_fill_a_part_is_alone_in_it() -> None:
+    sizes = [10, 40 << 20, 10, 10]
+    chosen = [Chosen(FILES[0], n, size) for n, size in enumerate(sizes)]
+    tasks = Slice(chosen=chosen).tasks(1, InputOptions())
+    assert [task.ranges[0].positions for task in tasks] == [(0,), (1,), (2, 3)]

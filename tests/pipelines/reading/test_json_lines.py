@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipelines.reading import json_lines
 from pipelines.reading.documents import RAW_CHARACTERS, Document, Reject
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.json_lines import record_from_line
@@ -49,3 +52,27 @@ def test_record_without_an_id_is_named_by_its_place() -> None:
     found = read(b'{"text": "x"}')
     assert isinstance(found, Document)
     assert found.doc_id == "dir/in.jsonl#42"
+
+
+def test_record_that_is_mostly_structure_is_rejected_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_lines, "MAX_STRUCTURE_BYTES", 100)
+    text = rb"a \"bank\" [1], {x} \\" * 20
+    assert isinstance(read(b'{"text": "' + text + b'"}'), Document)
+    for line in (b'{"a": [' + b"[]," * 50 + b'[]], "text": "x"}', b'{"text": ' + b"1" * 120):
+        found = read(line)
+        assert isinstance(found, Reject)
+        assert found.reason == "too-large"
+        assert "more than 100 bytes of the record are outside of its strings" in found.detail
+
+
+@given(st.lists(st.text('ab"\\,é', max_size=9), max_size=9), st.integers(1, 200))
+def test_bytes_outside_of_strings_are_counted_right(texts: list[str], limit: int) -> None:
+    line = json.dumps(texts, ensure_ascii=False).encode()
+    outside = len(line) - sum(len(json.dumps(t, ensure_ascii=False).encode()) for t in texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lines, "MAX_STRUCTURE_BYTES", limit)
+        # The opening quote of a string counts too.
+        rejected = isinstance(found := read(line), Reject) and found.reason == "too-large"
+    assert rejected == (len(line) > limit and outside + len(texts) > limit)

@@ -1,6 +1,7 @@
 """Lines with their byte offsets, against splitting the bytes."""
 
 import io
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -38,9 +39,10 @@ def keep(_: InputFile, __: InputOptions, position: int, line: bytes) -> Any:
 def test_ranges_hold_every_line_once(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), None]
     found = [
-        one
+        (at, line)
         for start, end in pairwise(edges)
-        for one in numbered_lines(io.BytesIO(data), start or 0, end)
+        for at, line, whole in numbered_lines(io.BytesIO(data), start or 0, end)
+        if whole
     ]
     assert found == split(data)
 
@@ -57,7 +59,8 @@ def test_lines_are_found_again_at_their_offsets(data: bytes) -> None:
 def test_byte_order_mark_is_left_out_at_the_beginning_alone() -> None:
     mark = b"\xef\xbb\xbf"
     data = mark + b"one\n" + mark + b"two\n"
-    assert list(numbered_lines(io.BytesIO(data), 0, None)) == [(0, b"one"), (7, mark + b"two")]
+    found = list(numbered_lines(io.BytesIO(data), 0, None))
+    assert found == [(0, b"one", True), (7, mark + b"two", True)]
 
 
 def test_line_too_long_is_rejected_and_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +69,37 @@ def test_line_too_long_is_rejected_and_the_next_is_read(monkeypatch: pytest.Monk
     found = list(scan_lines(FILE, InputOptions(), io.BytesIO(data), 0, None, keep))
     told = [(r.position, r.reason) if isinstance(r, Reject) else r for r in found]
     assert told[1:] == [(11, "too-large"), (47, b"last"), (52, "too-large")]
+
+
+class OneLongLine(io.RawIOBase):
+    """A line of 64 MB that is nowhere in memory, and a short one."""
+
+    def __init__(self) -> None:
+        self._left = 64 << 20
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b"x" * min(self._left, len(buffer)) or self._end()
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _end(self) -> bytes:
+        end, self._end_of = getattr(self, "_end_of", b"\nshort\n"), b""
+        return end
+
+
+def test_line_too_long_is_rejected_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 2 << 20)
+    stream = io.BufferedReader(OneLongLine())
+    tracemalloc.start()
+    found = list(scan_lines(FILE, InputOptions(), stream, 0, None, keep))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [f.reason if isinstance(f, Reject) else f for f in found] == [
+        "too-large",
+        ((64 << 20) + 1, b"short"),
+    ]
+    assert peak < 8 << 20

@@ -1,0 +1,196 @@
+"""Large inputs end, in time that grows with their size and within a stated memory.
+
+Each command is a process of its own, with a tiny model; its peak is what the system says of it.
+"""
+
+import gzip
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import UsageError
+
+pytestmark = pytest.mark.benchmark
+WORDS = [f"word{n}{'x' * (n % 9)}" for n in range(5000)]
+PROGRAM = (
+    "import resource, sys; from pipelines.__main__ import main; status = main(sys.argv[1:]);"
+    "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+)
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_elmo_dir: Path) -> Run:
+    """A function that runs a command on a corpus; returns its status, seconds, peak and output."""
+
+    def run(command: str, *words: object, open_files: int | None = None) -> dict[str, Any]:
+        def limit() -> None:
+            if open_files is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+
+        model = () if command in ("index", "compact", "verify") else ("--model", tiny_elmo_dir)
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, command, *map(str, words)]
+            + [*("--corpus", str(tmp_path / "corpus")), *map(str, model)],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=limit,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        *lines, last = done.stdout.splitlines()
+        status, kilobytes = last.split()
+        return {
+            "status": int(status),
+            "seconds": round(time.monotonic() - started, 1),
+            "megabytes": int(kilobytes) // 1024,
+            "output": "\n".join([*lines, done.stderr]),
+        }
+
+    return run
+
+
+def figures(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != "output"}
+
+
+def text_of(size: int, end: str = ". ") -> str:
+    """Return a text of so many characters; every sixteenth word ends a sentence."""
+    line = "".join(f"{word}{end if n % 16 == 15 else ' '}" for n, word in enumerate(WORDS))
+    return line * (size // len(line))
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "first"), [(5, ""), (20, ""), (200, ""), (200, "\N{MOUNTAIN}")]
+)
+def test_one_document_of_many_megabytes(
+    megabytes: int, first: str, tmp_path: Path, run: Run, record_benchmark: Any
+) -> None:
+    """With a character beyond Latin-1 each character of the text takes four bytes."""
+    source = tmp_path / "one.jsonl"
+    text = first + text_of(megabytes << 20)
+    source.write_text(json.dumps({"id": "one", "text": text}, ensure_ascii=False))
+    found = run("embed", source, "--tokens", "none")
+    record_benchmark(
+        "one_document", {"megabytes_of_text": megabytes, "wide": bool(first)} | figures(found)
+    )
+    assert found["status"] == 0, found["output"]
+    assert found["megabytes"] < (3500 if first else 2000)
+
+
+def test_document_of_more_tokens_than_a_part_may_have(
+    tmp_path: Path, run: Run, record_benchmark: Any
+) -> None:
+    (tmp_path / "in.txt").write_text("a b c d. " * (9 << 20))
+    (tmp_path / "next.txt").write_text("A good one.")
+    found = run("embed", tmp_path / "in.txt", tmp_path / "next.txt")
+    record_benchmark("too_many_tokens", figures(found))
+    assert found["status"] == 3
+    assert "rejected: 1 (1 too-large)" in found["output"]
+    assert found["megabytes"] < 1500
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "txt", "csv"])
+def test_line_of_a_gigabyte_and_a_half_out_of_gzip(
+    suffix: str, tmp_path: Path, run: Run, record_benchmark: Any
+) -> None:
+    source = tmp_path / f"in.{suffix}.gz"
+    with gzip.open(source, "wb", 1) as file:
+        file.write(b"id,text\n1," if suffix == "csv" else b'{"id": "x", "text": "')
+        for _ in range(1500):
+            file.write(b"a b c d " * 131_072)
+        file.write(b'"}\n{"id": "y", "text": "A good one."}\n')
+    found = run("embed", source, "--max-reject-fraction", 1)
+    record_benchmark("line_out_of_gzip", {"format": suffix} | figures(found))
+    assert found["status"] == 3
+    assert "too-large" in found["output"]
+    assert found["megabytes"] < 1500
+
+
+def test_json_of_a_hundred_megabytes_of_lists(
+    tmp_path: Path, run: Run, record_benchmark: Any
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "x", "a": [' + "[]," * (33 << 20) + "[]]}\n")
+    found = run("embed", tmp_path / "in.jsonl", "--max-reject-fraction", 1)
+    record_benchmark("json_lists", figures(found))
+    assert "too-large" in found["output"]
+    assert found["megabytes"] < 1500
+
+
+def test_ten_thousand_files(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+    (tmp_path / "in").mkdir()
+    for n in range(10_000):
+        text = f"Document {n} stands by the bank of the river. It ends here.\n"
+        (tmp_path / f"in/{n:05d}.txt").write_text(text)
+    for name in ("first", "again"):
+        found = run("embed", tmp_path / "in/*.txt", open_files=256)
+        record_benchmark("ten_thousand_files", {"run": name} | figures(found))
+        assert found["status"] == 0, found["output"]
+    assert "unchanged: 10,000" in found["output"]
+
+
+def test_three_hundred_segments(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+    """Each command with 128 open files at most; one file of each segment would not do."""
+    source = tmp_path / "in.jsonl"
+    rows = [{"id": n, "text": f"Document {n} stands by the bank of a river."} for n in range(301)]
+    query = "They sat on the [bank] of the river"
+    steps: list[tuple[str, tuple[Any, ...]]] = [
+        ("embed", (source, "--commit-every", 1)),
+        ("index", ()),
+        ("embed", (source, "--commit-every", 1)),
+        ("search", (query, "--k", 3)),
+        ("index", ()),
+        ("search", (query, "--k", 3)),
+        ("verify", ()),
+        ("compact", ()),
+    ]
+    for step, (command, words) in enumerate(steps):
+        # One segment is indexed, then three hundred follow and are searched without an index.
+        source.write_text("\n".join(map(json.dumps, rows if step else rows[:1])) + "\n")
+        found = run(command, *words, open_files=128)
+        record_benchmark("three_hundred_segments", {"command": command} | figures(found))
+        assert found["status"] == 0, found["output"]
+
+
+@pytest.mark.parametrize("tokens", [200_000, 2_000_000])
+def test_tokens_without_a_sentence_end(
+    tokens: int, tmp_path: Path, run: Run, record_benchmark: Any
+) -> None:
+    (tmp_path / "in.txt").write_text(" ".join(WORDS[n * 31 % 5000] for n in range(tokens)))
+    found = run("embed", tmp_path / "in.txt")
+    record_benchmark("no_sentence_end", {"tokens": tokens} | figures(found))
+    assert found["status"] == 0, found["output"]
+    assert f"{tokens:,} tokens" in found["output"]
+    assert found["megabytes"] < 1500
+
+
+def test_query_of_a_megabyte_in_python(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+    from pipelines import Corpus
+
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps({"id": 1, "text": "They sat by the bank."}) + "\n")
+    for words in (("embed", source), ("index",)):
+        assert run(*words)["status"] == 0
+    corpus = Corpus.open(tmp_path / "corpus")
+    query = "They sat by the [bank] of a river. " + text_of(1 << 20)
+    corpus.search("the [bank]")
+    started = time.monotonic()
+    assert len(corpus.search(query)) == 1
+    marked = round(time.monotonic() - started, 2)
+    with pytest.raises(UsageError, match=r"the query has [0-9,]+ tokens, expected at most 8,192"):
+        corpus.search(query.replace("[bank]", "bank"))
+    with pytest.raises(UsageError, match=r"is not closed") as refused:
+        corpus.search("[" + query.replace("[bank]", "bank"))
+    assert len(str(refused.value)) < 500
+    seconds = {"marked": marked, "all": round(time.monotonic() - started, 2)}
+    record_benchmark("query_of_a_megabyte", {"seconds": seconds})
+    assert seconds["all"] < 60
