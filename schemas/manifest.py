@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from schemas.fields import check_fields
 from schemas.stream import StreamEntry
@@ -40,6 +40,48 @@ class Part:
     sha256: str
 
 
+class ModelFields(TypedDict):
+    """What segment.json says of the model."""
+
+    name: str
+    fingerprint: str
+    layers: int
+
+
+class TokenizerFields(TypedDict):
+    """What segment.json says of the tokenizer."""
+
+    name: str
+    language: str
+    rules: int
+    max_sentence_tokens: int
+    version: NotRequired[str]
+    line_breaks: NotRequired[str]
+
+
+class OptionFields(TypedDict):
+    """What segment.json says of how documents became vectors."""
+
+    vector_dtype: Literal["float16", "float32"]
+    tokens: Literal["all", "content", "none"]
+    layer_weights: list[float]
+    pooling: str
+    initial_state: str
+    tokenizer: TokenizerFields
+
+
+class CountFields(TypedDict):
+    """What segment.json counts."""
+
+    documents: int
+    sentences: int
+    tokens: int
+    token_vectors: int
+    rejects: int
+    rejected_sentences: int
+    characters: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Segment:
     """What segment.json says; written last, so that its presence means completeness.
@@ -67,10 +109,10 @@ class Segment:
     number: int
     fingerprint: str
     recipe: str
-    model: Mapping[str, Any]
-    options: Mapping[str, Any]
+    model: Annotated[Mapping[str, Any], ModelFields]
+    options: Annotated[Mapping[str, Any], OptionFields]
     dim: int
-    counts: Mapping[str, int]
+    counts: Annotated[Mapping[str, int], CountFields]
     parts: Mapping[str, tuple[Part, ...]]
     compacted_from: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
@@ -97,7 +139,9 @@ class Segment:
             compacted_from = tuple(fields.pop("compacted_from"))
             return cls(parts=parts, compacted_from=compacted_from, **fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ManifestError(f"{path} is not a segment manifest: {_words(error)}") from error
+            raise ManifestError(
+                f"{path} is not a segment manifest: {_words(error, path)}"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +230,7 @@ class Snapshot:
             fields["stream"] = None if stream is None else StreamEntry.from_fields(stream)
             return cls(**{**fields, "more": more})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ManifestError(f"{path} is not a snapshot: {_words(error)}") from error
+            raise ManifestError(f"{path} is not a snapshot: {_words(error, path)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +270,10 @@ def _dump(fields: dict[str, Any]) -> str:
     return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, path: str) -> str:
     """Return what an error says; of one that names a key only, its kind as well."""
-    return str(error) if isinstance(error, ValueError) else repr(error)
+    text = str(error) if isinstance(error, ValueError) else repr(error)
+    return text.removeprefix(f"{path}: ")
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +87,68 @@ class IndexFile:
     sha256: str
 
 
+class CenteringFields(TypedDict):
+    """What index.json says of what was taken out of the vectors of a table."""
+
+    mean: list[float]
+    components: list[list[float]]
+
+
+class CenteringsFields(TypedDict):
+    """The same for each table."""
+
+    sentences: CenteringFields
+    tokens: CenteringFields
+
+
+class HeldOutFields(TypedDict):
+    """Which vectors of a table were not trained on."""
+
+    share: float
+    seed: int
+
+
+class TableFields(TypedDict):
+    """What index.json says of the index of a table."""
+
+    factory: str
+    effort: int
+    rerank: int
+    rows: int
+    fitted_rows: int
+    held_out: HeldOutFields
+    trained: IndexFile | None
+    recall_at_10: float
+    recall_bound: float
+    recall_queries: int
+
+
+class TablesFields(TypedDict):
+    """The same for each table."""
+
+    sentences: TableFields
+    tokens: TableFields
+
+
+class SettingsFields(TypedDict):
+    """What decides the scores of an index."""
+
+    word_center: bool
+    sentence_weight: float
+    context_weight: NotRequired[float]
+    center: bool
+    remove_components: int
+    factory: str | None
+
+
+class RowsFields(TypedDict):
+    """Rows of a shard, by table."""
+
+    documents: int
+    sentences: int
+    tokens: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """A part of an index that covers some segments.
@@ -100,7 +162,7 @@ class Shard:
 
     shard: str
     segments: tuple[str, ...]
-    rows: Mapping[str, int]
+    rows: Annotated[Mapping[str, int], RowsFields]
     files: Mapping[str, IndexFile]
 
 
@@ -128,10 +190,10 @@ class IndexManifest:
     index_id: str
     fingerprint: str
     dim: int
-    dtype: str
-    centering: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    tables: Mapping[str, Any]
+    dtype: Annotated[str, Literal["float16", "float32"]]
+    centering: Annotated[Mapping[str, Any], CenteringsFields]
+    settings: Annotated[Mapping[str, Any], SettingsFields]
+    tables: Annotated[Mapping[str, Any], TablesFields]
     shards: tuple[Shard, ...]
     forms: IndexFile
     measured: Mapping[str, Any] = field(default_factory=dict)
@@ -166,7 +228,9 @@ class IndexManifest:
         """
         try:
             fields = json.loads(text)
-            version = fields["schema_version"]
+            version = fields.get("schema_version")
+            if not isinstance(version, int) or isinstance(version, bool):
+                raise ValueError(f"field 'schema_version' is {version!r}, expected an integer")
             if version > SCHEMA_VERSION:
                 raise CorpusError(
                     f"{path} has schema version {version}, written by {fields.get('written_by')};"
@@ -174,6 +238,7 @@ class IndexManifest:
                     " one, or build the index again: sensegrep index"
                 )
             check_fields(fields, cls, path)
+            _check_widths(fields)
             shards = tuple(
                 Shard(
                     shard=shard["shard"],
@@ -184,10 +249,22 @@ class IndexManifest:
                 for shard in fields.pop("shards")
             )
             return cls(shards=shards, forms=IndexFile(**fields.pop("forms")), **fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            what = str(error) if isinstance(error, ValueError) else repr(error)
+            what = what.removeprefix(f"{path}: ")
             raise CorpusError(
-                f"{path} is damaged ({error!r}); build the index again: sensegrep index"
+                f"{path} is damaged ({what}); build the index again: sensegrep index --rebuild"
             ) from error
+
+
+def _check_widths(fields: Mapping[str, Any]) -> None:
+    for table, found in fields["centering"].items():
+        for vector in (found["mean"], *found["components"]):
+            if len(vector) != fields["dim"]:
+                raise ValueError(
+                    f"field 'centering' of {table} has a vector of {len(vector)} numbers,"
+                    f" expected {fields['dim']}"
+                )
 
 
 def manifest_path(index_id: str) -> str:

@@ -129,7 +129,19 @@ def write_segment(corpus: Corpus, source: Source, tokens: int) -> Corpus:
         fingerprint="f" * 64,
         recipe="f" * 64,
         model={"name": "random", "fingerprint": "f", "layers": 3},
-        options={"vector_dtype": "float16", "tokens": "all"},
+        options={
+            "vector_dtype": "float16",
+            "tokens": "all",
+            "layer_weights": [1 / 3] * 3,
+            "pooling": "mean",
+            "initial_state": "zero",
+            "tokenizer": {
+                "name": "spacy",
+                "language": "en",
+                "rules": 1,
+                "max_sentence_tokens": 256,
+            },
+        },
         dim=DIM,
         counts={
             "documents": documents,

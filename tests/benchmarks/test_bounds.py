@@ -38,9 +38,9 @@ def run(tmp_path: Path, tiny_elmo_dir: Path) -> Run:
 
         model = () if command in ("index", "compact", "verify") else ("--model", tiny_elmo_dir)
         started = time.monotonic()
+        words = (*words, "--corpus", tmp_path / "corpus", *model)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, command, *map(str, words)]
-            + [*("--corpus", str(tmp_path / "corpus")), *map(str, model)],
+            [sys.executable, "-c", PROGRAM, command, *map(str, words)],
             capture_output=True,
             text=True,
             check=True,

@@ -6,15 +6,30 @@ import pytest
 
 from schemas import ManifestError, Segment, Snapshot, check_fields
 
-SEGMENT = {
+SEGMENT: dict[str, Any] = {
     "segment_id": "00000001",
     "number": 1,
     "fingerprint": "f",
     "recipe": "r",
-    "model": {},
-    "options": {},
+    "model": {"name": "m", "fingerprint": "f", "layers": 3},
+    "options": {
+        "layer_weights": [0.5, 0.5, 0.0],
+        "pooling": "mean",
+        "initial_state": "zero",
+        "tokenizer": {"name": "spacy", "language": "en", "rules": 1, "max_sentence_tokens": 256},
+        "vector_dtype": "float16",
+        "tokens": "all",
+    },
     "dim": 4,
-    "counts": {"documents": 1},
+    "counts": {
+        "documents": 2,
+        "sentences": 2,
+        "tokens": 9,
+        "token_vectors": 9,
+        "rejects": 0,
+        "rejected_sentences": 0,
+        "characters": 40,
+    },
     "parts": {"documents": [{"path": "p", "rows": 1, "bytes": 2, "sha256": "s"}]},
 }
 
@@ -26,7 +41,24 @@ SEGMENT = {
         ({"number": True}, "field 'number' is True, expected an integer"),
         ({"dim": 1e999}, "field 'dim' is inf, expected an integer"),
         ({"counts": []}, "field 'counts' is [], expected an object"),
-        ({"counts": {"documents": None}}, "field 'counts'['documents'] is None, expected an int"),
+        (
+            {"counts": {**SEGMENT["counts"], "documents": None}},
+            "field 'counts': field 'documents' is None, expected an integer",
+        ),
+        ({"counts": {}}, "field 'counts': field 'documents' is missing, expected an integer"),
+        ({"dim": 2**70}, "field 'dim' is 1180591620717411303424, expected at most 92233720368547"),
+        (
+            {"options": {**SEGMENT["options"], "layer_weights": [0.5, 1e999]}},
+            "field 'options': field 'layer_weights'[1] is inf, expected a finite number",
+        ),
+        (
+            {"options": {**SEGMENT["options"], "vector_dtype": ["float16"]}},
+            "field 'vector_dtype' is ['float16'], expected 'float16' or 'float32'",
+        ),
+        (
+            {"options": {**SEGMENT["options"], "tokenizer": 3}},
+            "field 'tokenizer' is 3, expected an object",
+        ),
         ({"parts": {"documents": {}}}, "field 'parts'['documents'] is {}, expected a list"),
         (
             {"parts": {"documents": [{"path": 7}]}},

@@ -37,6 +37,19 @@ from pipelines.maintenance.vacuum import vacuum
 from schemas import Part, Segment, first_vector_id, table_schema
 
 DIM = 2
+TABLES = ("sentences", "tokens")
+MEASURED: dict[str, Any] = {
+    "factory": "SQfp16",
+    "effort": 0,
+    "rerank": 1,
+    "rows": 0,
+    "fitted_rows": 0,
+    "held_out": {"share": 0.0, "seed": 0},
+    "trained": None,
+    "recall_at_10": 1.0,
+    "recall_bound": 1.0,
+    "recall_queries": 0,
+}
 Versions = dict[str, str]
 
 
@@ -452,8 +465,20 @@ def write_segment(
         number=number,
         fingerprint="f",
         recipe="r",
-        model={"name": "none"},
-        options={"vector_dtype": "float32", "tokens": "none"},
+        model={"name": "none", "fingerprint": "f", "layers": 1},
+        options={
+            "vector_dtype": "float32",
+            "tokens": "none",
+            "layer_weights": [1.0],
+            "pooling": "mean",
+            "initial_state": "zero",
+            "tokenizer": {
+                "name": "spacy",
+                "language": "en",
+                "rules": 1,
+                "max_sentence_tokens": 256,
+            },
+        },
         dim=DIM,
         counts=counts,
         parts=parts,
@@ -510,9 +535,15 @@ def index(worker: Worker, store: SteppedStore) -> None:
             fingerprint="f",
             dim=DIM,
             dtype="float32",
-            centering={},
-            settings={},
-            tables={},
+            centering={key: {"mean": [0.0] * DIM, "components": []} for key in TABLES},
+            settings={
+                "word_center": False,
+                "sentence_weight": 0.0,
+                "center": False,
+                "remove_components": 0,
+                "factory": None,
+            },
+            tables=dict.fromkeys(TABLES, MEASURED),
             shards=(),
             forms=IndexFile(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()),
         )
