@@ -13,6 +13,8 @@ import threading
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pickle import PicklingError
 
+from threadpoolctl import threadpool_limits
+
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
 from pipelines.index.reader import OpenIndex
@@ -24,8 +26,6 @@ from pipelines.senses.store import WordSenses, from_bytes, to_bytes
 logger = logging.getLogger(__name__)
 
 MOST = 4
-_NICENESS = 5  # the model and the scans go first where cores are few
-
 _open: dict[tuple[str, int], OpenIndex] = {}
 
 
@@ -43,6 +43,10 @@ class SenseProcesses:
         self._pool: ProcessPoolExecutor | None = None
         self._waiting = 0
         self._lock = threading.Lock()
+
+    def prepare(self, corpus: CorpusView) -> None:
+        """Start a process and let it open the index, so that the first word waits for neither."""
+        self._running().submit(_opened, corpus, self._cache_dir)
 
     @property
     def waiting(self) -> int:
@@ -101,10 +105,12 @@ class SenseProcesses:
 
 
 def _set_up() -> None:
-    """Leave signals to the server, go behind it, and end when it ends."""
+    """Take one core, leave signals to the server, and end when it ends."""
+    threadpool_limits(
+        1
+    )  # many small products: threads that wait for each other cost ten times them
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICENESS)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -115,10 +121,16 @@ def _set_up() -> None:
     threading.Thread(target=end_with_server, daemon=True).start()
 
 
-def _induce(corpus: CorpusView, cache_dir: str | None, forms: WordForms) -> bytes:
-    """Induce senses and keep them beside the index, where the corpus can be written."""
+def _opened(corpus: CorpusView, cache_dir: str | None) -> None:
+    """Open the index of a snapshot, and let that of another go."""
     key = (corpus.root, corpus.snapshot.number)
     if key not in _open:
         _open.clear()
         _open[key] = OpenIndex.open(corpus, cache_dir)
-    return to_bytes(word_senses(_open[key], forms))
+
+
+def _induce(corpus: CorpusView, cache_dir: str | None, forms: WordForms) -> bytes:
+    """Induce senses and keep them beside the index, where the corpus can be written."""
+    _opened(corpus, cache_dir)
+    [index] = _open.values()
+    return to_bytes(word_senses(index, forms))

@@ -13,6 +13,7 @@ from typing import Any
 
 import h11
 import uvicorn
+from threadpoolctl import threadpool_limits
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.api import Corpus
@@ -165,8 +166,15 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     metrics.watch(live)
     service = Service(settings, live, metrics)
     opened = listen(settings)
+
+    def ready(address: str) -> None:
+        processes.prepare(corpus)
+        announce(address)
+
     try:
-        asyncio.run(_serve(service, corpus, opened, announce))
+        # Requests are worked on side by side: no product of one is spread over cores.
+        with threadpool_limits(1, user_api="blas"):
+            asyncio.run(_serve(service, corpus, opened, ready))
     finally:
         opened.close()
         service.close()

@@ -30,6 +30,9 @@ class Client:
         lines = head_bytes.decode("latin-1").split("\r\n")
         lengths = [line for line in lines if line.lower().startswith("content-length:")]
         await self._reader.readexactly(int(lengths[0].split(":")[1]))
+        if "connection: close" in head_bytes.decode("latin-1").lower():
+            self.close()
+            await self.open()  # as a browser does, after a request that took too long
         return int(lines[0].split(" ")[1])
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ const REACH = 12;
 export class SenseMap {
   /** `said` shows a point in words; `pointed(point)` and `chosen(point)` tell the page. */
   constructor(canvas, said, { pointed, chosen }) {
-    Object.assign(this, { canvas, said, pointed, chosen, points: [], current: null });
+    Object.assign(this, { canvas, said, pointed, chosen, points: [], current: null, picture: null });
     canvas.addEventListener("pointermove", (event) => this.#show(this.#near(event), true));
     canvas.addEventListener("pointerleave", () => this.#show(null, true));
     canvas.addEventListener("click", (event) => {
@@ -42,7 +42,7 @@ export class SenseMap {
     this.current = point;
     this.said.textContent = point ? visible(`${point.left}${point.node}${point.right} — ${point.doc_id}`) : "";
     if (tell) this.pointed(point);
-    this.#draw();
+    this.#ring();
   }
 
   #key(event) {
@@ -70,15 +70,22 @@ export class SenseMap {
   }
 
   #place(width, height) {
-    const xs = this.points.map((point) => point.x);
-    const ys = this.points.map((point) => point.y);
-    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
+    for (const { x, y } of this.points) {
+      [left, right] = [Math.min(left, x), Math.max(right, x)];
+      [low, high] = [Math.min(low, y), Math.max(high, y)];
+    }
     for (const point of this.points) {
       point.px = MARGIN + ((point.x - left) / (right - left || 1)) * (width - 2 * MARGIN);
       point.py = height - MARGIN - ((point.y - low) / (high - low || 1)) * (height - 2 * MARGIN);
     }
   }
 
+  get #size() {
+    return this.points.length > 1500 ? 2.5 : 4;
+  }
+
+  /** Draw all points; they are kept as a picture, so that pointing at one need not draw the others. */
   #draw() {
     const { canvas } = this;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -86,24 +93,37 @@ export class SenseMap {
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
-    const pen = canvas.getContext("2d");
+    this.picture = new OffscreenCanvas(canvas.width, canvas.height);
+    const pen = this.picture.getContext("2d");
     pen.scale(ratio, ratio);
     this.#place(width, height);
     const style = getComputedStyle(canvas);
-    const size = this.points.length > 1500 ? 2.5 : 4;
+    const colours = [1, 2, 3, 4, 5, 6].map((number) => style.getPropertyValue(`--point-${number}`));
     pen.globalAlpha = 0.75;
     for (const point of this.points) {
-      pen.fillStyle = style.getPropertyValue(`--point-${1 + ((point.sense - 1) % 6)}`);
+      pen.fillStyle = colours[(point.sense - 1) % colours.length];
       pen.beginPath();
-      pen.arc(point.px, point.py, size, 0, 2 * Math.PI);
+      pen.arc(point.px, point.py, this.#size, 0, 2 * Math.PI);
       pen.fill();
     }
+    this.#ring();
+  }
+
+  /** Show the picture, and a ring around the point that is pointed at. */
+  #ring() {
+    if (!this.picture) return;
+    const { canvas } = this;
+    const pen = canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(this.picture, 0, 0);
     if (!this.current) return;
-    pen.globalAlpha = 1;
-    pen.strokeStyle = style.color;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.strokeStyle = getComputedStyle(canvas).color;
     pen.lineWidth = 2.5;
     pen.beginPath();
-    pen.arc(this.current.px, this.current.py, size + 4, 0, 2 * Math.PI);
+    pen.arc(this.current.px, this.current.py, this.#size + 4, 0, 2 * Math.PI);
     pen.stroke();
   }
 }

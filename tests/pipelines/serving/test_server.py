@@ -94,7 +94,7 @@ def test_it_serves_refreshes_bounds_and_stops(
 ) -> None:
     server = spawn(own_corpus, "--refresh", "200ms", "--log-json")
     assert server.address.startswith("http://127.0.0.1:")
-    with httpx.Client(base_url=server.address) as client:
+    with httpx.Client(base_url=server.address, timeout=60) as client:
         first = client.get(SEARCH).json()
         assert first["compared"] == 33
         statuses: list[int] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -154,6 +155,56 @@ def test_the_map_and_the_lines_point_at_each_other(open_page: Open, shoot: Shoot
     expect(page.locator("tr.detail:visible")).to_have_count(1)
     page.locator("#sense-list .prototype").first.click()
     expect(page.locator("#document")).to_be_visible()
+
+
+def test_a_map_of_thousands_of_points_is_drawn_and_followed_at_once(
+    open_page: Open, shoot: Shoot
+) -> None:
+    page = open_page(RIVER)
+    rng = np.random.default_rng(0)
+    points = [
+        {
+            "vector_id": str(number),
+            "x": float(rng.normal(3 * (number % 3), 1)),
+            "y": float(rng.normal(number % 3, 1)),
+            "sense": 1 + number % 3,
+            "doc_id": f"d{number}",
+            "sentence_index": 0,
+            "left": "on the ",
+            "node": "bank",
+            "right": f" {number}",
+        }
+        for number in range(3000)
+    ]
+    answer = {"word": "bank", "forms": {"bank": 3000}, "occurrences": 3000, "points": points}
+    page.route("**/v1/senses/map?*", lambda route: route.fulfill(json=answer))
+    page.get_by_role("button", name="Senses", exact=True).click()
+    canvas = page.locator("#map")
+    expect(canvas).to_have_attribute("aria-label", re.compile("Map of 3,000 occurrences of bank"))
+    coloured = canvas.evaluate(
+        "map => { const data = map.getContext('2d').getImageData(0, 0, map.width, map.height).data;"
+        " let count = 0; for (let i = 3; i < data.length; i += 4) count += data[i] > 0;"
+        " return count / (data.length / 4); }"
+    )
+    assert coloured > 0.05
+    # 200 moves of the pointer across the map: each finds the nearest point and rings it.
+    moves = """map => {
+      const box = map.getBoundingClientRect();
+      const started = performance.now();
+      for (let i = 0; i < 200; i++) {
+        const [clientX, clientY] = [box.left + (box.width * i) / 200, box.top + box.height / 2];
+        map.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY }));
+      }
+      return (performance.now() - started) / 200;
+    }"""
+    milliseconds = canvas.evaluate(moves)
+    print(f"map of 3,000 points: {milliseconds:.2f} ms a move of the pointer")
+    assert milliseconds < 50  # a busy machine; a quiet one takes about 1
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#map-line")).to_contain_text(re.compile(r"on the bank \d+ — d\d+"))
+    shoot(page, "07-map-of-thousands")
 
 
 def test_a_document_is_shown_around_a_line(open_page: Open, shoot: Shoot) -> None:
