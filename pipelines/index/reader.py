@@ -91,7 +91,8 @@ class OpenShard:
         if name not in self.shard.files:
             raise CorpusError(
                 f"the index of {self._corpus.root} has an older format"
-                f" (shard {self.shard.shard} has no {name}); build it again: sensegrep index --corpus {self._corpus.root}"
+                f" (shard {self.shard.shard} has no {name}); build it again: sensegrep index"
+                f" --corpus {self._corpus.root}"
             )
         return local_path(self._corpus.store, self.shard.files[name], self._cache_dir)
 
