@@ -44,8 +44,8 @@ def gather_batch(store: TokenStore, sentences: np.ndarray) -> np.ndarray:
 
 def epochs_of_batches(
     store: TokenStore, max_tokens: int, seed: int, skip: int = 0
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield (epoch, sentence indices [B], type ids [B, T]) without end.
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (epoch, sentence indices [B]) without end.
 
     The order depends on the seed and the epoch alone, so `skip` batches in, a resumed
     run sees what an uninterrupted one would have seen.
@@ -68,6 +68,6 @@ def epochs_of_batches(
             skip -= len(batches)
         else:
             for sentences in batches[skip:]:
-                yield epoch, sentences, gather_batch(store, sentences)
+                yield epoch, sentences
             skip = 0
         epoch += 1

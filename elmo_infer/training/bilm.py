@@ -1,21 +1,16 @@
 """Train a biLM from a token store to a directory that `load` reads."""
 
 import json
-import logging
-import os
-import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
-import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from elmo_infer import load
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training.batch_maker import BatchMaker
 from elmo_infer.training.checkpoint import (
     CHECKPOINT,
     PretrainOptions,
@@ -24,33 +19,29 @@ from elmo_infer.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from elmo_infer.training.discourse import sense_map
-from elmo_infer.training.distillation import Distillation
 from elmo_infer.training.fading import FADING_WORDS, check_fading_cells, plant_fading_cells
+from elmo_infer.training.final_query import learn_pooling, save_pooling
+from elmo_infer.training.forms import WordForms
 from elmo_infer.training.growth import grow
+from elmo_infer.training.model_card import model_card
 from elmo_infer.training.parameters import Parameters, initial_parameters
-from elmo_infer.training.pooling import learn_query
 from elmo_infer.training.pretrain import TrainingProgress, pretrain
-from elmo_infer.training.ranked_query import (
-    SENTENCES,
-    choose_sentences,
-    learn_ranking,
-    read_sentences,
-)
-from elmo_infer.training.teacher import Teacher
+from elmo_infer.training.saved_softmax import read_softmax
+from elmo_infer.training.teacher_cache import SILENT, CacheReports
+from elmo_infer.training.teaching import TeachingOptions, open_teaching, single_targets
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.training.word_distillation import (
-    WORDS,
     LessonProgress,
     WordLessons,
     WordReview,
     teach_words,
     token_vectors,
-    word_targets,
 )
 
-_LOG = logging.getLogger(__name__)
-POOLING = "pooling.safetensors"
+
+def has_letter_or_digit(word: str) -> bool:
+    """Say whether a word is more than punctuation."""
+    return any(map(str.isalnum, word))
 
 
 def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> None:
@@ -151,7 +142,8 @@ def train_bilm(
     resume: bool = False,
     start_from: Path | None = None,
     teacher: Path | None = None,
-    teacher_share: float = 0.5,
+    teaching: TeachingOptions | None = None,
+    is_content: Callable[[str], bool] = has_letter_or_digit,
     lessons: WordLessons | None = None,
     review_words: int = 0,
     fading_cells: int = 0,
@@ -159,22 +151,23 @@ def train_bilm(
     recipe: str = "",
     report: Callable[[TrainingProgress], None] | None = None,
     report_lessons: Callable[[LessonProgress], None] | None = None,
-    report_documents: Callable[[int, int], None] | None = None,
-    report_sentences: Callable[[int, int], None] | None = None,
+    cache_reports: CacheReports = SILENT,
 ) -> TrainingState:
     """Train a biLM and write it in the official layout, with its pooling query and card.
 
     Args:
       store: training text.
-      out: directory of the model, its checkpoint and its curve.
+      out: directory of the model, its checkpoint and its curve, and of what the teacher makes of
+        the text.
       config: shape of the model.
       options: how long and how to train.
-      valid: text for the perplexity.
+      valid: text for the perplexity, and the teacher's losses.
       resume: go on from the checkpoint in out.
       start_from: a model in the official layout to fine-tune; one with fewer cells, filters,
-        highways or outputs is grown.
+        highways or outputs is grown. Its softmax is taken over where it was saved.
       teacher: a sentence-transformers directory to distil from.
-      teacher_share: of each batch's sentences that the teacher reads.
+      teaching: what is learned from it.
+      is_content: says whether a word is neither a stop word nor punctuation.
       lessons: single words that the teacher's knowledge of is taught before the sentences; a run
         that resumes has had them.
       review_words: single words that are taught on, so many after every second batch.
@@ -186,14 +179,13 @@ def train_bilm(
       recipe: the command, for the model card.
       report: told of progress.
       report_lessons: told of the lessons' progress.
-      report_documents: told how many sentences of how many the teacher has read, to find what
-        tells senses apart.
-      report_sentences: told the same of those that the pooling query is learned from, at the end.
+      cache_reports: told while the teacher reads.
 
     Raises:
       ValueError: if there are lessons but no teacher, a review of a frozen token layer, not one
         layer weight a layer, or no room for the fading cells.
     """
+    teaching = teaching or TeachingOptions()
     if (lessons is not None or review_words) and teacher is None:
         raise ValueError("lessons on single words were asked for without a teacher; give one")
     if review_words and options.freeze_token_layer:
@@ -201,79 +193,99 @@ def train_bilm(
             "a review of single words was asked for, and a frozen token layer, which would not "
             "learn from it; give one of the two"
         )
-    if resume:
-        state = read_checkpoint(out, store, config, options)
-    else:
-        if fading_cells:
-            own = None if start_from is None else config_of_model(start_from)
-            check_fading_cells(fading_cells, config, own)
-        given = None
-        if start_from is not None:
-            given = parameters_to_start_from(start_from, config, options.seed)
-        state = new_state(store, config, options, given)
+    state = _state(store, out, config, options, resume, start_from, fading_cells)
     weights = _mix(config, layer_weights, start_from)
     network = state.network
-    opened = None if teacher is None else Teacher.open(teacher, network.dtype, network.device)
+    forms = WordForms.of(store.types, is_content)
+    taught = None
+    if teacher is not None:
+        taught = open_teaching(
+            teacher, out, store, forms, network, options, teaching, weights,
+            valid=valid, is_content=is_content, reports=cache_reports,
+        )  # fmt: skip
     targets = None
-    if opened is not None and (review_words or (lessons is not None and not resume)):
-        words = store.types[: WORDS if lessons is None else lessons.words]
-        targets = word_targets(opened, words, report_lessons)
+    if taught is not None and (review_words or lessons is not None):
+        targets = single_targets(taught.cache, network.device)
     if not resume:
-        if lessons is not None and opened is not None:
+        if lessons is not None and targets is not None:
             keep = start_from is not None
-            teach_words(
-                network, store, opened, lessons, keep=keep, targets=targets, report=report_lessons
-            )
+            teach_words(network, store, targets, lessons, keep=keep, report=report_lessons)
         if fading_cells:
             vectors = token_vectors(network, min(FADING_WORDS, len(store.types)))
             counts = store.counts[: len(vectors)]
             plant_fading_cells(network.parameters, config, vectors, counts, fading_cells)
         if lessons is not None:
             write_checkpoint(state, store, options, out)
-    distillation = None
-    if opened is not None:
-        senses = state.auxiliary_buffers.get("senses")
-        if senses is None:
-            senses = sense_map(opened, store, options.seed, report_documents)
-        distillation = Distillation(
-            opened,
-            store,
-            senses.to(network.device),
-            dim=config.dim,
-            layer_weights=weights,
-            share=teacher_share,
-            seed=options.seed,
-            device=network.device,
-        )
-
     review = None
     if review_words and targets is not None:
         review = WordReview(network, store, targets, review_words, options.seed)
 
     def tell(progress: TrainingProgress) -> None:
         # Before the first checkpoint there is no model yet that the query could be of.
-        if distillation is not None and (out / "options.json").is_file():
-            _save_pooling(out, distillation.parameters["query"].detach().cpu().clone(), weights)
+        if taught is not None and (out / "options.json").is_file():
+            query = taught.distillation.parameters["query"]
+            save_pooling(out, query.detach().cpu().clone(), weights)
         if report is not None:
             report(progress)
 
+    maker = BatchMaker(
+        store=store,
+        spellings=network.spellings,
+        vocabulary=network.vocabulary,
+        draws=network.draws,
+        tokens_per_batch=options.tokens_per_batch,
+        seed=options.seed,
+        lowercase_share=options.lowercase_share,
+        forms=forms,
+        fold=teaching.fold,
+        cache=None if taught is None else taught.cache,
+    )
     state = pretrain(
-        store,
+        maker,
         state,
         options,
         out,
         valid=valid,
-        auxiliary=distillation,
+        auxiliary=None if taught is None else taught.distillation,
+        held_out=None if taught is None else taught.held_out_losses,
         review=review,
         report=tell,
     )
-    query = None if distillation is None else distillation.parameters["query"].detach().cpu()
     learn_pooling(
-        store, out, weights, options.seed, teacher=opened, start=query, report=report_sentences
+        store,
+        out,
+        weights,
+        options.seed,
+        cache=None if taught is None else taught.cache,
+        start=None if taught is None else taught.distillation.parameters["query"].detach().cpu(),
+        forms=forms,
+        penalty=teaching.penalty,
+        device=options.device,
     )
-    card = model_card(store, state, options, teacher is not None, recipe)
+    card = model_card(store, state, options, None if teacher is None else teaching, recipe)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return state
+
+
+def _state(
+    store: TokenStore,
+    out: Path,
+    config: BiLmConfig,
+    options: PretrainOptions,
+    resume: bool,
+    start_from: Path | None,
+    fading_cells: int,
+) -> TrainingState:
+    """Return where the run begins."""
+    if resume:
+        return read_checkpoint(out, store, config, options)
+    if fading_cells:
+        own = None if start_from is None else config_of_model(start_from)
+        check_fading_cells(fading_cells, config, own)
+    if start_from is None:
+        return new_state(store, config, options)
+    given = parameters_to_start_from(start_from, config, options.seed)
+    return new_state(store, config, options, given, read_softmax(start_from))
 
 
 def _mix(
@@ -290,108 +302,3 @@ def _mix(
             "token layer's first"
         )
     return weights
-
-
-def learn_pooling(
-    store: TokenStore,
-    directory: Path,
-    layer_weights: Sequence[float],
-    seed: int,
-    *,
-    teacher: Teacher | None = None,
-    start: torch.Tensor | None = None,
-    report: Callable[[int, int], None] | None = None,
-) -> None:
-    """Learn a finished model's pooling query, and write it.
-
-    A teacher says which of the sentences near to one are nearest, and the query goes on from
-    `start`, the one that the losses of training have learned. Without a teacher neighbouring
-    sentences are told from others.
-
-    pooling.safetensors gets `query` [D] and `layer_weights` [L], the mix it was learned for. A
-    text without enough sentences is logged, and leaves the query of training, or a model that
-    pools with its mean token.
-
-    Args:
-      store: training text.
-      directory: of the model, in the official layout.
-      layer_weights: [L] of the mix.
-      seed: of the sentences.
-      teacher: a transformer, or None.
-      start: [D] the query to go on from.
-      report: told how many sentences of how many the teacher has read.
-    """
-    model = load(str(directory), device="cpu")
-    words = store.types
-
-    def encode(sentences: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-        embedded = model.embed(sentences, layer_weights=layer_weights, pooling="mean")
-        return embedded.token_vectors, embedded.offsets
-
-    try:
-        if teacher is None or start is None:
-            query = learn_query(store, encode, model.dim, seed=seed)
-        else:
-            chosen = choose_sentences(store, SENTENCES, np.random.default_rng((seed, 17)))
-            taught = read_sentences(teacher, store, chosen, report)
-            starts, ends = store.sentences[chosen], store.sentences[chosen + 1]
-            read = [
-                [words[token] for token in store.tokens[first:last]]
-                for first, last in zip(starts, ends, strict=True)
-            ]
-            query = learn_ranking(*encode(read), taught, start, seed=seed)
-    except ValueError as error:
-        kept = "the mean token" if start is None else "the query of training as it is"
-        _LOG.warning("no pooling query was learned, the model uses %s: %s", kept, error)
-        return
-    _save_pooling(directory, query, layer_weights)
-
-
-def _save_pooling(out: Path, query: torch.Tensor, layer_weights: Sequence[float]) -> None:
-    part = out / f"{POOLING}.tmp"
-    tensors = {"query": query, "layer_weights": torch.tensor(layer_weights, dtype=torch.float32)}
-    save_file(tensors, str(part))
-    # Readable by whoever may read the weights; the writer makes it private.
-    part.chmod((out / "options.json").stat().st_mode)
-    os.replace(part, out / POOLING)
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
-
-
-def model_card(
-    store: TokenStore,
-    state: TrainingState,
-    options: PretrainOptions,
-    taught: bool,
-    recipe: str,
-) -> str:
-    """Say what a model is made of, in Markdown."""
-    config = state.network.config
-    measured = (
-        "not measured (no validation text was given)"
-        if state.perplexity is None
-        else f"{state.perplexity[0]:.1f} forward, {state.perplexity[1]:.1f} backward"
-    )
-    passes = state.tokens / max(1, len(store.tokens))
-    rows: Mapping[str, object] = {
-        "Kind": "bidirectional LSTM language model over characters (ELMo), official layout",
-        "LSTM cells / projection": f"{config.cell_dim} / {config.projection_dim}",
-        "Character filters": json.dumps([list(pair) for pair in config.filters]),
-        "Training text": f"{len(store.tokens):,} tokens, {len(store.types):,} types, "
-        f"{len(store):,} sentences",
-        "Seen in training": f"{state.tokens:,} tokens ({passes:.2f} passes), {state.step:,} steps",
-        "Teacher": "a sentence transformer, besides the language-model loss" if taught else "none",
-        "Validation perplexity": measured,
-        "Time": f"{state.seconds / 60:.0f} minutes",
-        "Machine": f"{_machine(state.network.device)}, {options.precision} products",
-        "Seed": options.seed,
-    }
-    lines = ["# Model card", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in rows.items()]
-    lines += ["", "## Recipe", "", "```", recipe, "```", "", "## Options", "", "```json"]
-    lines += [json.dumps(asdict(options), indent=1), "```", ""]
-    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The state of a pretraining run, its options, and its checkpoints."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,12 +16,14 @@ from elmo_infer.cuda_graphs import CudaGraphs
 from elmo_infer.loading import choose_device
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.lstm import Workspace
-from elmo_infer.training.network import N_SPECIAL, Network
+from elmo_infer.training.network import Network
 from elmo_infer.training.optimizer import Moments
 from elmo_infer.training.parameters import initial_parameters
-from elmo_infer.training.spelled_batch import Spellings
+from elmo_infer.training.saved_softmax import take_over, write_softmax
+from elmo_infer.training.spelled_batch import N_SPECIAL, Spellings
 from elmo_infer.training.token_store import TokenStore
 
+_LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -48,6 +51,8 @@ class PretrainOptions:
       device: where to train, "cpu", "cuda" or "cuda:N". A checkpoint can be resumed on another.
       weights_dtype: of the matrices in weights.hdf5, "float32" or "float16".
       freeze_token_layer: train the LSTMs and the softmax alone.
+      lowercase_share: of documents, other ones in each pass.
+      processes: that prepare batches; with 0 a thread does.
     """
 
     minutes: float | None = None
@@ -66,6 +71,8 @@ class PretrainOptions:
     device: str = "cpu"
     weights_dtype: str = "float32"
     freeze_token_layer: bool = False
+    lowercase_share: float = 0.0
+    processes: int = 0
 
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
@@ -83,6 +90,10 @@ class PretrainOptions:
         for name in ("tokens_per_batch", "vocabulary", "draws", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+        if self.processes < 0:
+            raise ValueError(f"processes is {self.processes}; expected 0 or more")
+        if not 0 <= self.lowercase_share <= 1:
+            raise ValueError(f"lowercase_share is {self.lowercase_share}; expected from 0 to 1")
 
 
 @dataclass(kw_only=True)
@@ -100,6 +111,7 @@ class TrainingState:
       tokens: tokens seen, repeats included.
       seconds: trained so far.
       perplexity: (forward, backward) on the validation text when last measured, or None.
+      held_out: the teacher's losses there by name, when last measured.
     """
 
     network: Network
@@ -112,6 +124,7 @@ class TrainingState:
     tokens: int = 0
     seconds: float = 0.0
     perplexity: tuple[float, float] | None = None
+    held_out: dict[str, float] = field(default_factory=dict)
 
 
 def new_state(
@@ -119,8 +132,16 @@ def new_state(
     config: BiLmConfig,
     options: PretrainOptions,
     parameters: dict[str, Tensor] | None = None,
+    softmax: tuple[Tensor, list[str]] | None = None,
 ) -> TrainingState:
     """Start a run: from fresh parameters, or from given ones to fine-tune them.
+
+    Args:
+      store: training text.
+      config: shape of the model.
+      options: how to train.
+      parameters: to fine-tune, or None.
+      softmax: to go on with, what `read_softmax` found, or None.
 
     Raises:
       ValueError: if the device is not there.
@@ -133,6 +154,9 @@ def new_state(
     generator = torch.Generator().manual_seed(options.seed + 1)
     table = torch.randn(rows, config.projection_dim + 1, generator=generator) * 0.05
     table[:, -1] = torch.from_numpy(_log_shares(store, rows))
+    if softmax is not None:
+        known = take_over(table, store.types, softmax)
+        _LOG.info("the softmax of %d words goes on from the saved one", known)
     table = table.to(device)
     network = Network(
         config=config,
@@ -204,6 +228,7 @@ def write_checkpoint(
     os.replace(part, out / CHECKPOINT)
     network = state.network
     write_official_layout(out, network.config, network.parameters, options.weights_dtype)
+    write_softmax(out, network.table, store.types)
 
 
 def read_checkpoint(
@@ -234,8 +259,8 @@ def read_checkpoint(
             f"{path} was trained on another text: its digest is {saved['store'][:12]}, this "
             f"text's is {store.digest[:12]}; give the same input, or start anew with --from"
         )
-    fixed = ("seed", "tokens_per_batch", "vocabulary", "draws")
-    before = json.loads(saved["options"])
+    fixed = ("seed", "tokens_per_batch", "vocabulary", "draws", "lowercase_share")
+    before = {"lowercase_share": 0.0} | json.loads(saved["options"])
     for name in fixed:
         if before[name] != getattr(options, name):
             raise ValueError(
@@ -245,10 +270,15 @@ def read_checkpoint(
     state = new_state(store, config, options, saved["parameters"])
     device = state.network.device
     state.network.table = saved["table"].to(device)
-    state.moments = {name: Moments(**value).to(device) for name, value in saved["moments"].items()}
+    state.moments = {name: _dense(value).to(device) for name, value in saved["moments"].items()}
     state.table_moments = Moments(**saved["table_moments"]).to(device)
     state.auxiliary = saved["auxiliary"]
     state.auxiliary_buffers = saved.get("auxiliary_buffers", {})
     state.review_buffers = saved.get("review_buffers", {})
     state.step, state.tokens, state.seconds = saved["step"], saved["tokens"], saved["seconds"]
     return state
+
+
+def _dense(saved: dict[str, Tensor]) -> Moments:
+    """Read the moments of one array; before version 0.2 its updates were a table of one number."""
+    return Moments(**saved | {"updates": saved["updates"].float().reshape(())})

@@ -16,7 +16,7 @@ the part of a direction's variance that lies between documents.
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,14 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elmo_infer.training.forms import FREQUENT
 from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore
 from elmo_infer.transfers import to_device
 
 _LOG = logging.getLogger(__name__)
 
-FREQUENT = 150  # types of this rank and above carry no senses
-_SENTENCE = 0.8  # the part of a sentence's vector beside the direction of a word's state
+SENTENCE_SHARE = 0.8  # the part of a sentence's vector beside the direction of a word's state
 _DIRECTIONS = 256  # that are kept; more tell no more senses apart
 MAX_DOCUMENTS = 400  # that the teacher reads; four times as many found nothing better
 MAX_TOKENS = 250_000  # in them, at most: a vector of each rarer word is held in memory
@@ -41,14 +41,15 @@ _REPORT_SECONDS = 10.0
 _LEAST = 4  # degrees of freedom of each covariance, in multiples of the number of dimensions
 
 
-def in_context(words: Tensor, sentences: Tensor) -> Tensor:
+def in_context(words: Tensor, sentences: Tensor, sentence_share: float = SENTENCE_SHARE) -> Tensor:
     """Return [n, 2 dim]: the direction of each word's state, beside some of its sentence's vector.
 
     Args:
       words: [n, dim] a teacher's states.
       sentences: [n, dim] of length 1, the vector of each word's sentence.
+      sentence_share: how much of it.
     """
-    return torch.cat([F.normalize(words, dim=1), _SENTENCE * sentences], dim=1)
+    return torch.cat([F.normalize(words, dim=1), sentence_share * sentences], dim=1)
 
 
 def sense_map(
@@ -56,6 +57,9 @@ def sense_map(
     store: TokenStore,
     seed: int,
     report: Callable[[int, int], None] | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    sentence_share: float = SENTENCE_SHARE,
 ) -> Tensor:
     """Let a teacher read some documents, and find what in its states tells senses apart.
 
@@ -64,6 +68,8 @@ def sense_map(
       store: text in documents.
       seed: of the documents drawn.
       report: told of sentences read, and of how many there are.
+      layers: whose mean is a word's state; the two in the middle if not given.
+      sentence_share: the part of a sentence's vector beside it.
 
     Returns:
       [2 dim, K] float32 on the teacher's device, to be applied to `in_context`. Where the text's
@@ -71,7 +77,8 @@ def sense_map(
     """
     dim = 2 * teacher.dim
     sentences, documents = _draw_sentences(store, seed)
-    vectors, words, places = _read(teacher, store, sentences, report)
+    wanted = tuple(layers or teacher.middle_layers)
+    vectors, words, places = _read(teacher, store, sentences, wanted, sentence_share, report)
     repeats = _repeats(words, documents[places])
     if min(repeats) < _LEAST * dim:
         _LOG.warning(
@@ -148,6 +155,8 @@ def _read(
     teacher: Teacher,
     store: TokenStore,
     sentences: np.ndarray,
+    layers: tuple[int, ...],
+    sentence_share: float,
     report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Let the teacher read sentences.
@@ -168,14 +177,13 @@ def _read(
         length = lengths[part[0]]
         tokens = store.sentences[sentences[part]][:, None] + np.arange(length)
         types = store.tokens[tokens].astype(np.int64)
-        states, whole = teacher.states(
-            [[store.types[one] for one in row] for row in types], teacher.middle_layers
-        )
+        states, whole = teacher.states([[store.types[one] for one in row] for row in types], layers)
         chosen = np.flatnonzero(types.ravel() >= FREQUENT)
         rows = chosen // length
         vectors = in_context(
             states.flatten(0, 1)[to_device(chosen, states.device)],
             whole[to_device(rows, states.device)],
+            sentence_share,
         )
         return vectors.cpu().numpy(), types.ravel()[chosen], part[rows]
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from elmo_infer.config import BiLmConfig
+from elmo_infer.training.forms import RARE
 from elmo_infer.training.lstm import FORGET_BIAS
 from elmo_infer.training.parameters import Parameters, cell_name
-from elmo_infer.training.word_distillation import RARE, best_reading
+from elmo_infer.training.word_distillation import best_reading
 
 FADING_WORDS = 50_000  # most frequent types, whose vectors say what is summed
 _REACH = 12.0  # words until a word counts 1/e: 6 told senses apart worse, 15 no better

@@ -25,17 +25,16 @@ from elmo_infer.config import BiLmConfig
 from elmo_infer.training.character_cnn import convolve_to_peaks
 from elmo_infer.training.lstm import Workspace, projected_lstm
 from elmo_infer.training.parameters import Parameters, cell_name
-from elmo_infer.training.sampled_softmax import choose_candidates, sampled_softmax_loss
-from elmo_infer.training.spelled_batch import Batch, Spellings
+from elmo_infer.training.sampled_softmax import sampled_softmax_loss
+from elmo_infer.training.spelled_batch import Batch, Spellings, prepare_batch
 from elmo_infer.transfers import to_device
 
 DIRECTIONS = ("forward", "backward")
-# Ids of the softmax: the ends of a sentence and everything rare come first, then the types.
-SENTENCE_END, SENTENCE_START, UNKNOWN = 0, 1, 2
-N_SPECIAL = 3
 # A CPU encodes the words of a batch in parts: side by side, and the shorter ones with less padding.
-# A device has room for padding; what takes time there is to launch a part's work.
+# A device takes two: the few long words, and the others without their padding; what takes time
+# there is to launch a part's work.
 _PARTS_ON_CPU = 8
+_SHORT_ON_DEVICE = 0.85
 
 Result = TypeVar("Result")
 
@@ -131,9 +130,10 @@ class StepResult:
     table_gradient: Tensor
 
 
-# (batch, layers of both directions joined, each [T + 2, B, 2P]) -> scalar loss of the batch. What
-# it learns itself are leaves whose .grad its backward pass fills.
-Auxiliary = Callable[[Batch, list[Tensor]], Tensor]
+# (batch, layers of both directions joined, each [T + 2, B, 2P], the token layer's [U, P] of the
+# batch's distinct words) -> scalar loss of the batch. What it learns itself are leaves whose .grad
+# its backward pass fills.
+Auxiliary = Callable[[Batch, list[Tensor], Tensor], Tensor]
 
 
 @dataclass(kw_only=True)
@@ -184,42 +184,17 @@ class Network:
             return list(self._pool.map(work, *arguments))
         return list(map(work, *arguments))
 
-    def word_ids(self, types: np.ndarray) -> np.ndarray:
-        """Return the softmax ids of type ids; rare types are UNKNOWN."""
-        ids = types + N_SPECIAL
-        return np.where(ids < self.vocabulary, ids, UNKNOWN)
-
     def prepare(self, types: np.ndarray, sentences: np.ndarray, rng: np.random.Generator) -> Batch:
         """Turn [B, T] type ids into the indices of one step."""
-        n_types = len(self.spellings.lengths) - 2
-        marked = np.empty((types.shape[1] + 2, types.shape[0]), dtype=np.int64)
-        marked[0], marked[1:-1], marked[-1] = n_types, types.T, n_types + 1
-        distinct, places = np.unique(marked, return_inverse=True)
-        lengths = self.spellings.lengths[distinct]
-        order = np.argsort(lengths, kind="stable")
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        words = self.word_ids(types.T)
-        ends = np.full((1, types.shape[0]), SENTENCE_END, dtype=np.int64)
-        forward = np.concatenate([words, ends])
-        # The backward model reads from the end; it predicts the last word first.
-        backward = np.concatenate([words[::-1], np.full_like(ends, SENTENCE_START)])
-        candidates = choose_candidates(
-            np.stack([forward, backward]), self.vocabulary, self.draws, rng
+        batch, _ = prepare_batch(
+            types,
+            sentences,
+            rng,
+            spellings=self.spellings,
+            vocabulary=self.vocabulary,
+            draws=self.draws,
         )
-        rows = candidates.rows.numpy()
-        forward_places, backward_places = (
-            torch.from_numpy(np.searchsorted(rows, ids.ravel())) for ids in (forward, backward)
-        )
-        return Batch(
-            characters=torch.from_numpy(self.spellings.table[distinct[order]].astype(np.int64)),
-            spelled_lengths=lengths[order],
-            places=torch.from_numpy(rank[places].reshape(marked.shape)),
-            targets=(forward_places, backward_places),
-            candidates=candidates,
-            n_targets=forward.size,
-            sentences=sentences,
-        ).to(self.device)
+        return batch.to(self.device)
 
     def encode(
         self, characters: Tensor, spelled_lengths: np.ndarray, parts: int
@@ -229,11 +204,12 @@ class Network:
         Args:
           characters: [U, W] int64 spellings; those of like length together cost least.
           spelled_lengths: [U] int64 characters of each, markers included.
-          parts: how many chunks on a CPU; a device takes all at once.
+          parts: how many chunks on a CPU; a device takes two.
         """
-        if self.device.type != "cpu":
-            parts = 1
-        bounds = np.linspace(0, len(characters), parts + 1).astype(int)
+        if self.device.type == "cpu":
+            bounds = np.linspace(0, len(characters), parts + 1).astype(int)
+        else:
+            bounds = np.array([0, int(_SHORT_ON_DEVICE * len(characters)), len(characters)])
         widest = max(span for span, _ in self.config.filters)
         remember = torch.is_grad_enabled()  # each thread has a mode of its own
 
@@ -336,7 +312,7 @@ class Network:
         backward = [layer.detach().requires_grad_() for layer in directions[1].layers]
         layers = [torch.cat([tokens, tokens], dim=2)]
         layers += [torch.cat([f, b.flip(0)], dim=2) for f, b in zip(forward, backward, strict=True)]
-        loss = auxiliary(batch, layers) * weight
+        loss = auxiliary(batch, layers, own) * weight
         # One pass for the leaves here and for what the auxiliary loss learns itself.
         loss.backward()
         extra = [
@@ -364,6 +340,22 @@ class Network:
                 total = total + grad
             gradients[name] = total
         return gradients
+
+    def layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Return a batch's layers, each [T + 2, B, 2P], and its words' vectors [U, P].
+
+        Call it without gradients.
+        """
+        chunks = self.encode(batch.characters, batch.spelled_lengths, parts=2)
+        vectors = torch.cat([vectors for vectors, _ in chunks])
+        tokens = F.embedding(batch.places, vectors)
+        forward, backward = (
+            run_direction(self.parameters, self.config, direction, tokens, self.dtype)
+            for direction in range(2)
+        )
+        layers = [torch.cat([tokens, tokens], dim=2)]
+        layers += [torch.cat([f, b.flip(0)], dim=2) for f, b in zip(forward, backward, strict=True)]
+        return layers, vectors
 
     @torch.inference_mode()
     def likelihood(self, batch: Batch, word_targets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

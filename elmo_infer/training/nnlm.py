@@ -348,6 +348,6 @@ class _Trainer:
         gradients = torch.autograd.grad(loss, (embedded, hidden, table))
         with torch.no_grad():
             adam_update_rows(model.embedding, rows, gradients[0], self._embedding, rate)
-            adam_update(model.hidden, gradients[1], self._hidden, rate)
+            adam_update([model.hidden], [gradients[1]], [self._hidden], rate)
             adam_update_rows(model.output, candidates.rows, gradients[2], self._output, rate)
         return float(loss.detach())

@@ -3,7 +3,8 @@
 The query q of attention pooling (softmax(q . k / sqrt(D)) over a sentence's token vectors) is
 trained so that a sentence's pooled vector tells the sentence after it from the other sentences
 of the batch: InfoNCE (van den Oord et al. 2018) over cosines, the batch's mean removed first,
-as an index does. The model itself stays as it is.
+as an index does. Attention's mass on punctuation and stop words can be made to cost. The model
+itself stays as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elmo_infer.training.sentence_losses import masses
 from elmo_infer.training.token_store import TokenStore
 
 TEMPERATURE = 0.05
@@ -53,6 +55,8 @@ def learn_query(
     batch: int = 128,
     learning_rate: float = 0.03,
     seed: int = 0,
+    kinds: np.ndarray | None = None,
+    penalty: tuple[float, float] = (0.0, 0.0),
     report: Callable[[int, float], None] | None = None,
 ) -> Tensor:
     """Learn a pooling query for an encoder.
@@ -65,6 +69,8 @@ def learn_query(
       batch: pairs in a batch, each the others' contrast.
       learning_rate: of Adam at the start; it falls to nothing, or the last batches would show.
       seed: of the pairs' order.
+      kinds: [V] int8 of the text's types, see forms.py; needed by a penalty.
+      penalty: weights of attention's mass on punctuation and on stop words.
       report: told (step, loss) at every step.
 
     Returns:
@@ -83,18 +89,24 @@ def learn_query(
             "tokens; a pooling query needs that many to tell apart"
         )
     for step, (first, second) in enumerate(pairs):
-        sentences = [
-            [words[token] for token in store.tokens[store.sentences[i] : store.sentences[i + 1]]]
+        tokens = [
+            store.tokens[store.sentences[i] : store.sentences[i + 1]]
             for i in np.concatenate([first, second])
         ]
-        vectors, offsets = encode(sentences)
+        vectors, offsets = encode([[words[token] for token in one] for one in tokens])
         padded, mask = _pad(torch.from_numpy(vectors), np.diff(offsets))
         scores = (padded @ query / dim**0.5).masked_fill(~mask, -torch.inf)
-        pooled = (torch.softmax(scores, dim=1)[:, :, None] * padded).sum(1)
+        weights = torch.softmax(scores, dim=1)
+        pooled = (weights[:, :, None] * padded).sum(1)
         pooled = F.normalize(pooled - pooled.mean(0).detach(), dim=1)
         cosines = pooled[:batch] @ pooled[batch:].t() / TEMPERATURE
         right = torch.arange(batch)
         loss = (F.cross_entropy(cosines, right) + F.cross_entropy(cosines.t(), right)) / 2
+        if kinds is not None:
+            kind = torch.full(mask.shape, -1, dtype=torch.int8)
+            kind[mask] = torch.from_numpy(kinds[np.concatenate(tokens)])
+            on_punctuation, on_stop_words = masses(weights, kind)
+            loss = loss + penalty[0] * on_punctuation + penalty[1] * on_stop_words
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(pairs))
         optimizer.zero_grad()
         loss.backward()

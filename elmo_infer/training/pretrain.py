@@ -1,11 +1,9 @@
 """Pretraining of a biLM: the loop and its curve."""
 
 import csv
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elmo_infer.training.batches import epochs_of_batches, plan_equal_length_batches
+from elmo_infer.training.batch_maker import BatchMaker, batches_of_a_run
+from elmo_infer.training.batches import plan_equal_length_batches
 from elmo_infer.training.checkpoint import PretrainOptions, TrainingState, write_checkpoint
-from elmo_infer.training.network import StepResult
+from elmo_infer.training.network import Network, StepResult
 from elmo_infer.training.optimizer import (
     Moments,
     adam_update,
@@ -29,6 +28,7 @@ from elmo_infer.training.validation import validation_perplexity
 from elmo_infer.training.word_distillation import WordReview
 
 CURVE = "curve.csv"
+PARTS = "teacher_losses.csv"
 CURVE_FIELDS = (
     "step", "tokens", "seconds", "learning_rate", "loss_forward", "loss_backward",
     "auxiliary", "valid_perplexity_forward", "valid_perplexity_backward",
@@ -43,6 +43,7 @@ class Auxiliary(Protocol):
     Attributes:
       parameters: what it learns itself; leaves whose .grad the backward pass fills.
       buffers: what else it has to remember to go on after a checkpoint; changed in place.
+      parts: by name, what the loss of the last batch was made of.
     """
 
     @property
@@ -51,10 +52,10 @@ class Auxiliary(Protocol):
     @property
     def buffers(self) -> dict[str, Tensor]: ...
 
-    def start(self, sentences: np.ndarray) -> None:
-        """Begin work on a batch ahead of its turn."""
+    @property
+    def parts(self) -> dict[str, Tensor]: ...
 
-    def __call__(self, batch: Batch, layers: list[Tensor]) -> Tensor:
+    def __call__(self, batch: Batch, layers: list[Tensor], vectors: Tensor) -> Tensor:
         """Return the scalar loss of a batch; see network.Auxiliary."""
 
 
@@ -71,6 +72,8 @@ class TrainingProgress:
       loss: mean of both directions since the last report, in nats under the sample.
       auxiliary: mean auxiliary loss since then, or None.
       valid_perplexity: (forward, backward) where it was just measured, or None.
+      parts: by name, the means of what the auxiliary loss was made of since then.
+      held_out: the same on held-out text, where it was just measured.
     """
 
     step: int
@@ -81,6 +84,8 @@ class TrainingProgress:
     loss: float
     auxiliary: float | None = None
     valid_perplexity: tuple[float, float] | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds_left(self) -> float:
@@ -89,13 +94,14 @@ class TrainingProgress:
 
 
 def pretrain(
-    store: TokenStore,
+    maker: BatchMaker,
     state: TrainingState,
     options: PretrainOptions,
     out: Path,
     *,
     valid: TokenStore | None = None,
     auxiliary: Auxiliary | None = None,
+    held_out: Callable[[Network], dict[str, float]] | None = None,
     review: WordReview | None = None,
     report: Callable[[TrainingProgress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -103,13 +109,14 @@ def pretrain(
     """Train until the time given is over; checkpoint, validate and export on the way.
 
     Args:
-      store: training text.
+      maker: makes the batches of the training text.
       state: a new one, or one read from a checkpoint, which goes on where it stopped.
       options: how to train.
       out: directory of checkpoint, curve and exported model.
       valid: text for validation perplexity, encoded with its own types.
       auxiliary: a further loss on all layers, or None; what it learns and remembers takes up the
         values of a checkpoint.
+      held_out: measures the auxiliary loss on text that is not trained on, or None.
       review: of single words, between the batches, or None; it too goes on as a checkpoint says.
       report: told of progress every few seconds and at each checkpoint.
       clock: of seconds.
@@ -117,6 +124,7 @@ def pretrain(
     Returns:
       The state at the end.
     """
+    store = maker.store
     total_steps = _total_steps(store, options)
     if auxiliary is not None:
         adopt_auxiliary(state, auxiliary)
@@ -138,6 +146,8 @@ def pretrain(
             write_checkpoint(state, store, options, out)
             if valid is not None:
                 state.perplexity = validation_perplexity(state.network, store.types, valid)
+            if held_out is not None:
+                state.held_out = held_out(state.network)
         progress = TrainingProgress(
             step=state.step,
             tokens=state.tokens,
@@ -148,12 +158,20 @@ def pretrain(
             loss=sum(losses) / 2,
             auxiliary=float(torch.stack(window.auxiliary).mean()) if window.auxiliary else None,
             valid_perplexity=state.perplexity if checkpoint else None,
+            parts=window.mean_parts(),
+            held_out=state.held_out if checkpoint else {},
         )
         _append_curve(out, progress, rate, losses)
+        _append_parts(out, progress)
         if report is not None:
             report(progress)
 
-    for batch in _prepared_batches(store, state, options, auxiliary):
+    device = state.network.device
+    prepared = batches_of_a_run(
+        maker, state.step, processes=options.processes, pin=device.type == "cuda"
+    )
+    for on_host in prepared:
+        batch = on_host.to(device)
         state.seconds = clock() - started
         fraction = _fraction(state, options, total_steps)
         if fraction >= 1.0:
@@ -170,6 +188,8 @@ def pretrain(
         window.losses.append(result.loss)
         if result.auxiliary is not None:
             window.auxiliary.append(result.auxiliary)
+        if auxiliary is not None:
+            window.parts.append(auxiliary.parts)
         checkpoint_due = clock() - last_checkpoint >= options.checkpoint_minutes * 60
         if checkpoint_due or clock() - window.began >= REPORT_SECONDS:
             account(checkpoint_due)
@@ -190,15 +210,20 @@ def update(
 ) -> None:
     """Apply one step's gradients."""
     clip_gradients([*result.gradients.values(), result.table_gradient], max_gradient_norm)
-    for name, gradient in result.gradients.items():
-        adam_update(state.network.parameters[name], gradient, state.moments[name], rate)
+    own = {name: one for name, one in state.auxiliary.items() if one.grad is not None}
+    adam_update(
+        [*(state.network.parameters[name] for name in result.gradients), *own.values()],
+        [*result.gradients.values(), *(one.grad for one in own.values() if one.grad is not None)],
+        [
+            *(state.moments[name] for name in result.gradients),
+            *(state.moments[f"auxiliary/{name}"] for name in own),
+        ],
+        rate,
+    )
     rows, table = batch.candidates.rows, state.network.table
     adam_update_rows(table, rows, result.table_gradient, state.table_moments, rate)
-    for name, value in state.auxiliary.items():
-        if value.grad is not None:
-            with torch.no_grad():
-                adam_update(value, value.grad, state.moments[f"auxiliary/{name}"], rate)
-            value.grad = None
+    for one in own.values():
+        one.grad = None
 
 
 @dataclass(kw_only=True)
@@ -209,6 +234,7 @@ class _Window:
     tokens_before: int
     losses: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     auxiliary: list[Tensor] = field(default_factory=list)
+    parts: list[dict[str, Tensor]] = field(default_factory=list)
     told: bool = False
 
     def mean_losses(self) -> tuple[float, float]:
@@ -216,25 +242,13 @@ class _Window:
         forward, backward = zip(*self.losses, strict=True)
         return float(torch.stack(forward).mean()), float(torch.stack(backward).mean())
 
-
-def _prepared_batches(
-    store: TokenStore, state: TrainingState, options: PretrainOptions, auxiliary: Auxiliary | None
-) -> Iterator[Batch]:
-    """Yield batches without end, each made ready while the one before it is trained on."""
-    batches = epochs_of_batches(store, options.tokens_per_batch, options.seed, skip=state.step)
-
-    def begin(step: int) -> Future[Batch]:
-        _, sentences, types = next(batches)
-        if auxiliary is not None:
-            auxiliary.start(sentences)
-        rng = np.random.default_rng((options.seed, 7, step))
-        return pool.submit(state.network.prepare, types, sentences, rng)
-
-    with ThreadPoolExecutor(1) as pool:
-        following = begin(state.step)
-        for step in itertools.count(state.step + 1):
-            current, following = following, begin(step)
-            yield current.result()
+    def mean_parts(self) -> dict[str, float]:
+        """Return the mean of each part of the auxiliary loss over the batches that had it."""
+        names = dict.fromkeys(name for one in self.parts for name in one)
+        return {
+            name: float(torch.stack([one[name] for one in self.parts if name in one]).mean())
+            for name in names
+        }
 
 
 def adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
@@ -256,7 +270,14 @@ def adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
                 value.copy_(state.auxiliary[name])
             state.moments.setdefault(f"auxiliary/{name}", Moments.for_array(value.detach()))
     for name, value in state.auxiliary_buffers.items():
-        auxiliary.buffers[name].copy_(value)
+        mine = auxiliary.buffers.get(name)
+        if mine is None or mine.shape != value.shape:
+            raise ValueError(
+                f"the checkpoint's teacher loss remembers {name} of shape {tuple(value.shape)}, "
+                f"expected {None if mine is None else tuple(mine.shape)}: it was written by "
+                "another version of this package; start anew with --from its directory"
+            )
+        mine.copy_(value)
     state.auxiliary, state.auxiliary_buffers = auxiliary.parameters, auxiliary.buffers
 
 
@@ -299,3 +320,19 @@ def _append_curve(
              f"{losses[0]:.4f}", f"{losses[1]:.4f}",
              "" if progress.auxiliary is None else f"{progress.auxiliary:.4f}", *perplexity]
         )  # fmt: skip
+
+
+def _append_parts(out: Path, progress: TrainingProgress) -> None:
+    """Add a line for each part of the auxiliary loss, in training and on held-out text."""
+    if not (progress.parts or progress.held_out):
+        return
+    path = out / PARTS
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(("step", "tokens", "loss", "training", "held_out"))
+        for name in dict.fromkeys([*progress.parts, *progress.held_out]):
+            values = [one.get(name) for one in (progress.parts, progress.held_out)]
+            written = ["" if value is None else f"{value:.5f}" for value in values]
+            writer.writerow([progress.step, progress.tokens, name, *written])

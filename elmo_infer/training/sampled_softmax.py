@@ -5,14 +5,12 @@ usual: word ids are sorted by falling frequency and P(k) = (log(k + 2) - log(k +
 All tokens of a batch share one sample; a logit is corrected by the log of its expected count.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from elmo_infer.transfers import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +28,6 @@ class Candidates:
     sampled: Tensor
     column: Tensor
     log_expected: Tensor
-
-    def to(self, device: torch.device) -> "Candidates":
-        """Return the same on a device; nothing waits for it."""
-        return Candidates(
-            **{
-                each.name: to_device(getattr(self, each.name).numpy(), device)
-                for each in fields(self)
-            }
-        )
 
 
 def log_uniform_sample(vocabulary: int, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""A sentence transformer as a teacher: BERT states for words, read from a local directory.
+"""A sentence transformer as a teacher: states for words, read from a local directory.
 
-The directory is in the layout of sentence-transformers (config.json, model.safetensors,
-vocab.txt); all-MiniLM-L6-v2 is the intended one. It is read at training time only: the biLM
-that comes out is a biLM.
+The directory is in the layout of sentence-transformers (config.json, model.safetensors, vocab.txt
+or tokenizer.json) and holds a BERT or an MPNet encoder; all-mpnet-base-v2 is the intended one. It
+is read at training time only: the biLM that comes out is a biLM.
 """
 
+import hashlib
 import json
-import unicodedata
-from array import array
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,60 +19,22 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from elmo_infer.training.word_pieces import PieceTable, WordPieces
 from elmo_infer.transfers import to_device
 
-MAX_PIECES = 128
-_NEEDED = ("config.json", "model.safetensors", "vocab.txt")
-
-
-class WordPieces:
-    """Uncased WordPiece (Devlin et al. 2018): a word's pieces, longest match first."""
-
-    def __init__(self, vocabulary: Path) -> None:
-        lines = vocabulary.read_text(encoding="utf-8").split("\n")
-        self._ids = {piece: index for index, piece in enumerate(lines) if piece}
-        self.start, self.end = self._ids["[CLS]"], self._ids["[SEP]"]
-        self.unknown, self.padding = self._ids["[UNK]"], self._ids["[PAD]"]
-        self._cache: dict[str, list[int]] = {}
-
-    def __call__(self, word: str) -> list[int]:
-        """Return the ids of a word's pieces; at least one."""
-        found = self._cache.get(word)
-        if found is None:
-            if len(self._cache) > 500_000:
-                self._cache.clear()
-            found = [piece for part in _plain_parts(word) for piece in self._split(part)]
-            self._cache[word] = found = found or [self.unknown]
-        return found
-
-    def _split(self, part: str) -> list[int]:
-        pieces: list[int] = []
-        start = 0
-        while start < len(part):
-            for end in range(len(part), start, -1):
-                piece = part[start:end] if start == 0 else "##" + part[start:end]
-                if piece in self._ids:
-                    pieces.append(self._ids[piece])
-                    start = end
-                    break
-            else:
-                return [self.unknown]
-        return pieces
-
-
-def _plain_parts(word: str) -> list[str]:
-    """Lower-case, drop accents, and set punctuation apart."""
-    plain = unicodedata.normalize("NFD", word[:100].lower())
-    parts = [""]
-    for char in plain:
-        category = unicodedata.category(char)
-        if category == "Mn" or char == "\ufffd" or category.startswith("C"):
-            continue
-        if category[0] in "PS" or "\u4e00" <= char <= "\u9fff":
-            parts += [char, ""]
-        else:
-            parts[-1] += char
-    return [part for part in parts if part]
+_NEEDED = ("config.json", "model.safetensors")
+_VOCABULARIES = ("vocab.txt", "tokenizer.json")
+_KINDS = ("bert", "mpnet")
+# MPNet's names for what BERT has too.
+_MPNET_NAMES = {
+    ".attention.attn.q.": ".attention.self.query.",
+    ".attention.attn.k.": ".attention.self.key.",
+    ".attention.attn.v.": ".attention.self.value.",
+    ".attention.attn.o.": ".attention.output.dense.",
+    ".attention.LayerNorm.": ".attention.output.LayerNorm.",
+}
+_FIRST_POSITION = {"bert": 0, "mpnet": 2}  # MPNet's first two rows are of padding
+_FURTHEST = 128  # words apart; further ones share MPNet's last bucket
 
 
 def read_teacher_config(directory: Path) -> dict[str, Any]:
@@ -80,85 +42,61 @@ def read_teacher_config(directory: Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: if one of its files is missing; the message names it.
-      ValueError: if it is not a BERT encoder.
+      ValueError: if it is neither a BERT nor an MPNet encoder.
     """
     for name in _NEEDED:
         if not (directory / name).is_file():
             raise FileNotFoundError(
                 f"{directory} is no teacher: {name} is missing; expected a sentence-transformers "
-                f"directory with {', '.join(_NEEDED)}"
+                f"directory with {', '.join(_NEEDED)} and {' or '.join(_VOCABULARIES)}"
             )
+    vocabulary_of(directory)
     config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != "bert":
+    if config.get("model_type") not in _KINDS:
         raise ValueError(
-            f"{directory}: model_type is {config.get('model_type')!r}; expected 'bert'"
+            f"{directory}: model_type is {config.get('model_type')!r}; expected one of "
+            f"{', '.join(map(repr, _KINDS))}"
         )
     return config
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PieceTable:
-    """The pieces of many words, one word after the other.
+def vocabulary_of(directory: Path) -> Path:
+    """Return the file of a teacher's pieces.
 
-    Attributes:
-      pieces: [n] int32 ids.
-      starts: [N + 1] int64, where each word's pieces start.
+    Raises:
+      FileNotFoundError: if there is none.
     """
+    for name in _VOCABULARIES:
+        if (directory / name).is_file():
+            return directory / name
+    raise FileNotFoundError(
+        f"{directory} is no teacher: it has neither {' nor '.join(_VOCABULARIES)}; expected one of "
+        "them beside config.json"
+    )
 
-    pieces: np.ndarray
-    starts: np.ndarray
 
-    @classmethod
-    def of(cls, tokenizer: WordPieces, words: Iterable[str]) -> "PieceTable":
-        """Tokenize words."""
-        pieces, starts = array("i"), array("q", [0])
-        for word in words:
-            pieces.extend(tokenizer(word))
-            starts.append(len(pieces))
-        return cls(pieces=np.array(pieces), starts=np.array(starts))
-
-    def arrange(self, words: np.ndarray, tokenizer: WordPieces) -> tuple[np.ndarray, np.ndarray]:
-        """Lay out sentences of words as the encoder reads them.
-
-        Args:
-          words: [B, T] int64 places in the table.
-          tokenizer: which pieces begin, end and fill up a sentence.
-
-        Returns:
-          [B, S] int64 pieces, the first MAX_PIECES of a sentence, and [B, S] int64 the word among
-          its T that each is of, T where it is of none.
-        """
-        rows, length = words.shape
-        first = self.starts[words].ravel()
-        counts = self.starts[words + 1].ravel() - first  # [B * T]
-        row_sizes = counts.reshape(rows, length).sum(1)
-        row = np.repeat(np.arange(rows), row_sizes)
-        place = np.arange(len(row))
-        piece = np.repeat(first - (np.cumsum(counts) - counts), counts) + place
-        column = place - np.repeat(np.cumsum(row_sizes) - row_sizes, row_sizes)
-        word = np.repeat(np.tile(np.arange(length), rows), counts)
-        kept = column < MAX_PIECES - 2
-        sizes = np.minimum(row_sizes, MAX_PIECES - 2)
-        ids = np.full((rows, int(sizes.max()) + 2), tokenizer.padding, dtype=np.int64)
-        owners = np.full(ids.shape, length, dtype=np.int64)
-        ids[:, 0] = tokenizer.start
-        ids[np.arange(rows), sizes + 1] = tokenizer.end
-        ids[row[kept], column[kept] + 1] = self.pieces[piece[kept]]
-        owners[row[kept], column[kept] + 1] = word[kept]
-        return ids, owners
+def is_uncased(directory: Path) -> bool:
+    """Say whether a teacher lower-cases what it reads, by tokenizer_config.json; most do."""
+    path = directory / "tokenizer_config.json"
+    if not path.is_file():
+        return True
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
 
 
 @dataclass(kw_only=True)
 class Teacher:
-    """A BERT encoder with its weights, in bfloat16 or float32.
+    """A BERT or MPNet encoder with its weights, in bfloat16 or float32.
 
     Attributes:
       pieces: the tokenizer.
-      weights: under their names in the file.
+      weights: under BERT's names.
       heads: attention heads.
       n_layers: transformer layers.
       dim: width of a state.
       dtype: of the matrix products.
+      epsilon: of the layer norms.
+      first_position: row of the position embeddings where a sentence starts.
+      digest: SHA-256 of its files, in hex.
     """
 
     pieces: WordPieces
@@ -167,6 +105,9 @@ class Teacher:
     n_layers: int
     dim: int
     dtype: torch.dtype
+    epsilon: float = 1e-12
+    first_position: int = 0
+    digest: str = ""
 
     @classmethod
     def open(
@@ -184,13 +125,20 @@ class Teacher:
 
         Raises:
           FileNotFoundError: if one of its files is missing; the message names it.
-          ValueError: if it is not a BERT encoder.
+          ValueError: if it is neither a BERT nor an MPNet encoder.
         """
         path = Path(directory)
         config = read_teacher_config(path)
-        weights = load_file(path / "model.safetensors")
+        digest = hashlib.sha256()
+        vocabulary = vocabulary_of(path)
+        for name in (path / "config.json", path / "model.safetensors", vocabulary):
+            with open(name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        weights = {
+            _bert_name(name): one for name, one in load_file(path / "model.safetensors").items()
+        }
         return cls(
-            pieces=WordPieces(path / "vocab.txt"),
+            pieces=WordPieces(vocabulary, is_uncased(path)),
             weights={
                 name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for name, value in weights.items()
@@ -199,6 +147,9 @@ class Teacher:
             n_layers=int(config["num_hidden_layers"]),
             dim=int(config["hidden_size"]),
             dtype=dtype,
+            epsilon=float(config.get("layer_norm_eps", 1e-12)),
+            first_position=_FIRST_POSITION[config["model_type"]],
+            digest=digest.hexdigest(),
         )
 
     @property
@@ -227,9 +178,9 @@ class Teacher:
           all pieces as the model was trained.
         """
         table = self.table_of(word for words in sentences for word in words)
-        return self.states_of(
-            table, np.arange(len(table.starts) - 1).reshape(len(sentences), -1), layers
-        )
+        lengths = np.array([len(words) for words in sentences])
+        words, whole = self.states_of(table, np.arange(len(table.starts) - 1), lengths, layers)
+        return words.view(len(sentences), -1, self.dim), whole
 
     def table_of(self, words: Iterable[str]) -> PieceTable:
         """Tokenize words that sentences will be made of."""
@@ -237,41 +188,55 @@ class Teacher:
 
     @torch.inference_mode()
     def states_of(
-        self, table: PieceTable, words: np.ndarray, layers: Sequence[int] | None = None
+        self,
+        table: PieceTable,
+        words: np.ndarray,
+        lengths: np.ndarray,
+        layers: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the states of equally long sentences of words from a table; see `states`.
+        """Return the states of sentences of words from a table; see `states`.
 
         Args:
           table: of this teacher's pieces.
-          words: [B, T] int64 places in the table.
+          words: [n] int64 places in the table, sentence after sentence.
+          lengths: [B] int64 words in each sentence.
           layers: those whose mean is a word's state.
-        """
-        rows, length = words.shape
-        ids, places = table.arrange(words, self.pieces)
-        real = to_device(ids != self.pieces.padding, self.device)
-        encoded = self._encode(to_device(ids, self.device), real)
-        mean = (encoded[-1].float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
-        wanted = layers or (self.n_layers,)
-        states = torch.stack([encoded[layer - 1].float() for layer in wanted]).mean(0)
-        index = to_device(places, self.device)[:, :, None]
-        sums = states.new_zeros(rows, length + 1, self.dim)
-        counts = states.new_zeros(rows, length + 1, 1)
-        sums.scatter_add_(1, index.expand(-1, -1, self.dim), states)
-        counts.scatter_add_(1, index, states.new_ones(*places.shape, 1))
-        return (sums / counts.clamp_min(1))[:, :-1], F.normalize(mean, dim=1)
 
-    def _encode(self, ids: Tensor, real: Tensor) -> list[Tensor]:
-        """Run the encoder: [B, S] ids and their mask to each layer's [B, S, dim] states."""
+        Returns:
+          [n, dim] word states and [B, dim] sentence vectors.
+        """
+        ids, places = table.arrange(words, lengths, self.pieces)
+        real = to_device(ids != self.pieces.padding, self.device)
+        wanted = layers or (self.n_layers,)
+        last, states = self._encode(to_device(ids, self.device), real, wanted)
+        mean = (last.float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+        index = to_device(places.ravel(), self.device)
+        sums = states.new_zeros(len(words) + 1, self.dim)
+        counts = states.new_zeros(len(words) + 1, 1)
+        sums.index_add_(0, index, states.view(-1, self.dim))
+        counts.index_add_(0, index, states.new_ones(len(index), 1))
+        return (sums / counts.clamp_min(1))[:-1], F.normalize(mean, dim=1)
+
+    def _encode(self, ids: Tensor, real: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Run the encoder.
+
+        Args:
+          ids: [B, S] pieces.
+          real: [B, S], which of them are no padding.
+          wanted: layers, counted from 1.
+
+        Returns:
+          [B, S, dim] the last layer's states, and the mean of those wanted in float32.
+        """
         rows, width = ids.shape
         w = self.weights
         x = F.embedding(ids, w["embeddings.word_embeddings.weight"])
-        x = x + w["embeddings.position_embeddings.weight"][:width]
-        x = x + w["embeddings.token_type_embeddings.weight"][0]
+        x = x + w["embeddings.position_embeddings.weight"][self.first_position :][:width]
+        if "embeddings.token_type_embeddings.weight" in w:
+            x = x + w["embeddings.token_type_embeddings.weight"][0]
         x = self._norm(x, "embeddings.LayerNorm")
-        # Additive, in the type of the products: a boolean mask would take a slower path.
-        mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype, device=real.device)
-        mask.masked_fill_(~real[:, None, None, :], -1e4)
-        encoded = []
+        mask = self._mask(real)
+        total: Tensor | None = None
         for layer in range(self.n_layers):
             name = f"encoder.layer.{layer}"
             q, k, v = (
@@ -287,12 +252,55 @@ class Teacher:
             inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
             outer = self._linear(inner, f"{name}.output.dense")
             x = self._norm(x + outer, f"{name}.output.LayerNorm")
-            encoded.append(x)
-        return encoded
+            if layer + 1 in wanted:
+                total = x.float() if total is None else total + x.float()
+        assert total is not None, "no layer of this teacher was asked for"
+        return x, total / len(wanted)
+
+    def _mask(self, real: Tensor) -> Tensor:
+        """Return what is added to attention's scores: padding's, and MPNet's distances.
+
+        Additive, in the type of the products: a boolean mask would take a slower path.
+        """
+        rows, width = real.shape
+        mask = torch.zeros(rows, 1, 1, width, dtype=self.dtype, device=real.device)
+        mask.masked_fill_(~real[:, None, None, :], -1e4)
+        table = self.weights.get("encoder.relative_attention_bias.weight")
+        if table is None:
+            return mask
+        buckets = distance_buckets(width, len(table)).to(real.device)
+        return mask + table[buckets].permute(2, 0, 1)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        return F.layer_norm(x, (self.dim,), weight, bias, 1e-12)
+        return F.layer_norm(x, (self.dim,), weight, bias, self.epsilon)
+
+
+def distance_buckets(width: int, count: int) -> Tensor:
+    """Return [width, width] int64: the bucket of each place's distance to each other.
+
+    As MPNet and T5 have it (Raffel et al. 2020, section 2.1): half the buckets for places behind,
+    half for those before; the nearest have one each, further ones share theirs logarithmically.
+
+    Args:
+      width: places.
+      count: buckets.
+    """
+    place = torch.arange(width)
+    ahead = place[None, :] - place[:, None]
+    half = count // 2
+    near = half // 2
+    far = ahead.abs()
+    scale = (half - near) / math.log(_FURTHEST / near)
+    shared = near + (torch.log(far.clamp_min(1).float() / near) * scale).long()
+    bucket = torch.where(far < near, far, shared.clamp_max(half - 1))
+    return bucket + half * (ahead > 0)
+
+
+def _bert_name(name: str) -> str:
+    for theirs, ours in _MPNET_NAMES.items():
+        name = name.replace(theirs, ours)
+    return name

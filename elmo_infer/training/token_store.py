@@ -19,6 +19,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,10 @@ class TokenStore:
     documents: np.ndarray
     digest: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as the directory; arrays would be copied otherwise."""
+        return open_token_store, (self.directory,)
+
     def __iter__(self) -> Iterator[list[str]]:
         """Yield every sentence as a list of words, in corpus order."""
         types = self.types
@@ -69,6 +74,7 @@ def build_token_store(
     directory: str | Path,
     *,
     lowercase_share: float = 0.0,
+    lowercase_each_pass: bool = False,
     max_sentence_tokens: int = 100,
     max_tokens: int | None = None,
     seed: int = 0,
@@ -81,6 +87,8 @@ def build_token_store(
       directory: made if it is absent; a store already there is replaced.
       lowercase_share: this share of documents is lower-cased, so that a model
         also knows text that lost its capitals.
+      lowercase_each_pass: the tokens stay as they are, and each pass over them lower-cases other
+        documents; types and counts are those to expect then.
       max_sentence_tokens: longer sentences are cut into pieces of at most this length.
       max_tokens: stop after the document that reaches this many tokens.
       seed: chooses the documents to lower-case.
@@ -100,7 +108,7 @@ def build_token_store(
     buffer: list[int] = []
     with open(raw_path, "wb") as raw:
         for document in documents:
-            lower = chooser.random() < lowercase_share
+            lower = chooser.random() < lowercase_share and not lowercase_each_pass
             for sentence in document:
                 words = [word.lower() for word in sentence] if lower else sentence
                 for start in range(0, len(words), max_sentence_tokens):
@@ -123,8 +131,9 @@ def build_token_store(
             "the training text has no words: found 0 tokens in "
             f"{len(document_ends)} documents; expected plain text with at least one sentence"
         )
-    settings = {
+    settings: dict[str, float | int | bool | None] = {
         "lowercase_share": lowercase_share,
+        "lowercase_each_pass": lowercase_each_pass,
         "max_sentence_tokens": max_sentence_tokens,
         "max_tokens": max_tokens,
         "seed": seed,
@@ -150,13 +159,23 @@ def open_token_store(directory: str | Path) -> TokenStore:
     return TokenStore(directory=path, types=types, digest=header["digest"], **arrays)
 
 
+def _counts_with_lower_case(ids: dict[str, int], counts: np.ndarray, share: float) -> np.ndarray:
+    """Add every type's lower-cased form to ids, and return [V] how often each is to be expected."""
+    lower = [ids.setdefault(word.lower(), len(ids)) for word in list(ids)]
+    mixed = np.zeros(len(ids))
+    mixed[: len(counts)] = (1 - share) * counts
+    np.add.at(mixed, lower, share * counts)
+    # Whatever stands in the text once counts: the softmax starts at the logarithms.
+    return np.maximum(np.rint(mixed), 1).astype(np.int64)
+
+
 def _finish(
     target: Path,
     raw_path: Path,
     ids: dict[str, int],
     sentence_ends: list[int],
     document_ends: list[int],
-    settings: dict[str, float | int | None],
+    settings: dict[str, float | int | bool | None],
 ) -> None:
     """Renumber types by falling frequency (ties by spelling) and write the arrays."""
     raw = np.memmap(raw_path, dtype=np.int32, mode="r")
@@ -164,6 +183,8 @@ def _finish(
     for start in range(0, len(raw), _CHUNK_TOKENS):
         chunk = raw[start : start + _CHUNK_TOKENS]
         counts += np.bincount(chunk, minlength=len(ids))
+    if settings["lowercase_each_pass"]:
+        counts = _counts_with_lower_case(ids, counts, float(settings["lowercase_share"] or 0.0))
     words = list(ids)
     order = sorted(range(len(words)), key=lambda index: (-counts[index], words[index]))
     rank = np.empty(len(words), dtype=np.int32)

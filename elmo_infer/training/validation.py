@@ -5,8 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from elmo_infer.training.batches import gather_batch, plan_equal_length_batches
-from elmo_infer.training.network import N_SPECIAL, SENTENCE_END, SENTENCE_START, Network
-from elmo_infer.training.spelled_batch import Spellings
+from elmo_infer.training.network import Network
+from elmo_infer.training.spelled_batch import (
+    N_SPECIAL,
+    SENTENCE_END,
+    SENTENCE_START,
+    Spellings,
+    word_ids,
+)
 from elmo_infer.training.token_store import TokenStore
 
 
@@ -33,7 +39,7 @@ def validation_perplexity(
     for sentences in plan_equal_length_batches(store.lengths, 4096, rng):
         own = gather_batch(store, sentences)
         batch = reader.prepare(own, sentences, rng)
-        ids = reader.word_ids(to_training[own]).T
+        ids = word_ids(to_training[own], network.vocabulary).T
         end = np.full((1, len(sentences)), SENTENCE_END)
         start = np.full((1, len(sentences)), SENTENCE_START)
         targets = (np.concatenate([ids, end]), np.concatenate([ids[::-1], start]))

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elmo_infer.training.forms import RARE
 from elmo_infer.training.network import Network
 from elmo_infer.training.optimizer import Moments, adam_update, clip_gradients
 from elmo_infer.training.parameters import cell_name
@@ -33,7 +34,6 @@ from elmo_infer.transfers import to_device
 
 WORDS = 150_000  # most frequent types, which are taught
 _BATCH = 512  # small: what counts here is how often the layer is changed
-RARE = 1e-3  # a: the share of the text at which a word weighs half in a sum
 _SENTENCE = 0.75  # the part of the vector of a word as a sentence in what is taught of it
 _READ = 512  # words that are read at once, by the teacher or the token layer
 _PARTS = 4  # of them, encoded side by side; more would sum gradients more than they share work
@@ -87,11 +87,10 @@ class LessonProgress:
 def teach_words(
     network: Network,
     store: TokenStore,
-    teacher: Teacher,
+    targets: Tensor,
     lessons: WordLessons,
     *,
     keep: bool = False,
-    targets: Tensor | None = None,
     report: Callable[[LessonProgress], None] | None = None,
 ) -> None:
     """Train a biLM's token layer on single words; nothing else of the network is trained.
@@ -100,16 +99,14 @@ def teach_words(
       network: its token layer, and with `keep` the first LSTM layers' reading of it, are changed
         in place.
       store: text whose words are taught, the more often the more frequent they are.
-      teacher: a transformer.
+      targets: [N, dim] what `word_targets` returns for its most frequent words.
       lessons: how much and how.
       keep: the network has been trained: hold on to its vectors, and let its LSTMs read them off
         the new ones.
-      targets: what `word_targets` returns for these words, if the teacher has read them.
       report: told of progress.
     """
-    n_words = min(lessons.words, len(store.types))
-    if targets is None:
-        targets = word_targets(teacher, store.types[:n_words], report)
+    n_words = min(lessons.words, len(targets))
+    targets = targets[:n_words]
     before = token_vectors(network, n_words) if keep else None
     counts = store.counts[:n_words]
     learner = Learner(network, targets, before, counts, lessons.seed)
@@ -312,10 +309,12 @@ class Learner:
         gradients = network.token_layer_gradients(chunks, d_vectors)
         clip_gradients([*gradients.values(), *d_maps], max_norm)
         with torch.no_grad():
-            for name, gradient in gradients.items():
-                adam_update(network.parameters[name], gradient, self.moments[name], rate)
-            for (name, value), gradient in zip(maps.items(), d_maps, strict=True):
-                adam_update(value, gradient, self.map_moments[name], rate)
+            adam_update(
+                [*(network.parameters[name] for name in gradients), *maps.values()],
+                [*gradients.values(), *d_maps],
+                [*(self.moments[name] for name in gradients), *self.map_moments.values()],
+                rate,
+            )
         return loss.detach()
 
     @staticmethod

@@ -1,6 +1,7 @@
-"""The options of `sensegrep train bilm`."""
+"""The options of `sensegrep train elmo`."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     from elmo_infer.config import BiLmConfig
     from elmo_infer.training.checkpoint import PretrainOptions
+    from elmo_infer.training.teaching import TeachingOptions
 
 # What keeps each busy: a GPU takes as long over a small batch as over a large one.
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 16_384}
@@ -49,9 +51,17 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         "its own size; with more cells, filters or highways or a wider projection it grows first",
     )
     add(
-        "--teacher",
-        metavar="DIR",
-        help="also distil this sentence-transformers directory (a BERT encoder)",
+        "--processes",
+        type=int,
+        metavar="N",
+        help="processes that prepare batches; if not given 0 on a CPU, where a thread does, and on"
+        " a GPU up to 8",
+    )
+    add(
+        "--lowercase-each-pass",
+        action="store_true",
+        help="lower-case other documents in each pass over the text, --lowercase-share of them; a"
+        " teacher has to be uncased",
     )
     add(
         "--layer-weights",
@@ -60,14 +70,6 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="layers' coefficients that the model mixes by default, the token layer's first; "
         "if not given those of --from, or equal ones",
-    )
-    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of its loss")
-    add(
-        "--teacher-share",
-        type=float,
-        default=0.5,
-        metavar="X",
-        help="share of each batch that it reads",
     )
     add(
         "--word-epochs",
@@ -99,6 +101,65 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         help="so many cells of each first LSTM layer begin as sums of the rarer words read so far, "
         "which fade with distance; they take N outputs to themselves, and with --from they are "
         "among the new ones",
+    )
+    _add_teacher(parser)
+
+
+def _add_teacher(parser: argparse.ArgumentParser) -> None:
+    about = "what a teacher knows is read once, kept in OUT/teacher, and taught with each batch"
+    add = parser.add_argument_group("teacher", about).add_argument
+    add(
+        "--teacher",
+        metavar="NAME|DIR",
+        help="sentence-transformers model (BERT or MPNet): a directory, or mpnet or minilm, which "
+        "are looked for where they have been downloaded to",
+    )
+    add(
+        "--teacher-layers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="layers whose mean is a word's state, from 1 (default: the two in the middle)",
+    )
+    add(
+        "--teacher-sentence",
+        type=float,
+        default=0.8,
+        metavar="X",
+        help="part of its sentence's vector that is taught beside a word's state (default 0.8)",
+    )
+    add(
+        "--teacher-share",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of the text's sentences that the teacher reads (default 1); the others teach "
+        "the language model alone",
+    )
+    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of all its losses")
+    add(
+        "--teacher-loss",
+        nargs="+",
+        default=[],
+        metavar="NAME=WEIGHT",
+        help=_losses_help(),
+    )
+    add(
+        "--fold-case",
+        action="store_true",
+        help="take words that differ in case alone for occurrences of one word",
+    )
+
+
+def _losses_help() -> str:
+    return (
+        "weights of single losses, 0 for none. Words: words (1; can be read off each layer), "
+        "relations (16; cosines of pairs), occurrences (4; the order of a word's occurrences), "
+        "across (1.5; one threshold for all words), nearest (1; a word's nearest occurrences), "
+        "single-words (0.5; words alone, in the token layer). Sentences: sentences (1), "
+        "sentence-relations (4), near-sentences (2; which are nearest). Mass of attention, "
+        "in training and when the pooling query is learned, with a teacher or without: "
+        "punctuation (2), stop-words (0.75)"
     )
 
 
@@ -169,9 +230,50 @@ def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions
             device=str(device),
             weights_dtype=args.weights_dtype,
             freeze_token_layer=args.freeze_token_layer,
+            lowercase_share=args.lowercase_share if args.lowercase_each_pass else 0.0,
+            processes=_processes(args.processes, device.type),
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
+
+
+def _processes(given: int | None, device: str) -> int:
+    if given is not None:
+        return given
+    return 0 if device == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 2))
+
+
+def teacher_directory(args: argparse.Namespace) -> Path | None:
+    """Return the directory of the teacher, or None.
+
+    Raises:
+      FileNotFoundError: if a teacher's name is given that is nowhere here.
+    """
+    from elmo_infer.training.teacher_names import find_teacher
+
+    return None if args.teacher is None else find_teacher(args.teacher)
+
+
+def teaching_options(args: argparse.Namespace) -> "TeachingOptions":
+    """Return what is learned from the teacher.
+
+    Raises:
+      ValueError: if a loss or a number is none.
+    """
+    from elmo_infer.training.loss_weights import LossWeights
+    from elmo_infer.training.teacher_cache import Taught
+    from elmo_infer.training.teaching import TeachingOptions
+
+    return TeachingOptions(
+        taught=Taught(
+            layers=tuple(args.teacher_layers or ()),
+            sentence_share=args.teacher_sentence,
+            share=args.teacher_share,
+            seed=args.seed,
+        ),
+        weights=LossWeights.parse(args.teacher_loss),
+        fold=args.fold_case,
+    )
 
 
 def model_to_start_from(args: argparse.Namespace) -> Path | None:
@@ -211,12 +313,11 @@ def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
 
 def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
     """Find out before the text is read what would fail after it."""
-    from elmo_infer.training.teacher import read_teacher_config
-
-    if args.teacher is not None:
-        read_teacher_config(Path(args.teacher))
     if not 0 < args.teacher_share <= 1:
         raise UsageError(f"--teacher-share is {args.teacher_share}; expected above 0, at most 1")
+    if args.teacher_sentence < 0:
+        raise UsageError(f"--teacher-sentence is {args.teacher_sentence}; expected 0 or more")
+    _check_teacher(args)
     if args.word_epochs is not None and args.teacher is None:
         raise UsageError("--word-epochs needs a teacher; give --teacher DIR")
     if args.word_epochs is not None and args.word_epochs <= 0:
@@ -250,6 +351,27 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
         raise UsageError(
             f"--layer-weights has {len(args.layer_weights)} numbers for {n_layers} layers; give "
             "one each, the token layer's first"
+        )
+
+
+def _check_teacher(args: argparse.Namespace) -> None:
+    from elmo_infer.training.teacher import is_uncased, read_teacher_config
+
+    teaching = teaching_options(args)
+    directory = teacher_directory(args)
+    if directory is None:
+        given = {"--teacher-layers": args.teacher_layers, "--fold-case": args.fold_case}
+        for name in (name for name, value in given.items() if value):
+            raise UsageError(f"{name} needs a teacher; give --teacher NAME or DIR")
+        return
+    n_layers = int(read_teacher_config(directory)["num_hidden_layers"])
+    wrong = [one for one in teaching.taught.layers if not 1 <= one <= n_layers]
+    if wrong:
+        raise UsageError(f"--teacher-layers has {wrong[0]}; expected numbers from 1 to {n_layers}")
+    if args.lowercase_each_pass and not is_uncased(directory):
+        raise UsageError(
+            f"--lowercase-each-pass needs an uncased teacher, and {directory} tells cases apart: "
+            "what it made of a text is not true of that text in lower case; leave the option out"
         )
 
 

@@ -17,9 +17,12 @@ from pipelines.commands.bilm_options import (
     bilm_options,
     choose_precision,
     model_to_start_from,
+    teacher_directory,
+    teaching_options,
 )
 from pipelines.commands.help_format import HelpFormatter
 from pipelines.commands.progress import ProgressDisplay, duration
+from pipelines.commands.train_mean import MEAN_SUMMARY, add_mean_arguments, train_mean
 from pipelines.commands.train_senses import SUMMARY, add_senses_arguments, train_senses
 from pipelines.errors import UsageError
 
@@ -32,10 +35,11 @@ if TYPE_CHECKING:
     from elmo_infer.training.word_distillation import LessonProgress
 
 KINDS = {
-    "bilm": "a bidirectional language model (ELMo)",
+    "elmo": "a bidirectional language model (ELMo), alone or from a teacher",
     "cbow": "word2vec vectors by continuous bag of words",
     "skip-gram": "word2vec vectors by skip-gram",
     "nnlm": "the neural language model of Bengio et al. 2003",
+    "mean": MEAN_SUMMARY,
     "senses": SUMMARY,
 }
 
@@ -53,8 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if kind == "senses":
             add_senses_arguments(subparser)
             continue
-        _add_text_arguments(subparser, input_required=kind != "bilm")
-        if kind == "bilm":
+        if kind == "mean":
+            add_mean_arguments(subparser)
+            continue
+        _add_text_arguments(subparser, input_required=kind != "elmo")
+        if kind == "elmo":
             add_bilm_arguments(subparser)
         else:
             _add_static_arguments(subparser)
@@ -103,10 +110,12 @@ def execute(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.kind == "senses":
         return train_senses(args)
+    if args.kind == "mean":
+        return train_mean(args)
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; expected a directory, new or empty")
-    if args.kind != "bilm":
+    if args.kind != "elmo":
         return _train_static(args, out)
     return _train_bilm(args, out)
 
@@ -143,7 +152,9 @@ def _train(
 ) -> tuple[int, int]:
     """Read the text and train on it; returns the tokens and steps it took."""
     from elmo_infer.training.bilm import train_bilm
+    from elmo_infer.training.teacher_cache import CacheReports
     from elmo_infer.training.word_distillation import WordLessons
+    from pipelines.text.tokenizer import Tokenizer
 
     store = _token_store(args, out / "text", args.input, display, training=True)
     valid = None
@@ -161,8 +172,9 @@ def _train(
         valid=valid,
         resume=args.resume,
         start_from=model_to_start_from(args),
-        teacher=None if args.teacher is None else Path(args.teacher),
-        teacher_share=args.teacher_share,
+        teacher=teacher_directory(args),
+        teaching=teaching_options(args),
+        is_content=Tokenizer(args.language).is_content,
         lessons=(
             None
             if args.word_epochs is None
@@ -176,8 +188,11 @@ def _train(
         recipe=shlex.join(["sensegrep", *sys.argv[1:]]),
         report=partial(_show_training, display),
         report_lessons=partial(_show_lessons, display),
-        report_documents=partial(_show_documents, display),
-        report_sentences=partial(_show_sentences, display),
+        cache_reports=CacheReports(
+            documents=partial(_show_reading, display, "documents"),
+            words=partial(_show_lessons, display),
+            text=partial(_show_reading, display, "the text"),
+        ),
     )
     return state.tokens, state.step
 
@@ -195,7 +210,7 @@ def _check_inputs(args: argparse.Namespace, out: Path) -> None:
         check_training_files(args.input)
     elif not (args.resume and (out / "text" / "store.json").is_file()):
         raise UsageError("--input names the training text; it may be left out only with --resume")
-    if args.kind == "bilm" and args.valid:
+    if args.kind == "elmo" and args.valid:
         check_training_files(args.valid)
     if args.shares is not None and len(args.shares) != len(args.input or ()):
         raise UsageError(
@@ -216,7 +231,7 @@ def _token_store(
     from pipelines.reading.training_text import read_training_documents
     from pipelines.text.tokenizer import Tokenizer
 
-    if args.kind == "bilm" and args.resume and (directory / "store.json").is_file():
+    if args.kind == "elmo" and args.resume and (directory / "store.json").is_file():
         return open_token_store(directory)
     started = time.monotonic()
 
@@ -233,6 +248,7 @@ def _token_store(
         documents,
         directory,
         lowercase_share=args.lowercase_share if training else 0.0,
+        lowercase_each_pass=training and args.kind == "elmo" and args.lowercase_each_pass,
         max_tokens=args.max_tokens if training else 200_000,
         seed=args.seed,
         progress=progress,
@@ -311,15 +327,9 @@ def _show_lessons(display: ProgressDisplay, progress: "LessonProgress") -> None:
     )
 
 
-def _show_documents(display: ProgressDisplay, sentences: int, total: int) -> None:
-    share = sentences / total
-    display.show(f"the teacher reads documents: {share:.1%}, {sentences:,} sentences", share)
-
-
-def _show_sentences(display: ProgressDisplay, read: int, total: int) -> None:
-    share = read / total
-    doing = "the teacher reads sentences for the pooling query"
-    display.show(f"{doing}: {share:.1%} of {total:,}", share)
+def _show_reading(display: ProgressDisplay, what: str, sentences: int, total: int) -> None:
+    share = sentences / max(total, 1)
+    display.show(f"the teacher reads {what}: {share:.1%}, {sentences:,} sentences", share)
 
 
 def _show_training(display: ProgressDisplay, progress: "TrainingProgress") -> None:
@@ -335,6 +345,9 @@ def _show_training(display: ProgressDisplay, progress: "TrainingProgress") -> No
         display.keep(
             f"checkpoint; validation perplexity {forward:.1f} forward, {backward:.1f} backward"
         )
+    if progress.held_out:
+        found = ", ".join(f"{name} {value:.3f}" for name, value in progress.held_out.items())
+        display.keep(f"the teacher's losses on held-out text: {found}")
 
 
 def _show_epoch(display: ProgressDisplay, progress: "EpochProgress") -> None:
