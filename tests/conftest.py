@@ -112,24 +112,40 @@ def tiny_elmo_dir(make_elmo: Callable[..., Path]) -> Path:
 
 
 def write_random_teacher(
-    directory: Path, pieces: Sequence[str], *, dim: int = 16, heads: int = 4, layers: int = 2
+    directory: Path,
+    pieces: Sequence[str],
+    *,
+    dim: int = 16,
+    heads: int = 4,
+    layers: int = 2,
+    kind: str = "bert",
 ) -> Path:
-    """Write a random BERT encoder in the layout of sentence-transformers; 128 positions at most."""
+    """Write a random BERT or MPNet encoder in the layout of sentence-transformers.
+
+    It reads 128 positions at most.
+    """
     directory.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (len(pieces), dim),
-        "embeddings.position_embeddings.weight": (128, dim),
-        "embeddings.token_type_embeddings.weight": (2, dim),
+        "embeddings.position_embeddings.weight": (128 + 2 * (kind == "mpnet"), dim),
         "embeddings.LayerNorm.weight": (dim,),
         "embeddings.LayerNorm.bias": (dim,),
     }
+    if kind == "mpnet":
+        shapes["encoder.relative_attention_bias.weight"] = (32, heads)
+        products = ("attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o")
+        norms = ("attention.LayerNorm", "output.LayerNorm")
+    else:
+        shapes["embeddings.token_type_embeddings.weight"] = (2, dim)
+        products = ("attention.self.query", "attention.self.key", "attention.self.value",
+                    "attention.output.dense")  # fmt: skip
+        norms = ("attention.output.LayerNorm", "output.LayerNorm")
     for layer in range(layers):
         name = f"encoder.layer.{layer}"
-        for part in ("attention.self.query", "attention.self.key", "attention.self.value",
-                     "attention.output.dense"):  # fmt: skip
+        for part in products:
             shapes |= {f"{name}.{part}.weight": (dim, dim), f"{name}.{part}.bias": (dim,)}
-        for part in ("attention.output.LayerNorm", "output.LayerNorm"):
+        for part in norms:
             shapes |= {f"{name}.{part}.weight": (dim,), f"{name}.{part}.bias": (dim,)}
         shapes |= {f"{name}.intermediate.dense.weight": (32, dim),
                    f"{name}.intermediate.dense.bias": (32,),
@@ -137,7 +153,7 @@ def write_random_teacher(
                    f"{name}.output.dense.bias": (dim,)}  # fmt: skip
     weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     save_file(weights, str(directory / "model.safetensors"))
-    config = {"model_type": "bert", "num_attention_heads": heads, "num_hidden_layers": layers,
+    config = {"model_type": kind, "num_attention_heads": heads, "num_hidden_layers": layers,
               "hidden_size": dim}  # fmt: skip
     (directory / "config.json").write_text(json.dumps(config))
     (directory / "vocab.txt").write_text("\n".join(pieces) + "\n")
@@ -148,7 +164,7 @@ def write_random_teacher(
 def make_teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that writes a random teacher; its arguments are those of write_random_teacher."""
 
-    def make(pieces: Sequence[str], **settings: int) -> Path:
+    def make(pieces: Sequence[str], **settings: Any) -> Path:
         return write_random_teacher(tmp_path_factory.mktemp("teacher") / "bert", pieces, **settings)
 
     return make

@@ -1,5 +1,6 @@
 """Checkpoints: what they belong to, and that one is always whole."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from elmo_infer.config import BiLmConfig
-from elmo_infer.training import bilm
+from elmo_infer.training import pretrain
 from elmo_infer.training.bilm import check_output_directory, train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions
 from elmo_infer.training.presets import preset
+from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 CONFIG = preset("tiny")
@@ -68,17 +70,52 @@ def test_resumed_run_is_taught_what_it_was_taught_before(
 ) -> None:
     out = _made(tmp_path / "out")
     teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
-    found = torch.randn(32, 5, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(bilm, "sense_map", lambda *_: found)
     train_bilm(store, out, CONFIG, options(steps=2), teacher=teacher)
-    monkeypatch.setattr(bilm, "sense_map", lambda *_: pytest.fail("it is in the checkpoint"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Teacher, "states_of", lambda *_: pytest.fail("it has been read"))
+        train_bilm(store, out, CONFIG, options(steps=4), teacher=teacher, resume=True)
 
-    state = train_bilm(store, out, CONFIG, options(steps=4), teacher=teacher, resume=True)
-
-    assert torch.equal(state.auxiliary_buffers["senses"], found)
     other = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"], dim=32)
-    with pytest.raises(ValueError, match=r"map_sentence of shape \(32, 16\), expected \(32, 32\)"):
+    with pytest.raises(ValueError, match="made of something else: its teacher is"):
         train_bilm(store, out, CONFIG, options(steps=6), teacher=other, resume=True)
+    shutil.rmtree(out / "teacher")
+    with pytest.raises(ValueError, match=r"has map_\w+ of shape .*another teacher"):
+        train_bilm(store, out, CONFIG, options(steps=6), teacher=other, resume=True)
+
+
+@pytest.mark.parametrize("processes", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_taught_run_that_resumes_ends_where_a_whole_one_does(
+    store: TokenStore, make_teacher: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, processes: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(pretrain, "learning_rate", lambda *_: 1e-3)  # a short one's falls sooner
+    teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
+
+    def run(name: str, steps: int, *, resume: bool = False) -> bytes:
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        train_bilm(
+            store, out, CONFIG, options(steps=steps, processes=processes), teacher=teacher,
+            resume=resume,
+        )  # fmt: skip
+        return (out / "weights.hdf5").read_bytes() + (out / "pooling.safetensors").read_bytes()
+
+    whole = run("whole", 6)
+    run("parts", 3)
+    assert run("parts", 6, resume=True) == whole
+    assert run("again", 6) == whole
+
+
+def test_moments_of_an_older_checkpoint_are_read(store: TokenStore, tmp_path: Path) -> None:
+    out = _made(tmp_path / "out")
+    train_bilm(store, out, CONFIG, options(steps=2))
+    path = out / "checkpoint.pt"
+    saved = torch.load(path, weights_only=True)
+    for one in saved["moments"].values():
+        one["updates"] = one["updates"].to(torch.int64).reshape(1, 1)
+    torch.save(saved, path)
+    state = train_bilm(store, out, CONFIG, options(steps=4), resume=True)
+    assert {float(one.updates) for one in state.moments.values()} == {4.0}
 
 
 def test_checkpoint_of_another_text_is_refused(store: TokenStore, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from elmo_infer.training import discourse
-from elmo_infer.training.discourse import FREQUENT, discriminant, in_context, sense_map
+from elmo_infer.training.discourse import discriminant, in_context, sense_map
+from elmo_infer.training.forms import FREQUENT
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from elmo_infer.training.batches import epochs_of_batches
+from elmo_infer.training.batch_maker import BatchMaker
+from elmo_infer.training.batches import epochs_of_batches, gather_batch
 from elmo_infer.training.bilm import train_bilm
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
 from elmo_infer.training.network import Auxiliary
@@ -31,8 +32,13 @@ def test_progress_ends_at_the_whole_though_the_last_batch_ends_late(
     told: list[TrainingProgress] = []
     asked = options(steps=None, minutes=0.5)
     ticks = itertools.count(0.0, 7.0)
+    state = new_state(store, CONFIG, asked)
+    maker = BatchMaker(
+        store=store, spellings=state.network.spellings, vocabulary=12, draws=32,
+        tokens_per_batch=64, seed=1,
+    )  # fmt: skip
     pretrain(
-        store, new_state(store, CONFIG, asked), asked, _made(tmp_path / "out"),
+        maker, state, asked, _made(tmp_path / "out"),
         report=told.append, clock=ticks.__next__,
     )  # fmt: skip
     assert told[-1].seconds > 30
@@ -71,14 +77,14 @@ def test_frozen_token_layer_keeps_its_bytes_while_the_rest_learns(
 
 
 @pytest.mark.parametrize(
-    "auxiliary", [None, lambda _, layers: sum(each.square().mean() for each in layers)]
+    "auxiliary", [None, lambda _, layers, __: sum(each.square().mean() for each in layers)]
 )
 def test_frozen_token_layer_changes_no_other_gradient(
     store: TokenStore, auxiliary: Auxiliary | None
 ) -> None:
     network = new_state(store, CONFIG, options()).network
-    _, sentences, types = next(epochs_of_batches(store, 64, seed=1))
-    batch = network.prepare(types, sentences, np.random.default_rng(2))
+    _, sentences = next(epochs_of_batches(store, 64, seed=1))
+    batch = network.prepare(gather_batch(store, sentences), sentences, np.random.default_rng(2))
     whole = network.step(batch, auxiliary)
     network.freeze_token_layer = True
     frozen = network.step(batch, auxiliary)

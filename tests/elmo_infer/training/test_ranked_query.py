@@ -1,6 +1,5 @@
 """The pooling query learns from a teacher which of the sentences near to one are nearest."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elmo_infer.training import ranked_query
+from elmo_infer.training.forms import CONTENT, PUNCTUATION
 from elmo_infer.training.ranked_query import (
     choose_sentences,
     learn_ranking,
     nearest_sentences,
-    read_sentences,
+    within_group_correlation,
 )
-from elmo_infer.training.teacher import Teacher
 from elmo_infer.training.token_store import TokenStore, build_token_store
 
 DIM = 8
@@ -30,37 +28,22 @@ def store_of(lengths: list[int], directory: Path) -> TokenStore:
 
 def test_sentences_of_middling_length_are_chosen_the_shortest_first(tmp_path: Path) -> None:
     store = store_of([3, 5, 20, 21, *[9, 7] * 20], tmp_path)
-    chosen = choose_sentences(store, 30, np.random.default_rng(0))
+    read = np.ones((44, 2), dtype=np.float16)
+    chosen = choose_sentences(store, read, 30, np.random.default_rng(0))
     assert len(set(chosen.tolist())) == 30
     assert np.all(np.diff(store.lengths[chosen]) >= 0)
-    everything = choose_sentences(store, 1000, np.random.default_rng(0))
+    everything = choose_sentences(store, read, 1000, np.random.default_rng(0))
     assert sorted(everything.tolist()) == [1, 2, *range(4, 44)]
-    again = choose_sentences(store, 30, np.random.default_rng(0))
+    again = choose_sentences(store, read, 30, np.random.default_rng(0))
     assert again.tolist() == chosen.tolist()
+    read[1] = 0.0  # the teacher has not read this one
+    assert 1 not in choose_sentences(store, read, 1000, np.random.default_rng(0))
 
 
 def test_a_text_of_too_few_sentences_is_refused(tmp_path: Path) -> None:
     store = store_of([6] * 20 + [3] * 50, tmp_path)
     with pytest.raises(ValueError, match="20 sentences of 5 to 20 words; expected more than 20"):
-        choose_sentences(store, 30, np.random.default_rng(0))
-
-
-def test_every_sentence_is_read_as_it_is_alone(
-    make_teacher: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ranked_query, "READ_SENTENCES", 3)
-    monkeypatch.setattr(ranked_query, "REPORT_SECONDS", 0.0)
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."]
-    teacher = Teacher.open(make_teacher(pieces))
-    store = store_of([5, 9, 5, 5, 9, 7, 5, 5] * 4, tmp_path / "text")
-    chosen = choose_sentences(store, 100, np.random.default_rng(0))
-    told: list[tuple[int, int]] = []
-    taught = read_sentences(teacher, store, chosen, lambda *numbers: told.append(numbers))
-    words = list(store)
-    alone = torch.cat([teacher.states([words[one]])[1] for one in chosen])
-    torch.testing.assert_close(taught, alone, atol=1e-5, rtol=1e-5)
-    assert told[-1] == (32, 32)
-    assert [read for read, _ in told] == sorted(read for read, _ in told)
+        choose_sentences(store, np.ones((70, 2)), 30, np.random.default_rng(0))
 
 
 def test_the_nearest_are_others_with_the_highest_cosines() -> None:
@@ -121,3 +104,31 @@ def test_the_same_seed_learns_the_same_query_and_start_is_left_alone() -> None:
     assert found[0].equal(found[1])
     assert not found[0].equal(found[2])
     assert start.equal(torch.ones(DIM))
+
+
+def test_attention_that_costs_leaves_what_costs_it() -> None:
+    vectors, offsets, taught = sentences_of_topics(0)
+    # Where the teacher looks costs: the marked word is punctuation, all others have content.
+    kinds = np.where(vectors[:, 0] > 0, PUNCTUATION, CONTENT).astype(np.int8)
+
+    def mass(penalty: tuple[float, float]) -> float:
+        query = learn_ranking(
+            vectors, offsets, taught, torch.zeros(DIM), steps=150, learning_rate=0.1,
+            kinds=kinds, penalty=penalty,
+        )  # fmt: skip
+        first = torch.from_numpy(vectors[: offsets[1]])
+        weights = torch.softmax(first @ query / DIM**0.5, dim=0)
+        return float(weights[torch.from_numpy(kinds[: offsets[1]] == PUNCTUATION)].sum())
+
+    assert mass((0.0, 5.0)) > 0.7  # there is no stop word
+    assert mass((5.0, 0.0)) < 0.05
+
+
+def test_correlation_within_groups_by_hand() -> None:
+    groups = torch.tensor([0, 0, 1, 1])
+    x = torch.tensor([1.0, 3.0, 10.0, 20.0])  # around its means: -1, 1, -5, 5
+    y = torch.tensor([0.0, 2.0, 9.0, 7.0])  # -1, 1, 1, -1
+    expected = (1 + 1 - 5 - 5) / (52**0.5 * 4**0.5)
+    torch.testing.assert_close(
+        within_group_correlation(x, y, groups, 2), torch.tensor(expected), atol=1e-6, rtol=0
+    )

@@ -1,6 +1,6 @@
 """The teacher against torch's own transformer, and what its lessons do."""
 
-import math
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from elmo_infer.training import pretrain
 from elmo_infer.training.bilm import train_bilm
 from elmo_infer.training.checkpoint import CHECKPOINT, PretrainOptions
-from elmo_infer.training.distillation import attention_pool
 from elmo_infer.training.presets import preset
-from elmo_infer.training.teacher import Teacher, WordPieces
+from elmo_infer.training.teacher import Teacher, distance_buckets, is_uncased
 from elmo_infer.training.token_store import build_token_store
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "cafe", ".", "the", "cat"]
@@ -71,14 +70,6 @@ def states_by_torch(weights: dict[str, Tensor], ids: Tensor, layers: int = LAYER
     return x[0]
 
 
-def test_pieces_are_the_longest_that_match(teacher_dir: Path) -> None:
-    pieces = WordPieces(teacher_dir / "vocab.txt")
-    assert pieces("Unaffable") == [4, 5, 6]
-    assert pieces("café.") == [7, 8]
-    assert pieces("zebra") == [1]
-    assert pieces("\u200b") == [1]
-
-
 def test_states_equal_torchs_transformer(teacher_dir: Path) -> None:
     teacher = Teacher.open(teacher_dir)
     words, sentences = teacher.states([["the", "unaffable", "cat"], ["cat", "cat", "."]])
@@ -93,12 +84,13 @@ def test_states_equal_torchs_transformer(teacher_dir: Path) -> None:
 def test_sentences_of_fewer_pieces_are_padded_behind_their_end(teacher_dir: Path) -> None:
     teacher = Teacher.open(teacher_dir)
     table = teacher.table_of(["the", "unaffable", "cat"])
-    ids, owners = table.arrange(np.array([[2, 0], [0, 1], [0, 0]]), teacher.pieces)
+    words = np.array([2, 0, 0, 1, 0, 0])
+    ids, owners = table.arrange(words, np.array([2, 2, 2]), teacher.pieces)
     assert ids.tolist() == [[2, 10, 9, 3, 0, 0], [2, 9, 4, 5, 6, 3], [2, 9, 9, 3, 0, 0]]
-    assert owners.tolist() == [[2, 0, 1, 2, 2, 2], [2, 0, 1, 1, 1, 2], [2, 0, 1, 2, 2, 2]]
-    words, sentences = teacher.states_of(table, np.array([[2, 0], [0, 1]]))
+    assert owners.tolist() == [[6, 0, 1, 6, 6, 6], [6, 2, 3, 3, 3, 6], [6, 4, 5, 6, 6, 6]]
+    states, sentences = teacher.states_of(table, np.array([2, 0, 0, 1]), np.array([2, 2]))
     alone, itself = teacher.states([["cat", "the"]])
-    torch.testing.assert_close(words[:1], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(states.view(2, 2, -1)[:1], alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sentences[:1], itself, atol=1e-5, rtol=1e-5)
 
 
@@ -142,19 +134,16 @@ def test_lessons_are_learned_and_the_query_is_kept(teacher_dir: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     losses: list[float] = []
-    read: list[tuple[int, int]] = []
     state = train_bilm(
         store,
         out,
         preset("tiny"),
-        PretrainOptions(steps=60, tokens_per_batch=40, warmup_steps=5, checkpoint_minutes=1e-9),
+        PretrainOptions(steps=100, tokens_per_batch=40, warmup_steps=5, checkpoint_minutes=1e-9),
         teacher=teacher_dir,
         report=lambda progress: losses.append(progress.auxiliary or 0.0),
-        report_sentences=lambda *numbers: read.append(numbers),
     )
     # The first batch has no earlier occurrences that it could be compared with.
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[1:6])
-    assert read[-1] == (60, 60)
     # It went on from the query of the losses, by what the teacher says of near sentences.
     query = load_file(out / "pooling.safetensors")["query"]
     learned = state.auxiliary["query"].detach()
@@ -189,9 +178,71 @@ def test_reports_do_not_need_a_checkpoint_nor_stand_for_the_last_one(
     assert torch.load(out / CHECKPOINT, weights_only=True)["step"] == 3
 
 
-def test_attention_pooling_by_hand() -> None:
-    # Scores q.k/sqrt(4) are 0 and ln 3, so the weights are 1/4 and 3/4.
-    vectors = torch.tensor([[[0.0, 4.0, 0.0, 0.0], [2 * math.log(3.0), 0.0, 0.0, 8.0]]])
-    pooled = attention_pool(vectors, torch.tensor([1.0, 0.0, 0.0, 0.0]))
-    expected = torch.tensor([[1.5 * math.log(3.0), 1.0, 0.0, 6.0]])
-    torch.testing.assert_close(pooled, expected)
+MPNET_PIECES = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "the", "cat", "un", "##aff", "##able"]
+
+
+def test_mpnets_states_by_its_equations(make_teacher: Callable[..., Path]) -> None:
+    directory = make_teacher(MPNET_PIECES, dim=DIM, heads=HEADS, layers=1, kind="mpnet")
+    w = load_file(directory / "model.safetensors")
+    ids = torch.tensor([0, 5, 7, 8, 9, 2])  # the, un aff able
+    norm = w["embeddings.LayerNorm.weight"], w["embeddings.LayerNorm.bias"]
+    x = w["embeddings.word_embeddings.weight"][ids]
+    x = x + w["embeddings.position_embeddings.weight"][2:8]  # its first two are of padding
+    x = nn.functional.layer_norm(x, (DIM,), *norm, 1e-12)
+
+    def linear(values: Tensor, part: str) -> Tensor:
+        name = f"encoder.layer.0.{part}"
+        return values @ w[f"{name}.weight"].t() + w[f"{name}.bias"]
+
+    def normed(values: Tensor, part: str) -> Tensor:
+        name = f"encoder.layer.0.{part}"
+        both = w[f"{name}.weight"], w[f"{name}.bias"]
+        return nn.functional.layer_norm(values, (DIM,), *both, 1e-12)
+
+    size = DIM // HEADS
+    mixed = torch.zeros(6, DIM)
+    for head in range(HEADS):
+        part = slice(head * size, (head + 1) * size)
+        q, k, v = (linear(x, f"attention.attn.{one}")[:, part] for one in "qkv")
+        scores = q @ k.t() / size**0.5
+        for i, j in itertools.product(range(6), range(6)):
+            # Nearer than eight places each distance has a bucket; those ahead come second.
+            bucket = i - j if i >= j else 16 + j - i
+            scores[i, j] += w["encoder.relative_attention_bias.weight"][bucket, head]
+        mixed[:, part] = torch.softmax(scores, dim=1) @ v
+    x = normed(x + linear(mixed, "attention.attn.o"), "attention.LayerNorm")
+    inner = nn.functional.gelu(linear(x, "intermediate.dense"))
+    x = normed(x + linear(inner, "output.dense"), "output.LayerNorm")
+
+    words, sentence = Teacher.open(directory).states([["The", "unaffable"]])
+    expected = torch.stack([x[1], x[2:5].mean(0)])
+    torch.testing.assert_close(words[0], expected, atol=1e-5, rtol=1e-5)
+    whole = nn.functional.normalize(x.mean(0), dim=0)
+    torch.testing.assert_close(sentence[0], whole, atol=1e-5, rtol=1e-5)
+
+
+def test_far_distances_share_buckets() -> None:
+    buckets = distance_buckets(200, 32)
+    # 8 + 8 log(d / 8) / log(16), rounded down and at most 15.
+    for distance, bucket in ((0, 0), (7, 7), (8, 8), (11, 8), (12, 9), (64, 14), (199, 15)):
+        assert int(buckets[distance, 0]) == bucket
+        assert distance == 0 or int(buckets[0, distance]) == 16 + bucket
+
+
+def test_another_kind_of_model_is_refused(teacher_dir: Path) -> None:
+    config = teacher_dir / "config.json"
+    config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
+    with pytest.raises(ValueError, match="model_type is 'gpt2'; expected one of 'bert', 'mpnet'"):
+        Teacher.open(teacher_dir)
+
+
+def test_a_teacher_without_pieces_is_refused(teacher_dir: Path) -> None:
+    (teacher_dir / "vocab.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"it has neither vocab\.txt nor tokenizer\.json"):
+        Teacher.open(teacher_dir)
+
+
+def test_most_teachers_are_uncased(teacher_dir: Path) -> None:
+    assert is_uncased(teacher_dir)
+    (teacher_dir / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert not is_uncased(teacher_dir)

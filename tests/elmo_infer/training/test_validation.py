@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from elmo_infer.training.checkpoint import PretrainOptions, new_state
-from elmo_infer.training.network import SENTENCE_END, SENTENCE_START
 from elmo_infer.training.presets import preset
+from elmo_infer.training.spelled_batch import SENTENCE_END, SENTENCE_START, word_ids
 from elmo_infer.training.token_store import build_token_store
 from elmo_infer.training.validation import validation_perplexity
 
@@ -34,7 +34,7 @@ def test_words_are_spelled_and_counted_as_what_they_are_in_either_text(tmp_path:
     reader.parameters, reader.table = network.parameters, network.table
     types = np.array([[everything.index(word) for word in sentence] for sentence in sentences])
     batch = reader.prepare(types, np.arange(2), np.random.default_rng(0))
-    ids = reader.word_ids(types).T
+    ids = word_ids(types, reader.vocabulary).T
     ends, starts = np.full((1, 2), SENTENCE_END), np.full((1, 2), SENTENCE_START)
     targets = (np.concatenate([ids, ends]).ravel(), np.concatenate([ids[::-1], starts]).ravel())
     expected = np.exp(reader.likelihood(batch, targets) / 10)  # 2 sentences of 4 words and an end

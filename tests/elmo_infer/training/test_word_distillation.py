@@ -1,7 +1,7 @@
 """Single words: what the teacher is asked, what the token layer learns, what the LSTMs keep."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +52,6 @@ class HashTeacher:
         words = torch.stack([torch.stack([direction(w) for w in s]) for s in sentences])
         return words, F.normalize(words.sum(1), dim=1)
 
-    def table_of(self, words: Iterable[str]) -> list[str]:
-        return list(words)
-
-    def states_of(
-        self, table: list[str], words: np.ndarray, layers: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        # Of the last layer, where only whole sentences are asked for; here all layers are one.
-        sentences = [[table[word] for word in row] for row in words]
-        return self.states(sentences, layers or self.middle_layers)
-
 
 def direction(word: str) -> Tensor:
     seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:4])
@@ -73,6 +63,10 @@ def store(tmp_path: Path, rng: np.random.Generator) -> TokenStore:
     words = ["".join(rng.choice(list("abcdefgh"), size=rng.integers(2, 7))) for _ in range(40)]
     documents = [[[str(word) for word in rng.choice(words, 12)]] for _ in range(60)]
     return build_token_store(documents, tmp_path / "text")
+
+
+def targets_of(store: TokenStore) -> Tensor:
+    return word_targets(HashTeacher(), store.types)  # type: ignore[arg-type]
 
 
 def network_of(store: TokenStore) -> Network:
@@ -108,14 +102,14 @@ def test_what_the_teacher_knows_of_a_word_can_be_read_off(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(word_distillation, "REPORT_SECONDS", 0.0)  # tell of each step
-    teacher, network = HashTeacher(), network_of(store)
+    network = network_of(store)
     # With more words than columns, a linear map cannot read just anything off.
     assert len(store.types) > 2 * CONFIG.projection_dim
-    targets = word_targets(teacher, store.types)  # type: ignore[arg-type]
-    before = readable(vectors_of(network), targets)
     told: list[LessonProgress] = []
+    targets = word_targets(HashTeacher(), store.types, told.append)  # type: ignore[arg-type]
+    before = readable(vectors_of(network), targets)
     lessons = WordLessons(epochs=2000, learning_rate=5e-3)
-    teach_words(network, store, teacher, lessons, report=told.append)  # type: ignore[arg-type]
+    teach_words(network, store, targets, lessons, report=told.append)
     assert before < 0.85
     assert readable(vectors_of(network), targets) > 0.97
     assert told[-1].words == told[-1].total_words
@@ -133,7 +127,7 @@ def test_vectors_stand_in_the_order_of_the_words(store: TokenStore) -> None:
 def test_lessons_leave_all_but_the_token_layer_alone(store: TokenStore) -> None:
     network = network_of(store)
     before = {name: value.clone() for name, value in network.parameters.items()}
-    teach_words(network, store, HashTeacher(), WordLessons(epochs=50))  # type: ignore[arg-type]
+    teach_words(network, store, targets_of(store), WordLessons(epochs=50))
     changed = {name for name, one in network.parameters.items() if not one.equal(before[name])}
     assert changed == {name for name in before if name.startswith(("char_embed", "CNN"))}
 
@@ -161,7 +155,7 @@ def test_a_trained_model_keeps_most_of_what_its_lstms_say(store: TokenStore) -> 
             network.parameters, CONFIG, 0, vectors_of(network)[:, None], torch.float32
         )[-1]
         lessons = WordLessons(epochs=500, learning_rate=5e-3)
-        teach_words(network, store, HashTeacher(), lessons, keep=keep)  # type: ignore[arg-type]
+        teach_words(network, store, targets_of(store), lessons, keep=keep)
         after = run_direction(
             network.parameters, CONFIG, 0, vectors_of(network)[:, None], torch.float32
         )[-1]
@@ -184,7 +178,7 @@ def test_words_are_drawn_as_they_weigh_in_sums(
             return 0.0
 
     monkeypatch.setattr(word_distillation, "Learner", Listener)
-    teach_words(network_of(store), store, HashTeacher(), WordLessons(epochs=200_000))  # type: ignore[arg-type]
+    teach_words(network_of(store), store, targets_of(store), WordLessons(epochs=200_000))
     words = np.concatenate(drawn)
     assert store.types == ["often", "rare"]
     # 0.999 / (0.001 + 0.999) is 0.999, 0.001 / (0.001 + 0.001) is 0.5; the standard error is 0.001.
@@ -194,28 +188,28 @@ def test_words_are_drawn_as_they_weigh_in_sums(
 def test_lessons_can_be_repeated(store: TokenStore) -> None:
     networks = [network_of(store), network_of(store)]
     for network in networks:
-        teach_words(network, store, HashTeacher(), WordLessons(epochs=30))  # type: ignore[arg-type]
+        teach_words(network, store, targets_of(store), WordLessons(epochs=30))
     for name, value in networks[0].parameters.items():
         assert value.equal(networks[1].parameters[name]), name
 
 
-class OpenedTeacher(HashTeacher):
-    @classmethod
-    def open(cls, *_: object) -> "OpenedTeacher":
-        return cls()
+@pytest.fixture
+def teacher_dir(make_teacher: Callable[..., Path]) -> Path:
+    """A random encoder that reads the words letter by letter."""
+    letters = [*"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")]
+    return make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters])
 
 
 def test_a_run_that_stops_after_its_lessons_takes_neither_them_nor_cells_again(
-    store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: TokenStore, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bilm, "Teacher", OpenedTeacher)
     options = PretrainOptions(steps=3, tokens_per_batch=60, draws=16, warmup_steps=2)
     told: list[LessonProgress] = []
 
     def run(out: Path, *, resume: bool = False) -> dict[str, Tensor]:
         out.mkdir(exist_ok=True)
         state = train_bilm(
-            store, out, CONFIG, options, resume=resume, teacher=tmp_path,
+            store, out, CONFIG, options, resume=resume, teacher=teacher_dir,
             lessons=WordLessons(epochs=20), report_lessons=told.append, fading_cells=4,
         )  # fmt: skip
         return state.network.parameters
@@ -237,7 +231,7 @@ def test_a_run_that_stops_after_its_lessons_takes_neither_them_nor_cells_again(
 
 def test_a_review_teaches_the_token_layer_after_every_second_batch(store: TokenStore) -> None:
     network = network_of(store)
-    targets = word_targets(HashTeacher(), store.types)  # type: ignore[arg-type]
+    targets = targets_of(store)
     review = WordReview(network, store, targets, batch=64, seed=1)
     start = readable(vectors_of(network), targets)
     before = {name: value.clone() for name, value in network.parameters.items()}
@@ -255,7 +249,7 @@ def test_a_review_teaches_the_token_layer_after_every_second_batch(store: TokenS
 
 def test_a_review_moves_half_as_far_as_the_sentences(store: TokenStore) -> None:
     network = network_of(store)
-    targets = word_targets(HashTeacher(), store.types)  # type: ignore[arg-type]
+    targets = targets_of(store)
     bias = network.parameters["CNN_proj/b_proj"]
     before = bias.clone()
     WordReview(network, store, targets, batch=64, seed=1).after(0, 1e-3, 1.0)
@@ -266,9 +260,8 @@ def test_a_review_moves_half_as_far_as_the_sentences(store: TokenStore) -> None:
 
 
 def test_a_resumed_run_goes_on_with_its_review(
-    store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: TokenStore, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bilm, "Teacher", OpenedTeacher)
 
     def run(out: Path, steps: int, *, resume: bool = False, words: int = 32) -> dict[str, Tensor]:
         out.mkdir(exist_ok=True)
@@ -278,7 +271,7 @@ def test_a_resumed_run_goes_on_with_its_review(
         with monkeypatch.context() as patch:  # a shorter run's rate would fall sooner
             patch.setattr(pretrain, "learning_rate", lambda *_: 1e-3)
             state = train_bilm(
-                store, out, CONFIG, options, resume=resume, teacher=tmp_path, review_words=words
+                store, out, CONFIG, options, resume=resume, teacher=teacher_dir, review_words=words
             )
         return state.network.parameters
 

@@ -22,7 +22,7 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def train(text: Path, tmp_path: Path) -> Callable[..., int]:
-    def run(*options: str, out: str = "model", kind: str = "bilm") -> int:
+    def run(*options: str, out: str = "model", kind: str = "elmo") -> int:
         return main(["train", kind, "--input", str(text), "--out", str(tmp_path / out), *options])
 
     return run
@@ -37,14 +37,14 @@ def test_trained_bilm_is_a_model_that_load_reads(
     made = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"options.json", "weights.hdf5", "MODEL_CARD.md", "curve.csv", "curve.png"} <= made
     card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
-    assert "sensegrep train bilm --input" in card or "## Recipe" in card
+    assert "sensegrep train elmo --input" in card or "## Recipe" in card
     assert "4 steps" in card
 
 
 def test_run_is_resumed_without_its_input(train: Callable[..., int], tmp_path: Path) -> None:
     out = str(tmp_path / "model")
     assert train("--preset", "tiny", "--steps", "2") == 0
-    again = ["train", "bilm", "--out", out, "--preset", "tiny", "--steps", "5", "--resume"]
+    again = ["train", "elmo", "--out", out, "--preset", "tiny", "--steps", "5", "--resume"]
     assert main(again) == 0
     assert "5 steps" in (tmp_path / "model" / "MODEL_CARD.md").read_text()
 
@@ -185,6 +185,10 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--fading-cells", "8"), "and these have learned nothing; give --from"),
         (("--steps", "1", "--from", "en-small", "--fading-cells", "8"), "0 new cells and 0 new"),
         (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
+        (("--steps", "1", "--fold-case"), "--fold-case needs a teacher; give --teacher NAME"),
+        (("--steps", "1", "--teacher-loss", "near=1"), "there is no loss 'near'; expected NAME="),
+        (("--steps", "1", "--teacher-sentence", "-1"), "--teacher-sentence is -1.0; expected 0"),
+        (("--steps", "1", "--processes", "-1"), "processes is -1; expected 0 or more"),
         (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
     ],
 )
@@ -210,7 +214,7 @@ def test_filter_that_is_none_is_bad_usage(
 def test_input_may_be_left_out_only_to_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "bilm", "--out", str(tmp_path / "out"), "--steps", "1"]) == 2
+    assert main(["train", "elmo", "--out", str(tmp_path / "out"), "--steps", "1"]) == 2
     assert "--input names the training text" in capsys.readouterr().err
 
 
@@ -271,3 +275,64 @@ def test_device_that_is_not_there_is_bad_usage(
     assert train("--steps", "1", "--device", "cuda:99") == 2
     assert "device 'cuda:99' is not there" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_options_of_a_teacher_reach_it(
+    train: Callable[..., int],
+    make_teacher: Callable[..., Path],
+    text: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
+    asked = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--valid", str(text))
+    asked += ("--teacher-layers", "1", "--teacher-sentence", "0.5", "--teacher-share", "0.9")
+    asked += ("--teacher-loss", "nearest=3", "punctuation=0", "--fold-case")
+    asked += ("--lowercase-each-pass", "--lowercase-share", "0.5")
+    assert train(*asked) == 0
+    assert "the teacher's losses on held-out text: words " in capsys.readouterr().err
+    cache = json.loads((tmp_path / "model" / "teacher" / "cache.json").read_text())
+    assert (cache["layers"], cache["sentence_share"], cache["share"]) == ([1], 0.5, 0.9)
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    for words in ('"nearest": 3.0', '"fold": true', '"lowercase_share": 0.5'):
+        assert words in card
+    losses = (tmp_path / "model" / "teacher_losses.csv").read_text()
+    assert "stop_words" in losses
+    assert "punctuation" not in losses
+    types = json.loads((tmp_path / "model" / "text" / "types.json").read_text())
+    assert {"The", "the"} <= set(types)
+
+    assert train(*asked[:6], "--teacher-layers", "9", out="other") == 2
+    assert "--teacher-layers has 9; expected numbers from 1 to 2" in capsys.readouterr().err
+    (teacher / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert train(*asked[:6], "--lowercase-each-pass", out="other") == 2
+    assert "--lowercase-each-pass needs an uncased teacher" in capsys.readouterr().err
+
+
+def test_a_saved_softmax_is_gone_on_with(train: Callable[..., int], tmp_path: Path) -> None:
+    assert train("--preset", "tiny", "--steps", "40", "--learning-rate", "0.01") == 0
+
+    def first_loss(out: str) -> float:
+        assert train("--from", str(tmp_path / "model"), "--steps", "1", out=out) == 0
+        return float((tmp_path / out / "curve.csv").read_text().splitlines()[1].split(",")[4])
+
+    kept = first_loss("kept")
+    (tmp_path / "model" / "softmax.safetensors").unlink()
+    assert kept < first_loss("lost") - 0.2
+
+
+def test_mean_of_models_is_a_model(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("one", "1"), ("other", "2")):
+        assert train("--preset", "tiny", "--steps", "1", "--seed", seed, out=name) == 0
+    capsys.readouterr()
+    models = [str(tmp_path / "one"), f"{tmp_path / 'other'}=3"]
+    out = tmp_path / "mean"
+    assert main(["train", "mean", *models, "--out", str(out)]) == 0
+    assert "0.250 of" in capsys.readouterr().out
+    assert load(str(out), device="cpu").layers([["The", "cat"]])[0].shape == (3, 2, 32)
+    assert main(["train", "mean", *models, "--out", str(out)]) == 2
+    assert "is not empty; give a new directory" in capsys.readouterr().err
+    assert main(["train", "mean", "en-small=much", "--out", str(tmp_path / "no")]) == 2
+    assert "'en-small=much' has no weight; expected MODEL=WEIGHT" in capsys.readouterr().err
