@@ -37,9 +37,9 @@ from elmo_infer.training.word_pieces import PieceTable
 from elmo_infer.transfers import to_device
 
 _HEADER = "cache.json"
-_PIECES = {"cpu": 2048, "cuda": 65_536}  # that are read at once
-_SAVE_SECONDS = 20.0
-_REPORT_SECONDS = 5.0
+PIECES_AT_ONCE = {"cpu": 2048, "cuda": 65_536}  # that are read at once
+SAVE_SECONDS = 20.0
+REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ def teacher_cache(
     header["single"] = min(n_single, len(store.types))
     found_there = _read_header(directory, header)
     if found_there is None:
-        header |= {"pieces": _PIECES[teacher.device.type], "parts": 0}
+        header |= {"pieces": PIECES_AT_ONCE[teacher.device.type], "parts": 0}
     else:
         header = found_there
     reader = _Reader(teacher, store, taught_types, taught, directory, int(str(header["pieces"])))
@@ -257,10 +257,10 @@ class _Reader:
             words[rows], sentences[part] = found, whole
             read += len(part)
             now = time.monotonic()
-            if report is not None and (number == len(parts) or now - told > _REPORT_SECONDS):
+            if report is not None and (number == len(parts) or now - told > REPORT_SECONDS):
                 report(read, total)
                 told = now
-            if number == len(parts) or now - saved > _SAVE_SECONDS:
+            if number == len(parts) or now - saved > SAVE_SECONDS:
                 words.flush()
                 sentences.flush()
                 save(number)

@@ -29,7 +29,7 @@ def teacher(make_teacher: Callable[..., Path]) -> Teacher:
 def cache_of(
     teacher: Teacher, store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., TeacherCache]:
-    monkeypatch.setattr(module, "_PIECES", {"cpu": 40})
+    monkeypatch.setattr(module, "PIECES_AT_ONCE", {"cpu": 40})
     forms = WordForms.of(store.types, lambda word: word.isalnum())
 
     def make(directory: Path, taught: Taught | None = None, **more: object) -> TeacherCache:
@@ -72,8 +72,8 @@ def test_a_reading_that_broke_off_ends_with_the_same_bytes(
     cache_of: Callable[..., TeacherCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache_of(tmp_path / "whole")
-    monkeypatch.setattr(module, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
 
     def stop(done: int, total: int) -> None:
         if done > total // 2:
