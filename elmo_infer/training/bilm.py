@@ -53,7 +53,8 @@ def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> Non
       OSError: if the disk has no room.
     """
     if resume:
-        if not (out / CHECKPOINT).is_file():
+        # A run that broke off while the teacher read has its text, and what was read, already.
+        if not ((out / CHECKPOINT).is_file() or (out / "text" / "store.json").is_file()):
             raise FileNotFoundError(
                 f"nothing to resume in {out}: it has no {CHECKPOINT}; train without --resume"
             )

@@ -1,7 +1,6 @@
 """The options of `sensegrep train elmo`."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +52,10 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--processes",
         type=int,
+        default=0,
         metavar="N",
-        help="processes that prepare batches; if not given 0 on a CPU, where a thread does, and on"
-        " a GPU up to 8",
+        help="processes that prepare batches (default 0: a thread does, which was fast enough for"
+        " one GPU); they change no batch",
     )
     add(
         "--lowercase-each-pass",
@@ -231,16 +231,10 @@ def bilm_options(args: argparse.Namespace) -> "tuple[BiLmConfig, PretrainOptions
             weights_dtype=args.weights_dtype,
             freeze_token_layer=args.freeze_token_layer,
             lowercase_share=args.lowercase_share if args.lowercase_each_pass else 0.0,
-            processes=_processes(args.processes, device.type),
+            processes=args.processes,
         )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
-
-
-def _processes(given: int | None, device: str) -> int:
-    if given is not None:
-        return given
-    return 0 if device == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 2))
 
 
 def teacher_directory(args: argparse.Namespace) -> Path | None:

@@ -152,6 +152,7 @@ def _train(
 ) -> tuple[int, int]:
     """Read the text and train on it; returns the tokens and steps it took."""
     from elmo_infer.training.bilm import train_bilm
+    from elmo_infer.training.checkpoint import CHECKPOINT
     from elmo_infer.training.teacher_cache import CacheReports
     from elmo_infer.training.word_distillation import WordLessons
     from pipelines.text.tokenizer import Tokenizer
@@ -160,7 +161,8 @@ def _train(
     valid = None
     if args.valid:
         valid = _token_store(args, out / "valid", args.valid, display, training=False)
-    if args.resume:
+    begun = args.resume and (out / CHECKPOINT).is_file()
+    if begun:
         given = {"--word-epochs": args.word_epochs, "--fading-cells": args.fading_cells}
         for name in (name for name, value in given.items() if value):
             print(f"going on with sentences: {name} counts only at a start", file=sys.stderr)
@@ -170,7 +172,7 @@ def _train(
         config,
         options,
         valid=valid,
-        resume=args.resume,
+        resume=begun,
         start_from=model_to_start_from(args),
         teacher=teacher_directory(args),
         teaching=teaching_options(args),

@@ -9,6 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from elmo_infer import load
+from elmo_infer.training import bilm
+from elmo_infer.training.teacher import Teacher
 from pipelines.__main__ import main
 
 TEXT = "The cat sat on the mat. The dog ran up the hill.\nRain fell.\n\nA boat came by.\n"
@@ -308,6 +310,31 @@ def test_options_of_a_teacher_reach_it(
     (teacher / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert train(*asked[:6], "--lowercase-each-pass", out="other") == 2
     assert "--lowercase-each-pass needs an uncased teacher" in capsys.readouterr().err
+
+
+def test_a_run_that_broke_off_before_its_first_batch_is_resumed(
+    train: Callable[..., int],
+    make_teacher: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = make_teacher(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "."])
+    asked = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bilm, "pretrain", fail)
+        assert train(*asked) == 1
+    assert not (tmp_path / "model" / "checkpoint.pt").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Teacher, "states_of", lambda *_: pytest.fail("it has been read"))
+        assert train(*asked, "--resume") == 0
+    assert train(*asked, out="whole") == 0
+    made = [(tmp_path / name / "weights.hdf5").read_bytes() for name in ("model", "whole")]
+    assert made[0] == made[1]
+    assert train(*asked, "--resume", out="nothing") == 1
 
 
 def test_a_saved_softmax_is_gone_on_with(train: Callable[..., int], tmp_path: Path) -> None:
