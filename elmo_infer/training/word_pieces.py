@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 MAX_PIECES = 128
-# The names of special pieces: BERT's, and MPNet's, which has "[UNK]" too.
+# The names of special pieces. MPNet's come first: its vocabulary has BERT's too, but only reads
+# "[UNK]" of these.
 _SPECIAL = {
-    "start": ("[CLS]", "<s>"),
-    "end": ("[SEP]", "</s>"),
+    "start": ("<s>", "[CLS]"),
+    "end": ("</s>", "[SEP]"),
     "unknown": ("[UNK]", "<unk>"),
-    "padding": ("[PAD]", "<pad>"),
+    "padding": ("<pad>", "[PAD]"),
 }
 
 

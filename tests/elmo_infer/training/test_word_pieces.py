@@ -9,7 +9,7 @@ import pytest
 from elmo_infer.training.word_pieces import MAX_PIECES, PieceTable, WordPieces
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "cafe", ".", "the", "cat"]
-MPNET = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "the", "cat"]
+MPNET = ["<s>", "<pad>", "</s>", "<unk>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat"]
 
 
 def pieces_of(directory: Path, lines: list[str], *, lowercase: bool = True) -> WordPieces:
@@ -34,7 +34,7 @@ def test_a_cased_teacher_keeps_capitals_and_accents(tmp_path: Path) -> None:
 
 def test_mpnets_special_pieces_are_known(tmp_path: Path) -> None:
     pieces = pieces_of(tmp_path, MPNET)
-    assert (pieces.start, pieces.padding, pieces.end, pieces.unknown) == (0, 1, 2, 4)
+    assert (pieces.start, pieces.padding, pieces.end, pieces.unknown) == (0, 1, 2, 5)
 
 
 def test_tokenizer_json_does_as_well(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_tokenizer_json_does_as_well(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_without_special_pieces_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"found none of \[CLS\], <s> among its 2 pieces"):
+    with pytest.raises(ValueError, match=r"found none of <s>, \[CLS\] among its 2 pieces"):
         pieces_of(tmp_path, ["the", "cat"])
 
 
