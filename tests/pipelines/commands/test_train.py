@@ -338,17 +338,18 @@ def test_a_run_that_broke_off_before_its_first_batch_is_resumed(
 
 
 def test_a_saved_softmax_is_gone_on_with(train: Callable[..., int], tmp_path: Path) -> None:
-    assert train("--preset", "tiny", "--steps", "3") == 0
+    # The rate rises over 300 steps: this moves the softmax far from where it was drawn.
+    assert train("--preset", "tiny", "--steps", "3", "--learning-rate", "20") == 0
     tuned = ("--from", str(tmp_path / "model"), "--steps", "1", "--learning-rate", "1e-9")
 
     def difference(out: str) -> float:
-        assert train(*tuned, "--seed", "5", out=out) == 0
+        assert train(*tuned, out=out) == 0
         found = load_file(tmp_path / out / "softmax.safetensors")["table"].float()
         return float((found - trained).abs().max())
 
     path = tmp_path / "model" / "softmax.safetensors"
     trained = load_file(path)["table"].float()
-    assert difference("kept") < 1e-3
+    assert difference("kept") < 2e-3
     path.unlink()
     assert difference("lost") > 0.05
 
