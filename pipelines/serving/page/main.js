@@ -6,12 +6,14 @@ import { download, toCsv } from "./export.js";
 import { KEYS, listenToKeys } from "./keyboard.js";
 import { makeTable, shadeLines } from "./lines.js";
 import { SenseMap } from "./map.js";
+import { showNotes } from "./notes.js";
 import { readOptions, showFilters, showOptions } from "./options.js";
 import { ProblemBox } from "./problems.js";
 import { QueryField } from "./query.js";
+import { currentRow, goTo, rowOf, seenRows, step } from "./rows.js";
 import { chip, fillList, labels, makeFold } from "./senses.js";
 import { formPairs, readState, searchPairs, writeState } from "./state.js";
-import { counted, element, marked, parseQuery, remark, visible } from "./text.js";
+import { counted, element, parseQuery, visible } from "./text.js";
 
 const MORE = 20;
 const MAP_POINTS = 3000;
@@ -107,7 +109,7 @@ async function show(answer) {
   $("results").hidden = false;
   $("results").classList.remove("stale");
   showRestriction();
-  showNotes(answer);
+  showNotes($("notes"), answer, state, (q) => searchFor({ q }));
   showLines(answer);
   showFolds(answer);
   const weights = answer.query_tokens.length === query.places.length ? answer.query_attention : null;
@@ -145,33 +147,6 @@ function showRestriction() {
   }
   $("restriction").replaceChildren(...parts);
   $("restriction").hidden = !parts.length;
-}
-
-function showNotes(answer) {
-  const near = Object.entries(answer.nearest);
-  const notes = answer.notes.map((note) => element("li", {}, remark(note)));
-  if (near.length) {
-    // The note names the nearest forms in words; here they are links.
-    notes.pop();
-    notes.push(element("li", {}, `“${visible(answer.word)}” never occurs in this corpus. `, ...nearestLinks(near)));
-  }
-  $("notes").replaceChildren(...notes);
-}
-
-function nearestLinks(near) {
-  const { text, node } = parseQuery(state.q);
-  const links = near.map(([form, count]) => {
-    const replaced = node ? text.slice(0, node[0]) + form + text.slice(node[1]) : form;
-    const start = node ? node[0] : 0;
-    const q = marked(replaced, start, start + form.length);
-    const link = element("a", { href: writeState({ ...state, q, sense: null, open: [] }) }, visible(form));
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      searchFor({ q });
-    });
-    return [link, ` (${count.toLocaleString("en")}) `];
-  });
-  return ["Nearest forms: ", ...links.flat()];
 }
 
 function showFolds(answer) {
@@ -246,20 +221,11 @@ const senseMap = new SenseMap($("map"), $("map-line"), {
   },
   chosen(point) {
     const row = rowOf(point.vector_id);
-    if (row) pick(row);
-    else actions.open(point);
+    if (!row) return actions.open(point);
+    row.toggle(true);
+    goTo(row);
   },
 });
-
-function rowOf(id) {
-  return document.querySelector(`tr.line[data-id="${id}"]`);
-}
-
-function pick(row) {
-  row.toggle(true);
-  row.lineOf.button.focus();
-  row.scrollIntoView({ block: "nearest" });
-}
 
 // --- senses ---------------------------------------------------------------------------------
 
@@ -344,9 +310,9 @@ $("options").addEventListener("change", () => {
 $("shade").addEventListener("change", () => setShade($("shade").checked));
 $("more").addEventListener("click", moreLines);
 $("senses-button").addEventListener("click", togglePanel);
-$("export-csv").addEventListener("click", () => download("sensegrep.csv", "text/csv", toCsv(shownHits())));
+$("export-csv").addEventListener("click", () => download("sensegrep.csv", "text/csv", toCsv(seenRows().map((row) => row.lineOf.hit))));
 $("export-json").addEventListener("click", () => {
-  const answer = { ...shown, hits: shownHits() };
+  const answer = { ...shown, hits: seenRows().map((row) => row.lineOf.hit) };
   delete answer.primary;
   download("sensegrep.json", "application/json", JSON.stringify(answer, null, 1));
 });
@@ -360,12 +326,6 @@ for (const close of document.querySelectorAll("[data-close]")) {
   close.addEventListener("click", () => close.closest("dialog").close());
 }
 window.addEventListener("popstate", start);
-
-function shownHits() {
-  return [...$("results").querySelectorAll("tr.line")]
-    .filter((row) => row.closest("details")?.open ?? true)
-    .map((row) => row.lineOf.hit);
-}
 
 function setShade(on) {
   change({ shade: on }, { replace: true });
@@ -386,22 +346,6 @@ async function moreLines() {
 function showHelp() {
   $("help-keys").replaceChildren(...KEYS.map(([key, does]) => element("tr", {}, element("td", {}, element("kbd", {}, key)), element("td", {}, does))));
   $("help").showModal();
-}
-
-function currentRow() {
-  const row = document.activeElement.closest("tr");
-  if (!row?.closest("#results")) return null;
-  return row.classList.contains("detail") ? row.previousElementSibling : row;
-}
-
-function step(by) {
-  const rows = [...$("results").querySelectorAll("tr.line")].filter((row) => row.closest("details")?.open ?? true);
-  const current = currentRow();
-  const at = current ? rows.indexOf(current) + by : by > 0 ? 0 : rows.length - 1;
-  const row = rows[Math.max(0, Math.min(rows.length - 1, at))];
-  if (!row) return;
-  row.lineOf.button.focus();
-  row.scrollIntoView({ block: "nearest" });
 }
 
 const onLine = (act) => () => {
