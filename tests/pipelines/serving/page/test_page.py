@@ -212,7 +212,11 @@ def test_a_document_is_shown_around_a_line(open_page: Open, shoot: Shoot) -> Non
     dialog = page.locator("#document")
     expect(dialog.locator("[aria-current]")).to_have_count(1)
     expect(dialog.locator("#document-text p")).to_have_count(21)
-    shoot(page, "07-document")
+    # It opens at its line, and its name and the way out stay in sight.
+    expect(dialog.locator("[aria-current]")).to_be_in_viewport()
+    expect(dialog.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+    expect(dialog.locator("#document-title")).to_be_in_viewport(ratio=1)
+    shoot(page, "08-document")
     dialog.get_by_role("button", name="Earlier sentences").click()
     expect(dialog.locator("#document-text p")).to_have_count(36)
     expect(dialog.get_by_role("button", name="Earlier sentences")).to_be_hidden()
@@ -237,7 +241,7 @@ def test_filters_come_from_the_metadata_and_options_from_the_address(
     lasts = [text.split()[-1].casefold() for text in lefts if text.split()]
     assert lasts == sorted(lasts)
     assert all(len(text.split()) <= 3 for text in lefts)
-    shoot(page, "08-filters")
+    shoot(page, "09-filters")
     sent = open_page("?" + page.url.partition("?")[2])
     expect(sent.locator("#lines td.left").first).to_be_visible()
     assert sent.locator("#lines td.left").all_inner_texts() == lefts
@@ -325,7 +329,7 @@ def test_a_phone_shows_all_without_scrolling_sideways(open_page: Open, shoot: Sh
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     cells = page.locator("#lines td.node").first
     assert cells.evaluate("({ firstChild: box }) => box.scrollWidth <= box.clientWidth")
-    shoot(page, "09-phone")
+    shoot(page, "10-phone")
 
 
 @pytest.mark.parametrize("size", ["100%", "200%"])
@@ -347,7 +351,7 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
     expect(detail.locator(".facts")).to_contain_text("word: <u>w</u>")
     assert page.locator("#results b, #results u, #results i:not(.scale i)").count() == 0
     assert "owned" not in page.title()
-    shoot(page, "10-hostile")
+    shoot(page, "11-hostile")
     page.keyboard.press("o")
     expect(page.locator("#document-title")).to_have_text("<i>odd</i>")
     text = page.locator("#document-text")
@@ -385,7 +389,7 @@ def test_what_cannot_be_searched_is_said_in_place(open_page: Open, query: str, w
 def test_a_word_that_never_occurs_links_to_its_nearest_forms(open_page: Open, shoot: Shoot) -> None:
     page = open_page("?q=They+sat+on+the+[bannk]+of+the+river")
     expect(page.locator("#notes")).to_contain_text("“bannk” never occurs in this corpus")
-    shoot(page, "11-absent-word")
+    shoot(page, "12-absent-word")
     page.get_by_role("link", name="bank", exact=True).click()
     expect(page.locator("#query")).to_have_value("They sat on the [bank] of the river")
     expect(rows(page).first).to_be_visible()
@@ -402,7 +406,7 @@ def test_a_server_that_is_restarted_is_asked_again(
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
     expect(page.locator("#results.stale")).to_be_visible()
-    shoot(page, "12-offline")
+    shoot(page, "13-offline")
     server.start()
     expect(page.locator("#lines td.node").first).to_have_text("bat")
     expect(page.get_by_role("alert")).to_be_hidden()
@@ -415,7 +419,7 @@ def test_a_key_is_asked_for_once(
     page = browser.new_page()
     page.goto(server.address + RIVER)
     expect(page.locator("#key-dialog")).to_contain_text("there is no key")
-    shoot(page, "13-key")
+    shoot(page, "14-key")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
     expect(page.locator("#key-dialog")).to_contain_text("the key is wrong")
