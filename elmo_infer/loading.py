@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
 
 from elmo_infer.characters import ByteSpeller, Speller
 from elmo_infer.config import BiLmConfig
@@ -17,6 +15,7 @@ from elmo_infer.embedder import Elmo, Pooling, RunSettings
 from elmo_infer.formats.many_langs import read_many_langs
 from elmo_infer.formats.model_files import ModelFiles, read_json
 from elmo_infer.formats.official import read_official
+from elmo_infer.formats.safetensors_file import read_safetensors
 from elmo_infer.model import BiLm
 from elmo_infer.placement import Placement
 from elmo_infer.quantized_linear import has_products
@@ -210,10 +209,7 @@ def read_pooling(files: ModelFiles, config: BiLmConfig) -> Pooling:
     if POOLING_FILE not in files.names:
         return Pooling()
     where = files.label(POOLING_FILE)
-    try:
-        tensors = load_safetensors(files.read(POOLING_FILE))
-    except SafetensorError as error:
-        raise ValueError(f"{where}: cannot be read as safetensors: {error}") from error
+    tensors = read_safetensors(files.read(POOLING_FILE), where)
     expected = {"query": (config.dim,), "layer_weights": (config.n_lstm_layers + 1,)}
     for key, values in tensors.items():
         if key not in expected:

@@ -23,11 +23,10 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
 
 from elmo_infer.arguments import check_layer_weights, check_pooling, check_sentences
 from elmo_infer.embedder import Pooling
+from elmo_infer.formats.safetensors_file import read_safetensors
 from elmo_infer.formats.word2vec import read_word2vec, starts_like_word2vec
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool
 from elmo_infer.results import EmbedResult
@@ -222,10 +221,7 @@ def _read_nnlm(name: str, fs: Any, path: str) -> tuple[list[str], Floats, Floats
             f"{where}: the vocabulary must hold each word once, and the unknown word {unknown!r}"
         )
     where = f"{name}/{NNLM_WEIGHTS}"
-    try:
-        tensors = load_safetensors(fs.cat_file(f"{path}/{NNLM_WEIGHTS}"))
-    except SafetensorError as error:
-        raise ValueError(f"{where}: cannot be read as safetensors: {error}") from error
+    tensors = read_safetensors(fs.cat_file(f"{path}/{NNLM_WEIGHTS}"), where)
     table = tensors.get("embedding")
     if table is None or table.ndim != 2 or len(table) != len(words):
         found_shape = "no such tensor" if table is None else f"shape {table.shape}"

@@ -133,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, args.verbose, BAD_USAGE)
     except OSError as error:
         return _report(_placed(error, args), args.verbose, FAILED)
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except MemoryError as error:
+        return _report(_short_of_memory(error), args.verbose, FAILED)
+    except (ValueError, RuntimeError) as error:
         return _report(error, args.verbose, FAILED)
     except BrokenPipeError:
         raise
@@ -191,6 +193,13 @@ def _placed(error: OSError, args: argparse.Namespace) -> OSError:
     if "://" not in corpus or corpus in str(error) or error.filename or "://" in str(error):
         return error
     return type(error)(f"{error} (corpus {corpus})").with_traceback(error.__traceback__)
+
+
+def _short_of_memory(error: MemoryError) -> Exception:
+    found = f" ({error})" if str(error) else ""
+    text = f"there is not enough memory{found}; free some, or lower the command's limits, such as"
+    limits = " --max-tokens-per-batch of embed, --max-memory of index and --k of search"
+    return RuntimeError(text + limits).with_traceback(error.__traceback__)
 
 
 def _report(error: BaseException, verbose: bool, status: int) -> int:

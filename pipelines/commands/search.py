@@ -7,9 +7,11 @@ import shutil
 import sys
 from typing import Any, TextIO
 
-from pipelines.commands.output import print_json
+from pipelines.commands.output import harmless, print_json
 
 FOLD_LABELS = 4
+# What spreadsheet programs take for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = shown.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the hits as JSON")
     output.add_argument("--csv", action="store_true", help="print the hits as CSV")
+    shown.add_argument(
+        "--csv-safe",
+        action="store_true",
+        help="with --csv: write an apostrophe before text that begins with = + - @, so that"
+        " spreadsheets do not read it as a formula",
+    )
     where = parser.add_argument_group("where things are")
     where.add_argument("--model", metavar="PATH", help="where the corpus's model is, if it moved")
     where.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -105,6 +113,9 @@ def execute(args: argparse.Namespace) -> int:
     from pipelines.api import Corpus, open_searcher
     from pipelines.errors import UsageError
     from pipelines.search.options import SearchOptions, parse_context, parse_filters
+
+    if args.csv_safe and not args.csv:
+        raise UsageError("--csv-safe changes what --csv writes; give --csv too")
 
     if (args.query is None) == (not args.like):
         raise UsageError(
@@ -148,22 +159,37 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print_json(hits.to_json(), indent=1)
     elif args.csv:
-        write_csv(hits, sys.stdout)
+        write_csv(hits, sys.stdout, safe=args.csv_safe)
     else:
         print_hits(hits, explain=args.explain)
     return 0
 
 
-def write_csv(hits: Any, file: TextIO) -> None:
-    """Write a row a hit, with a head; metadata as JSON. Notes go to standard error."""
+def write_csv(hits: Any, file: TextIO, *, safe: bool = False) -> None:
+    """Write a row a hit, with a head; metadata as JSON. Notes go to standard error.
+
+    Args:
+      hits: of a search.
+      file: to write to; on a terminal nothing of a text commands it.
+      safe: spreadsheets must read no text as a formula.
+    """
     columns = ["score", "vector_id", "doc_id", "sentence_index", "token_index", "left", "node"]
     columns += ["right", "sense", "metadata"]
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for hit in hits:
         fields = {**hit.to_json(), "metadata": json.dumps(dict(hit.metadata), ensure_ascii=False)}
-        writer.writerow(["" if fields[name] is None else fields[name] for name in columns])
+        writer.writerow([_cell(fields[name], safe, file.isatty()) for name in columns])
     _print_notes(hits)
+
+
+def _cell(value: Any, safe: bool, terminal: bool) -> Any:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    text = harmless(value) if terminal else value
+    return f"'{text}" if safe and text.startswith(_FORMULA_STARTS) else text
 
 
 def print_hits(hits: Any, *, explain: bool = False) -> None:

@@ -100,8 +100,16 @@ def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> 
     return segment
 
 
-def check_sum(place: str, data: bytes, expected: str | None) -> None:
+def check_sum(
+    place: str, data: bytes, expected: str | None, advice: str = "put it back from a copy"
+) -> None:
     """Check the bytes of a file that a snapshot names.
+
+    Args:
+      place: the file, for the message.
+      data: its bytes.
+      expected: SHA-256, hex; None checks nothing.
+      advice: what to do if they are others.
 
     Raises:
       CorpusError: if they are not those that the snapshot was committed with.
@@ -111,6 +119,5 @@ def check_sum(place: str, data: bytes, expected: str | None) -> None:
     found = sha256(data).hexdigest()
     if found != expected:
         raise CorpusError(
-            f"{place} has SHA-256 {found}, expected {expected}: it was damaged or changed; put it"
-            " back from a copy"
+            f"{place} has SHA-256 {found}, expected {expected}: it was damaged or changed; {advice}"
         )

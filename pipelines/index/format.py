@@ -291,7 +291,7 @@ def read_manifest(store: Store, index_id: str, checksum: str | None = None) -> I
             f"the corpus at {store.url} names the index {index_id}, but {path} is missing;"
             " build it again: sensegrep index"
         ) from error
-    check_sum(path, data, checksum)
+    check_sum(path, data, checksum, "build the index again: sensegrep index --rebuild")
     manifest = IndexManifest.from_json(data, path)
     if manifest.index_id != index_id:
         raise CorpusError(

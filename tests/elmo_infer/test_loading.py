@@ -207,6 +207,10 @@ def damage_pooling_bytes(directory: Path) -> None:
     (directory / "pooling.safetensors").write_bytes(b"nothing of the kind")
 
 
+def damage_pooling_kind(directory: Path) -> None:
+    save_file({"query": np.zeros(16, dtype=np.int64)}, directory / "pooling.safetensors")
+
+
 DAMAGES: list[tuple[Callable[[Path], None], type[Exception], str]] = [
     (
         damage_missing_tensor,
@@ -223,6 +227,7 @@ DAMAGES: list[tuple[Callable[[Path], None], type[Exception], str]] = [
     (damage_json_kind, ValueError, r"options.json: holds a JSON list, expected an object"),
     (damage_pooling, ValueError, r"tensor 'query' has shape \(5,\), expected \(16,\)"),
     (damage_pooling_name, ValueError, r"unknown tensor 'key'; expected query, layer_weights"),
+    (damage_pooling_kind, ValueError, r"'query' is of int64, expected floating point"),
     (damage_pooling_bytes, ValueError, r"pooling.safetensors: cannot be read as safetensors"),
 ]
 

@@ -114,3 +114,59 @@ def test_next_commit_of_an_old_corpus_takes_sums_of_all_manifests(name: str, for
     assert snapshot.checksums[path] == hashlib.sha256((forged / path).read_bytes()).hexdigest()
     (forged / path).write_bytes((forged / path).read_bytes() + b" ")
     assert main(["verify", "--corpus", str(forged)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "words"),
+    [
+        ("segment", ("options", "layer_weights"), [[1]], "field 'layer_weights'[0] is [1], expect"),
+        ("segment", ("options", "tokenizer"), None, "field 'tokenizer' is None, expected an obj"),
+        ("segment", ("options", "tokenizer", "rules"), "x", "field 'rules' is 'x', expected an in"),
+        ("segment", ("model", "name"), 7, "field 'name' is 7, expected a string"),
+        ("segment", ("counts", "tokens"), 2**70, "expected at most 9223372036854775807"),
+        ("index", ("centering", "tokens"), [], "field 'tokens' is [], expected an object"),
+        ("index", ("centering", "tokens", "mean"), [0.5], "a vector of 1 numbers, expected 16"),
+        ("index", ("centering", "sentences", "components"), 3, "'components' is 3, expected a li"),
+        ("index", ("tables", "tokens"), "x", "field 'tokens' is 'x', expected an object"),
+        ("index", ("tables", "sentences", "trained"), "x", "'trained' is 'x', expected an object"),
+        ("index", ("settings", "sentence_weight"), "x", "is 'x', expected a number"),
+        ("index", ("schema_version",), "x", "'schema_version' is 'x', expected an integer"),
+        ("index", ("dtype",), "float8", "is 'float8', expected 'float16' or 'float32'"),
+    ],
+)
+@pytest.mark.parametrize("command", [["search", "the [bank]"], ["verify"], ["senses", "bank"]])
+def test_wrong_types_in_nested_fields_are_told_in_one_line(
+    name: str,
+    path: tuple[str, ...],
+    value: Any,
+    words: str,
+    command: list[str],
+    forged: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [file] = list(forged.rglob(f"{name}.json"))[:1]
+    file = forged / "segments/00000001/segment.json" if name == "segment" else file
+    fields = inner = json.loads(file.read_text())
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    change(file, **fields)
+    model = ["--model", str(DATA / "model")] if command[0] == "search" else []
+    assert main([*command, "--corpus", str(forged), *model]) == 1
+    said = "".join(capsys.readouterr())
+    assert words in said
+    assert file.name in said
+    assert "unexpected" not in said
+
+
+def test_changed_index_manifest_is_built_again(
+    forged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["delete", "fish", "--corpus", str(forged)]) == 0  # sums of all manifests
+    [file] = forged.rglob("index.json")
+    file.write_bytes(file.read_bytes() + b" ")
+    arguments = ["--corpus", str(forged), "--model", str(DATA / "model")]
+    assert main(["search", "the [bank]", *arguments]) == 1
+    assert "build the index again: sensegrep index --rebuild" in capsys.readouterr().err
+    assert main(["index", "--rebuild", "--corpus", str(forged)]) == 0
+    assert main(["search", "the [bank]", *arguments]) == 0

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from pipelines.commands.search import write_csv
 
 RIVER = "They sat on the bank of the river ."
 MONEY = "The bank gave her a loan ."
@@ -58,6 +62,46 @@ def test_csv_has_a_head_and_a_row_a_hit(corpus: str, run: Run) -> None:
     assert status == 0
     assert [row["node"] for row in rows] == ["bank"] * 3
     assert set(json.loads(rows[0]["metadata"])) == {"topic"}
+
+
+class Terminal(io.StringIO):
+    """What is printed where somebody looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def csv_row(file: io.StringIO, *, safe: bool, **texts: str) -> dict[str, str]:
+    """Write a hit with some texts, and read it again."""
+    fields = {"score": -0.5, "sense": None, "vector_id": "7", "sentence_index": 0}
+    fields |= {"token_index": 1, "doc_id": "d", "left": "", "node": "bank", "right": "", **texts}
+    hit = SimpleNamespace(to_json=lambda: fields, metadata={})
+
+    class Found(list[Any]):
+        notes = ()
+
+    write_csv(Found([hit]), file, safe=safe)
+    [row] = csv.DictReader(io.StringIO(file.getvalue()))
+    return row
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_cells_that_a_spreadsheet_would_run_are_neutralised_if_asked(start: str) -> None:
+    for safe, mark in ((False, ""), (True, "'")):
+        row = csv_row(io.StringIO(), safe=safe, doc_id=f"{start}d", left=f"{start}cmd ")
+        assert (row["doc_id"], row["left"]) == (f"{mark}{start}d", f"{mark}{start}cmd ")
+        assert (row["score"], row["node"]) == ("-0.5", "bank")
+
+
+def test_csv_on_a_terminal_commands_nothing() -> None:
+    evil = "\x1b]0;evil\x07"
+    assert csv_row(io.StringIO(), safe=False, left=evil)["left"] == evil
+    assert csv_row(Terminal(), safe=False, left=evil)["left"] == "\ufffd]0;evil\ufffd"
+
+
+def test_csv_safe_needs_csv(corpus: str, run: Run) -> None:
+    status, _, err = run("search", "--corpus", corpus, "the [bank]", "--csv-safe")
+    assert (status, "give --csv too" in err) == (2, True)
 
 
 def test_a_line_is_an_example_for_the_next_search(corpus: str, run: Run) -> None:

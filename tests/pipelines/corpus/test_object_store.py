@@ -3,8 +3,7 @@
 Skipped where s3fs or moto's server is not installed: pip install 's3fs' 'moto[s3]' flask flask-cors
 """
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,60 +20,6 @@ from schemas import Snapshot
 
 Run = Callable[..., Any]
 RECORDS = [{"id": f"d{n}", "text": f"Document {n} stands on the bank."} for n in range(6)]
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    """The URL of a server that speaks S3's protocol and keeps its objects in memory."""
-    reason = "needs s3fs and moto's server: pip install s3fs 'moto[s3]' flask flask-cors"
-    pytest.importorskip("s3fs", reason=reason)
-    pytest.importorskip("flask_cors", reason=reason)
-    server = pytest.importorskip("moto.server", reason=reason).ThreadedMotoServer(
-        "127.0.0.1", 0, verbose=False
-    )
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of an empty bucket."""
-    import s3fs
-
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    s3fs.S3FileSystem.clear_instance_cache()
-    name = tmp_path.name.replace("_", "-")[:60].lower()
-    s3fs.S3FileSystem().mkdir(name)
-    yield f"s3://{name}"
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-def test_only_one_of_many_creators_wins(bucket: str) -> None:
-    store = Store(f"{bucket}/corpus")
-    won: list[int] = []
-    barrier = threading.Barrier(4)
-
-    def create(number: int) -> None:
-        barrier.wait()
-        try:
-            store.create_exclusive("snapshots/1.json", b"%d" % number)
-        except FileExistsError:
-            return
-        won.append(number)
-
-    threads = [threading.Thread(target=create, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert store.read("snapshots/1.json") == b"%d" % won[0]
 
 
 def test_life_of_a_corpus(
