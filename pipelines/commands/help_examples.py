@@ -47,7 +47,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sensegrep vacuum --corpus my-corpus --older-than 12h",
     ),
     "train": (
-        "sensegrep train bilm --input text.txt --preset tiny --steps 20 --out my-model",
+        "sensegrep train elmo --input text.txt --preset tiny --steps 20 --out my-model",
         "sensegrep train cbow --input text.txt --out my-cbow",
     ),
     "evaluate": (

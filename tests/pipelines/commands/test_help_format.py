@@ -9,7 +9,7 @@ import pytest
 from pipelines.__main__ import COMMANDS, completion_script, main
 from pipelines.commands.help_examples import EXAMPLES
 
-SCREEN = 50
+SCREEN = 54
 LARGER = {"stream": 60}
 
 
