@@ -1,15 +1,19 @@
 """One job on each engine beside the same job in this process, in turn, on the same cores.
 
 SENSEGREP_PRISM names the program prism (make test-engines builds .engines/prism);
-SENSEGREP_BENCHMARK_INPUT and SENSEGREP_BENCHMARK_MODEL take other input and another model.
+SENSEGREP_BENCHMARK_INPUT and SENSEGREP_BENCHMARK_MODEL take other input and another model,
+SENSEGREP_BENCHMARK_ENGINES names some engines, with commas, of `tests/engines/running_engines.py`.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,68 +21,122 @@ import numpy as np
 import pytest
 
 from pipelines.api import Corpus
+from pipelines.corpus.atomic_files import is_temporary
+from tests.engines.running_engines import ENGINES
+from tests.engines.running_engines import ENVIRONMENT as ENGINE_ENVIRONMENT
 
 pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).resolve().parent.parent.parent
-PRISM = Path(os.environ.get("SENSEGREP_PRISM", ROOT / ".engines" / "prism"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+MODULES = {
+    "worker_pool_main": "worker pool",
+    "local_job_service_main": "job service",
+    "sdk_worker_main": "worker",
+    "SdkHarness": "worker",
+    "resource_tracker": "resource tracker",
+    "pipelines": "command",
+    "/prism": "Prism",
+}
 
 
-def peak_megabytes(process: subprocess.Popen[bytes]) -> dict[str, int]:
-    """Return the peak memory of a process and of those below it, until it ends."""
-    peaks: dict[str, int] = {}
-    while process.poll() is None:
-        listed = subprocess.run(
-            ["ps", "-e", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True
-        )
-        rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
-        family = {process.pid}
-        for pid, above, _ in rows:
-            if int(above) in family:
-                family.add(int(pid))
-        for pid, _, name in rows:
-            if int(pid) in family:
-                status = Path(f"/proc/{pid}/status")
-                try:
-                    [line] = [x for x in status.read_text().splitlines() if x.startswith("VmHWM")]
-                except (OSError, ValueError):  # it ended meanwhile
-                    continue
-                key = f"{name} {pid}"
-                peaks[key] = max(peaks.get(key, 0), int(line.split()[1]) // 1024)
-        time.sleep(0.2)
-    return peaks
+@dataclass
+class Watched:
+    """What was seen while a command ran.
+
+    Attributes:
+      peaks: MB of memory of each process, by what it is and its id.
+      parts_at_once: most parts that were being written at one moment.
+    """
+
+    peaks: dict[str, int] = field(default_factory=dict)
+    parts_at_once: int = 0
+
+
+def family_of(pid: int) -> set[int]:
+    """Return the processes below one, itself left out."""
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    )
+    pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    family = {pid}
+    for child, above in sorted(pairs):
+        if above in family:
+            family.add(child)
+    return family - {pid}
+
+
+def look_at_processes(watched: Watched) -> None:
+    """Note the peak memory so far of all processes below this one."""
+    for pid in family_of(os.getpid()):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_text()
+            status = Path(f"/proc/{pid}/status").read_text()
+            [line] = [x for x in status.splitlines() if x.startswith("VmHWM")]
+        except (OSError, ValueError):  # it ended meanwhile
+            continue
+        role = next((role for part, role in MODULES.items() if part in words), None)
+        megabytes = int(line.split()[1]) // 1024
+        if role is not None and megabytes > 10:  # no shell that started one
+            watched.peaks[f"{role} {pid}"] = max(watched.peaks.get(f"{role} {pid}", 0), megabytes)
+
+
+def look_at_parts(corpus: Path, watched: Watched) -> None:
+    """Note how many parts are being written: under a temporary name, and not yet complete."""
+    open_parts = 0
+    for path in corpus.glob("segments/*/sentences/*"):
+        if is_temporary(str(path)):
+            with path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 4))
+                open_parts += file.read(4) != b"PAR1" or file.tell() <= 4
+    watched.parts_at_once = max(watched.parts_at_once, open_parts)
+
+
+@contextlib.contextmanager
+def watching(corpus: Path) -> Iterator[Watched]:
+    """Look every 0.2 s until the `with` ends."""
+    watched, done = Watched(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.2):
+            look_at_processes(watched)
+            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
+                look_at_parts(corpus, watched)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield watched
+    finally:
+        done.set()
+        thread.join()
 
 
 def run(name: str, source: Path, corpus: Path, model: str, flags: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "pipelines", "embed", str(source), "--corpus", str(corpus)]
     started = time.monotonic()
-    with subprocess.Popen(
-        [*command, "--model", model, "--json", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    ) as process:
-        peaks: dict[str, int] = {}
-        watch = threading.Thread(target=lambda: peaks.update(peak_megabytes(process)))
-        watch.start()
-        out, err = process.communicate()
-        watch.join()
-    assert process.returncode == 0, err.decode()
+    with watching(corpus) as watched:
+        done = subprocess.run(
+            [*command, "--model", model, "--json", *flags],
+            capture_output=True,
+            env=ENVIRONMENT,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
     wall = time.monotonic() - started
-    report = json.loads(out.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
     segments = Corpus.open(corpus).segments
-    parts = sum(len(segment.parts["documents"]) for segment in segments)
     result = {
         "engine": name,
         "documents": report["written"],
         "tokens": report["tokens"],
         "job_seconds": round(report["seconds"], 1),
         "command_seconds": round(wall, 1),
-        "parts": parts,
+        "parts": sum(len(segment.parts["documents"]) for segment in segments),
+        "parts_at_once": watched.parts_at_once,
         "segments": len(segments),
-        "peak_megabytes": peaks,
+        "peak_megabytes": watched.peaks,
     }
-    print(json.dumps(result))
+    print(json.dumps(result), flush=True)
     return result
 
 
@@ -91,17 +149,25 @@ def short_documents(path: Path, count: int) -> Path:
     return path
 
 
-def test_engines_beside_this_process(tmp_path: Path, tiny_elmo_dir: Path) -> None:
+def test_engines_beside_this_process(
+    tmp_path: Path, tiny_elmo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(ENGINE_ENVIRONMENT, "OMP_NUM_THREADS")  # pools have all cores, too
     given = os.environ.get("SENSEGREP_BENCHMARK_INPUT")
     count = int(os.environ.get("SENSEGREP_BENCHMARK_DOCUMENTS", "60000"))
     source = Path(given) if given else short_documents(tmp_path / "in.jsonl", count)
     model = os.environ.get("SENSEGREP_BENCHMARK_MODEL", str(tiny_elmo_dir))
-    prism = ["--runner=PrismRunner", f"--prism_location={PRISM}"]
+    flags = os.environ.get("SENSEGREP_BENCHMARK_FLAGS", "").split()
+    names = os.environ.get("SENSEGREP_BENCHMARK_ENGINES", ",".join(ENGINES)).split(",")
     for turn in range(int(os.environ.get("SENSEGREP_BENCHMARK_TURNS", "2"))):
         local = run("this process", source, tmp_path / f"local-{turn}", model, [])
-        there = run("Prism, LOOPBACK", source, tmp_path / f"prism-{turn}", model, prism)
-        assert there["documents"] == local["documents"]
-        print(json.dumps({"ratio": round(there["job_seconds"] / local["job_seconds"], 2)}))
+        for name in names:
+            directory = tmp_path / f"{name}-{turn}"
+            directory.mkdir()
+            with ENGINES[name](directory) as engine:
+                there = run(name, source, directory / "corpus", model, [*engine.flags, *flags])
+            assert there["documents"] == local["documents"]
+            print(json.dumps({"ratio": round(there["job_seconds"] / local["job_seconds"], 2)}))
 
 
 LAUNCH = """
