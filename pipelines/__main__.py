@@ -164,6 +164,9 @@ def console() -> None:
         # `sensegrep search ... | head` closes our output early; that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = DONE
+    if "grpc" in sys.modules:
+        # A worker in this process that lost its engine would tell of it in tracebacks.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     ended.append(status)
     sys.exit(status)
 

@@ -86,10 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Build the index and print what was built and measured."""
     from pipelines.embed.jobs.beam_flags import quieten
+
+    quieten(args.verbose)  # before Beam is imported, which remarks on packages that are not there
     from pipelines.index.build import build_index
     from pipelines.index.options import IndexOptions, parse_size
 
-    quieten(args.verbose)
     options = IndexOptions(
         max_memory_bytes=parse_size(args.max_memory),
         target_recall=args.target_recall,

@@ -12,7 +12,6 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipelines.corpus.manifests import written_by
 from pipelines.corpus.store import Store
 from pipelines.embed.batch import PartId
 from pipelines.embed.choosing import (
@@ -72,7 +71,7 @@ class Choice:
       live: the live segments of the snapshot that the job is planned on.
       tombstones: files of that snapshot.
       prune: tell of live documents that the input does not name.
-      version: of sensegrep that the job was planned with; workers must have it too.
+      job: where workers meet.
       language: whose words are looked for in the texts; None where they are tokens already.
     """
 
@@ -81,7 +80,7 @@ class Choice:
     live: tuple[LiveSegment, ...]
     tombstones: tuple[str, ...]
     prune: bool
-    version: str
+    job: JobDirectory
     language: str | None = None
 
     @property
@@ -180,12 +179,7 @@ class ScanPieceFn(beam.DoFn):
         self._choice = choice
 
     def setup(self) -> None:
-        if written_by() != self._choice.version:
-            raise RuntimeError(
-                f"this worker has {written_by()}, but the job was planned with"
-                f" {self._choice.version}; give workers the same version, in their image or by"
-                " --setup_file"
-            )
+        self._choice.job.join()
 
     def process(self, piece: FilePiece) -> Iterator[Any]:
         remarks = Remarks(self._choice.language)
@@ -233,8 +227,7 @@ class ReserveSegment(beam.PTransform):
     Nothing is reserved before the reject limit was checked on the whole input.
 
     Args:
-      choice: what was compared.
-      job: where segment numbers are reserved, the same at every attempt.
+      choice: what was compared; its job gives a group the same segment at every attempt.
       parts_per_segment: parts after which a segment closes.
       max_reject_fraction: more rejects than this share of what was read fail the job.
       counts: of ChooseDocuments.
@@ -243,14 +236,13 @@ class ReserveSegment(beam.PTransform):
     def __init__(
         self,
         choice: Choice,
-        job: JobDirectory,
         parts_per_segment: int,
         max_reject_fraction: float,
         counts: beam.PCollection,
     ) -> None:
         super().__init__()
         self._parts_per_segment = parts_per_segment
-        self._fn = ReserveSegmentFn(choice, job, parts_per_segment, max_reject_fraction)
+        self._fn = ReserveSegmentFn(choice, parts_per_segment, max_reject_fraction)
         self._counts = counts
 
     def expand(self, parts: beam.PCollection) -> beam.PCollection:
@@ -271,11 +263,8 @@ def _by_group(planned: tuple[int, Any], parts_per_segment: int) -> tuple[int, tu
 class ReserveSegmentFn(beam.DoFn):
     """(group, parts of its pieces) -> PieceTask."""
 
-    def __init__(
-        self, choice: Choice, job: JobDirectory, parts_per_segment: int, max_reject_fraction: float
-    ) -> None:
+    def __init__(self, choice: Choice, parts_per_segment: int, max_reject_fraction: float) -> None:
         self._choice = choice
-        self._job = job
         self._parts_per_segment = parts_per_segment
         self._max_reject_fraction = max_reject_fraction
 
@@ -298,7 +287,7 @@ class ReserveSegmentFn(beam.DoFn):
         segments = max(1, round(count / self._parts_per_segment))
         for index in range(segments):
             first, end = count * index // segments, count * (index + 1) // segments
-            segment_id, number = self._job.reserve(f"{group}-{index}")
+            segment_id, number = self._choice.job.reserve(f"{group}-{index}")
             for part in range(end - first):
                 yield PartId(segment_id, number, part), end - first
 

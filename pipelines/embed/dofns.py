@@ -35,6 +35,10 @@ class ReadPartsFn(beam.DoFn):
         self._job = job
         self._documents = Metrics.counter(METRICS, "documents_read")
 
+    def setup(self) -> None:
+        if self._job is not None:
+            self._job.join()  # a worker that came later has read no input yet
+
     def process(self, task: Any) -> Iterator[Any]:
         settled = set()
         for part in self._parts(task) if self._job else ():

@@ -3,6 +3,8 @@
 Every file in it is created once and never rewritten, so that whatever an engine runs twice finds
 what the first attempt settled:
 
+  job.json                          with which version it was planned; the only file not by a worker
+  workers/<name>                    a worker could write, and the name of its machine
   segments/<group>.json             the segment number reserved for a group of parts
   parts/<segment_id>/<part>.json    the summary of the attempt that finished the part first
   report.json                       what the job did, written last
@@ -13,12 +15,16 @@ The directory goes when the job is done, but for the report of a job that nobody
 import contextlib
 import json
 import os
+import socket
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.corpus.atomic_files import is_local
 from pipelines.corpus.commits import reserve_segment
+from pipelines.corpus.manifests import written_by
 from pipelines.corpus.store import Store
+from pipelines.errors import CorpusError
 from schemas import PartSummary
 
 
@@ -40,6 +46,40 @@ class JobDirectory:
     def path(self) -> str:
         """The directory, relative to the corpus."""
         return f"jobs/{self.job_id}"
+
+    def announce(self) -> None:
+        """Create the directory, in the process that submits the job."""
+        self._create(f"{self.path}/job.json", json.dumps({"written_by": written_by()}).encode())
+
+    def join(self) -> None:
+        """Check that this worker can take part; once for each process.
+
+        Raises:
+          CorpusError: if it has another version, sees another corpus, or cannot write to it.
+        """
+        if (self.store.url, self.job_id) in _joined:
+            return
+        where = f"a worker on {socket.gethostname()}"
+        path = f"{self.path}/job.json"
+        if not self.store.exists(path):
+            raise CorpusError(
+                f"{where} does not see {self.store.url}/{path}, which the command has written: it"
+                f" sees another {self.store.url}; give the corpus by a URL that all of them see"
+            )
+        if (planned := json.loads(self.store.read(path))["written_by"]) != written_by():
+            raise CorpusError(
+                f"{where} has {written_by()}, but the job was planned with {planned}; give workers"
+                " the same version, in their image or by --setup_file"
+            )
+        try:
+            name = f"{self.path}/workers/{uuid.uuid4().hex}"
+            self.store.create_exclusive(name, where.encode())
+        except OSError as error:
+            raise CorpusError(
+                f"{where} cannot write to the corpus at {self.store.url} ({error}); give workers"
+                " the right to create files there, and run the command again"
+            ) from error
+        _joined.add((self.store.url, self.job_id))
 
     def reserve(self, group: str) -> tuple[str, int]:
         """Return (segment_id, number) of a group of parts; the same at every attempt."""
@@ -94,7 +134,7 @@ class JobDirectory:
     def write_report(self, report: dict[str, Any]) -> None:
         """Write what the job did, and remove what only its workers needed."""
         self._create(f"{self.path}/report.json", json.dumps(report, sort_keys=True).encode())
-        for name in ("segments", "parts"):
+        for name in ("segments", "parts", "workers"):
             self.store.remove_tree(f"{self.path}/{name}")
 
     def remove(self) -> None:
@@ -116,3 +156,7 @@ class JobDirectory:
             # A put whose answer was lost is sent again, and then finds what it made itself.
             return self.store.read(path) == data
         return True
+
+
+# Corpus and id of the jobs that this process takes part in.
+_joined: set[tuple[str, str]] = set()

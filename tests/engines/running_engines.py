@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +63,9 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def background(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+def background(
+    log: Path, *command: str, environment: Mapping[str, str] = ENVIRONMENT
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program with its children until the `with` ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -71,7 +73,7 @@ def background(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=ENVIRONMENT,
+            env=environment,
             start_new_session=True,
         )
         try:
@@ -83,11 +85,13 @@ def background(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextlib.contextmanager
-def worker_pool(directory: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def worker_pool(
+    directory: Path, prefix: Sequence[str] = (), environment: Mapping[str, str] = ENVIRONMENT
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
     module = "apache_beam.runners.worker.worker_pool_main"
-    command = (sys.executable, "-m", module, "--service_port", str(port))
-    with background(directory / "pool.log", *command) as process:
+    command = (*prefix, sys.executable, "-m", module, "--service_port", str(port))
+    with background(directory / "pool.log", *command, environment=environment) as process:
         wait_for_port(port, process)
         yield port, process
 
@@ -114,12 +118,21 @@ def prism_loopback(_: Path) -> Iterator[RunningEngine]:
 
 
 @contextlib.contextmanager
-def prism_pool(directory: Path) -> Iterator[RunningEngine]:
+def prism_pool(
+    directory: Path, prefix: Sequence[str] = (), environment: Mapping[str, str] = ENVIRONMENT
+) -> Iterator[RunningEngine]:
+    """Prism, and a pool of workers in another process.
+
+    Args:
+      directory: of the logs.
+      prefix: words before the pool's command.
+      environment: of the pool and its workers.
+    """
     prism, port = needs_prism(), free_port()
     command = (str(prism), f"--job_port={port}", "--serve_http=false")
     with (
         background(directory / "prism.log", *command) as server,
-        worker_pool(directory) as (pool_port, pool),
+        worker_pool(directory, prefix, environment) as (pool_port, pool),
     ):
         wait_for_port(port, server)
         flags = ["--runner=PrismRunner", f"--job_endpoint=localhost:{port}", *external(pool_port)]

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.api import Corpus
+from tests.engines.running_engines import ENVIRONMENT, prism_pool
 
 pytestmark = [
     pytest.mark.engine,
@@ -192,3 +195,58 @@ def test_worker_with_another_model_fails_the_job(
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "give all workers the same model files" in err
+
+
+def test_worker_with_another_version_fails_the_job(
+    tmp_path: Path, tiny_elmo_dir: Path, sensegrep: Run
+) -> None:
+    """The pool finds the description of another version before the real one."""
+    other = tmp_path / "other" / "sensegrep-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: sensegrep\nVersion: 9.9\n")
+    paths = f"{other.parent}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+    corpus = tmp_path / "corpus"
+    with prism_pool(tmp_path, environment={**ENVIRONMENT, "PYTHONPATH": paths}) as engine:
+        flags = [*engine.flags, "--model", tiny_elmo_dir]
+        failed = sensegrep("embed", *write_input(tmp_path / "in"), "--corpus", corpus, *flags)
+    assert failed.status == 1
+    assert "has sensegrep 9.9, but the job was planned with sensegrep " in failed.err
+    assert "give workers the same version, in their image or by --setup_file" in failed.err
+    assert not list(corpus.glob("s*/*"))
+
+
+def test_corpus_that_workers_cannot_write_fails_the_job(
+    tmp_path: Path, tiny_elmo_dir: Path, sensegrep: Run
+) -> None:
+    """For the pool the corpus is mounted read-only; for the command it is not."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    mount = f"mount --bind {corpus} {corpus} && mount -o remount,bind,ro {corpus}"
+    alone = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a folder read-only (root and unshare)")
+    with prism_pool(tmp_path, prefix=alone) as engine:
+        flags = [*engine.flags, "--model", tiny_elmo_dir]
+        failed = sensegrep("embed", *write_input(tmp_path / "in"), "--corpus", corpus, *flags)
+    assert failed.status == 1
+    assert f"cannot write to the corpus at {corpus} ([Errno 30] Read-only" in failed.err
+    assert "give workers the right to create files there" in failed.err
+    assert not list(corpus.glob("s*/*"))
+
+
+def test_workers_that_see_another_corpus_fail_the_job(
+    tmp_path: Path, tiny_elmo_dir: Path, sensegrep: Run
+) -> None:
+    """For the pool another folder is mounted over the corpus."""
+    corpus, other = tmp_path / "corpus", tmp_path / "other"
+    corpus.mkdir()
+    other.mkdir()
+    alone = ["unshare", "--mount", "sh", "-c", f'mount --bind {other} {corpus} && exec "$@"', "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a folder (root and unshare)")
+    with prism_pool(tmp_path, prefix=alone) as engine:
+        flags = [*engine.flags, "--model", tiny_elmo_dir]
+        failed = sensegrep("embed", *write_input(tmp_path / "in"), "--corpus", corpus, *flags)
+    assert failed.status == 1
+    assert f"sees another {corpus}; give the corpus by a URL that all of them see" in failed.err
+    assert not list(other.iterdir())

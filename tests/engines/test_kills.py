@@ -69,8 +69,21 @@ def lives(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("killed", ["launcher", "engine", "worker"])
+@pytest.mark.parametrize(
+    ("name", "killed"),
+    [
+        ("prism-loopback", "launcher"),
+        ("prism-loopback", "engine"),
+        ("prism-pool", "engine"),
+        ("prism-pool", "worker"),
+        ("job-service-pool", "engine"),
+        ("job-service-pool", "worker"),
+        ("several-processes", "launcher"),
+        ("several-processes", "worker"),
+    ],
+)
 def test_what_is_killed_loses_and_doubles_nothing(
+    name: str,
     killed: str,
     start_engine: Run,
     start_sensegrep: Run,
@@ -78,24 +91,19 @@ def test_what_is_killed_loses_and_doubles_nothing(
     tmp_path: Path,
     tiny_elmo_dir: Path,
 ) -> None:
-    engine = start_engine("prism-pool" if killed == "worker" else "prism-loopback")
+    engine = start_engine(name)
     corpus, source = tmp_path / "corpus", write_records(tmp_path / "in.jsonl")
-    command = ("embed", source, "--corpus", corpus, "--model", tiny_elmo_dir, *MORE, *engine.flags)
-    process = start_sensegrep(*command)
+    command = ("embed", source, "--corpus", corpus, "--model", tiny_elmo_dir, *MORE)
+    process = start_sensegrep(*command, *engine.flags)
     wait_for_commits(corpus, 2, process)
     below = children(process.pid)
-    if killed == "launcher":
-        kill(process.pid)
-    elif killed == "engine":
-        [prism] = below
-        kill(prism)
-    else:
-        for worker in children(engine.processes["pool"].pid):
-            kill(worker)
+    for victim in victims(killed, engine, process):
+        kill(victim)
     _, err = process.communicate(timeout=200)
     if killed != "launcher":
         assert process.returncode == 1
         assert "sensegrep: error:" in err
+        assert "run the command again" in err
         assert "Traceback" not in err
     deadline = time.monotonic() + 30
     while any(map(lives, below)) and time.monotonic() < deadline:
@@ -106,13 +114,60 @@ def test_what_is_killed_loses_and_doubles_nothing(
     assert len(set(committed)) == len(committed)
     assert 0 < len(committed) < COUNT
 
-    if killed == "worker":  # a pool whose worker was killed serves the next job
+    if killed == "engine" and "job_server" in engine.processes:  # one that works is started
+        engine = start_engine(name)
+    if "pool" in engine.processes:  # a pool whose worker was killed serves the next job
         assert engine.processes["pool"].poll() is None
-    again = sensegrep(*command)
+    again = sensegrep(*command, *engine.flags)
+    assert again.status == 0, again.err
     report = json.loads(again.out.splitlines()[-1])
     assert (report["unchanged"], report["written"]) == (len(committed), COUNT - len(committed))
     assert sorted(live_ids(corpus)) == sorted(f"d{n}" for n in range(COUNT))
     assert sensegrep("verify", "--corpus", corpus).status == 0
+
+
+def victims(killed: str, engine: Any, launcher: subprocess.Popen[str]) -> list[int]:
+    """Return the processes to kill."""
+    if killed == "launcher":
+        return [launcher.pid]
+    if killed == "engine":
+        server = engine.processes.get("job_server")
+        return [server.pid] if server else children(launcher.pid)
+    pool = engine.processes.get("pool")
+    return children(pool.pid if pool else launcher.pid)
+
+
+@pytest.mark.parametrize("name", ["prism-pool", "job-service-pool"])
+def test_killed_launcher_of_a_job_elsewhere_leaves_it_to_its_engine(
+    name: str,
+    start_engine: Run,
+    start_sensegrep: Run,
+    sensegrep: Run,
+    tmp_path: Path,
+    tiny_elmo_dir: Path,
+) -> None:
+    engine = start_engine(name)
+    corpus, source = tmp_path / "corpus", write_records(tmp_path / "in.jsonl")
+    command = ("embed", source, "--corpus", corpus, "--model", tiny_elmo_dir, *MORE, *engine.flags)
+    process = start_sensegrep(*command)
+    wait_for_commits(corpus, 2, process)
+    kill(process.pid)
+    process.communicate()
+    wait_for_report(corpus)
+    assert sorted(live_ids(corpus)) == sorted(f"d{n}" for n in range(COUNT))
+    again = sensegrep(*command)
+    assert again.status == 0, again.err
+    assert json.loads(again.out.splitlines()[-1])["unchanged"] == COUNT
+
+
+def wait_for_report(corpus: Path) -> dict[str, Any]:
+    """Wait until a job that nobody waits for is done; returns what it did."""
+    deadline = time.monotonic() + 300
+    while not list(corpus.glob("jobs/*/report.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    [path] = corpus.glob("jobs/*/report.json")
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
 
 
 def test_launcher_that_goes_away_leaves_the_job_to_its_engine(
@@ -130,9 +185,5 @@ def test_launcher_that_goes_away_leaves_the_job_to_its_engine(
     submitted = sensegrep(*command, "--no-wait", *engine.flags)
     assert submitted.status == 0, submitted.err
     assert "submitted" in submitted.out
-    deadline = time.monotonic() + 300
-    while not list(corpus.glob("jobs/*/report.json")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    [report] = corpus.glob("jobs/*/report.json")
-    assert json.loads(report.read_text())["written"] == COUNT
+    assert wait_for_report(corpus)["written"] == COUNT
     assert sorted(live_ids(corpus)) == sorted(f"d{n}" for n in range(COUNT))

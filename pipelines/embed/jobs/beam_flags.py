@@ -81,6 +81,25 @@ def quieten(verbose: bool) -> None:
     # Its threads lose their connections when an engine ends; what matters is raised elsewhere.
     threading.excepthook = lambda _: None
     warnings.filterwarnings("ignore", module="apache_beam")
-    # Beam's remarks about cloud packages that are not installed go to the root logger.
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: record.name != "root" or record.levelno > logging.WARNING)
+        handler.addFilter(_is_not_beam_s)
+
+
+def quieten_workers() -> None:
+    """Keep the workers in this process from printing tracebacks, if Beam is to be silent.
+
+    What a worker raises comes back through the engine, and is told in one line then.
+    """
+    if logging.getLogger("apache_beam").level < logging.CRITICAL:
+        return
+    from apache_beam.runners.worker import sdk_worker
+
+    # It prints to standard error beside logging; a closed one would even leave the engine waiting.
+    vars(sdk_worker)["print"] = lambda *_, **__: None
+
+
+def _is_not_beam_s(record: logging.LogRecord) -> bool:
+    """Say whether a record is kept: remarks and messages of jobs go to the root logger, too."""
+    if record.name != "root":
+        return True
+    return record.levelno > logging.WARNING and "apache_beam" not in record.pathname

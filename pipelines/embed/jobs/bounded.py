@@ -22,7 +22,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.corpus.commits import Change, commit, committed_numbers
-from pipelines.corpus.manifests import written_by
 from pipelines.corpus.view import CorpusView
 from pipelines.corpus.writers import Writer, running_writer
 from pipelines.embed.choose_documents import (
@@ -122,10 +121,12 @@ def embed_on_engine(
         build(pipeline, plan)
         if announce is not None:
             pieces = sum(file.pieces for file in plan.files)
-            announce(f"job {plan.job.job_id} on {engine.name}: {pieces} pieces of input")
+            many = "1 piece" if pieces == 1 else f"{pieces:,} pieces"
+            announce(f"job {plan.job.job_id} on {engine.name}: {many} of input")
         started = time.monotonic()
         result: Any = None
         try:
+            plan.job.announce()
             result = pipeline.run()
             if not job.running.wait:
                 return None
@@ -195,7 +196,7 @@ def plan_job(
             live=tuple(_live(corpus, recipe)),
             tombstones=corpus.snapshot.tombstones,
             prune=job.running.prune,
-            version=written_by(),
+            job=directory,
             language=job.embedding.language_of_texts,
         ),
         segments=SegmentPlan(
@@ -270,7 +271,7 @@ def build(pipeline: beam.Pipeline, plan: BoundedPlan) -> None:
         chosen.parts
         | "ReserveSegment"
         >> ReserveSegment(
-            plan.choice, plan.job, plan.parts_per_segment, plan.max_reject_fraction, chosen.counts
+            plan.choice, plan.parts_per_segment, plan.max_reject_fraction, chosen.counts
         )
         | "EmbedParts"
         >> EmbedParts(

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipelines.corpus.atomic_files import LOCAL_PROTOCOLS
-from pipelines.embed.jobs.beam_flags import LOCAL_RUNNER, flag_value
+from pipelines.embed.jobs.beam_flags import LOCAL_RUNNER, flag_value, quieten_workers
 from pipelines.embed.jobs.job import EmbedJob
 from pipelines.errors import UsageError
 from pipelines.reading.input_files import STDIN
@@ -33,6 +33,7 @@ REFUSED = {
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
 CONNECT_SECONDS = 10.0
 START_SECONDS = 60.0
+LONGEST_JOB_SECONDS = 10 * 365 * 86_400
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,12 @@ class Engine:
                     " --service_port PORT"
                 )
             if self.is_here:
-                _check_answers(config, "worker pool", "start one with: python -m apache_beam"
+                _check_serves(config, "worker pool", "start one with: python -m apache_beam"
                                ".runners.worker.worker_pool_main --service_port PORT")  # fmt: skip
 
     def _check_prism(self) -> None:
         if self.address:
-            _check_answers(self.address, "Prism", "start it with: prism --job_port PORT")
+            _check_serves(self.address, "Prism", "start it with: prism --job_port PORT")
             return
         path = flag_value(self.flags, "--prism_location")
         build = (
@@ -180,7 +181,7 @@ class Engine:
             raise UsageError(
                 "PortableRunner needs --job_endpoint=HOST:PORT, the address of a Beam job server"
             )
-        _check_answers(
+        _check_serves(
             self.address,
             "job server",
             "start one with: python -m apache_beam.runners.portability.local_job_service_main"
@@ -190,7 +191,7 @@ class Engine:
     def _check_flink(self) -> None:
         jar = flag_value(self.flags, "--flink_job_server_jar")
         if flag_value(self.flags, "--job_endpoint"):
-            _check_answers(str(self.address), "job server", "start Beam's Flink job server")
+            _check_serves(str(self.address), "job server", "start Beam's Flink job server")
             return
         if not jar:
             raise UsageError(
@@ -237,6 +238,11 @@ class Engine:
           RuntimeError: if it does not start.
         """
         flags = list(self.flags)
+        if self.environment == "LOOPBACK":
+            quieten_workers()
+        if self.name != "DataflowRunner" and not flag_value(flags, "--job_server_timeout"):
+            # Of whole streams of messages, so of the job: after 5 minutes Beam would give it up.
+            flags.append(f"--job_server_timeout={LONGEST_JOB_SECONDS}")
         if self.name == "PrismRunner" and not self.address:
             path = str(flag_value(self.flags, "--prism_location"))
             with prism(path) as address:
@@ -322,6 +328,21 @@ def _check_answers(address: str, what: str, remedy: str) -> None:
         raise UsageError(f"{address!r} is no address of a {what}; expected HOST:PORT")
     if not _answers(host, int(port), CONNECT_SECONDS):
         raise UsageError(f"no {what} answers at {address}; {remedy}, or correct the address")
+
+
+def _check_serves(address: str, what: str, remedy: str) -> None:
+    """Check that it is gRPC that answers; anything else would be waited for without end."""
+    _check_answers(address, what, remedy)
+    import grpc  # type: ignore[import-untyped]  # it publishes no types
+
+    with grpc.insecure_channel(address.removeprefix("http://")) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(CONNECT_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise UsageError(
+                f"what answers at {address} is no {what}: it does not speak gRPC; {remedy}, or"
+                " correct the address"
+            ) from error
 
 
 def _answers(host: str, port: int, timeout: float = 1.0) -> bool:

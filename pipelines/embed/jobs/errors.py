@@ -17,6 +17,9 @@ _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 # What Beam adds to the message of an error: the step it happened in.
 _STEP = re.compile(r"(?: \[while running '[^']*'\])+$")
 
+# What Prism, and Python's job service and FnApiRunner, say of a worker that went away.
+_LOST_WORKER = re.compile("SDK worker disconnected|Channel closed prematurely")
+
 
 def engine_error(error: BaseException, engine: str) -> Exception:
     """Return what went wrong on an engine: it went away, or a worker raised something.
@@ -32,7 +35,13 @@ def engine_error(error: BaseException, engine: str) -> Exception:
             f"{engine} does not answer any more ({details}); what was committed before is safe: see"
             " that it runs, and run the command again"
         )
-    return worker_error(error)
+    told = worker_error(error)
+    if _LOST_WORKER.search(str(told)):
+        return RuntimeError(
+            f"a worker of {engine} ended before its work was done, killed or out of memory"
+            f" ({told}); what was committed before is safe: run the command again"
+        )
+    return told
 
 
 def worker_error(error: BaseException) -> Exception:

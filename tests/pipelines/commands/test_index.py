@@ -1,7 +1,10 @@
 """The command index: its report, and what it refuses."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,3 +40,12 @@ def test_an_impossible_index_exits_2(
     status, _, err = run("index", "--corpus", corpus, *arguments)
     assert status == 2
     assert words in err
+
+
+def test_beam_s_remarks_are_not_printed(tmp_path: Path) -> None:
+    """In a process of its own: Beam makes them when it is imported."""
+    command = [sys.executable, "-m", "pipelines", "index", "--corpus", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("sensegrep: error:")

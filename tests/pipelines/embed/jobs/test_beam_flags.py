@@ -74,8 +74,8 @@ def clean_logging(monkeypatch: pytest.MonkeyPatch) -> logging.Handler:
     return handler
 
 
-def record(name: str, level: int) -> logging.LogRecord:
-    return logging.LogRecord(name, level, "f", 1, "message", None, None)
+def record(name: str, level: int, path: str = "f") -> logging.LogRecord:
+    return logging.LogRecord(name, level, path, 1, "message", None, None)
 
 
 def test_beam_is_silenced_and_nothing_else(clean_logging: logging.Handler) -> None:
@@ -84,6 +84,9 @@ def test_beam_is_silenced_and_nothing_else(clean_logging: logging.Handler) -> No
     assert not logging.getLogger("apache_beam").isEnabledFor(logging.ERROR)
     assert not clean_logging.filter(record("root", logging.WARNING))
     assert clean_logging.filter(record("root", logging.ERROR))
+    # What a job server says of a job, which is raised as well.
+    path = "/lib/apache_beam/runners/portability/portable_runner.py"
+    assert not clean_logging.filter(record("root", logging.ERROR, path))
     assert clean_logging.filter(record("pipelines.embed", logging.INFO))
 
 

@@ -4,12 +4,16 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]  # it publishes no types
 import pytest
 
 from pipelines.__main__ import main
+from pipelines.embed.jobs import engines
+from pipelines.embed.jobs.beam_flags import flag_value
 from pipelines.embed.jobs.engines import Engine, choose_engine, prism
 from pipelines.embed.jobs.job import EmbedJob
 from pipelines.embed.options import JobOptions, ModelOptions
@@ -38,9 +42,12 @@ def closed_port() -> int:
 
 @pytest.fixture
 def listening() -> Any:
-    """The address of a server that accepts connections."""
-    with socket.create_server(("localhost", 0)) as server:
-        yield f"localhost:{server.getsockname()[1]}"
+    """The address of a server that speaks gRPC."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    yield f"localhost:{port}"
+    server.stop(None)
 
 
 def test_without_a_runner_or_with_one_process_the_job_is_this_process_s() -> None:
@@ -92,6 +99,25 @@ def test_job_server_and_worker_pool_must_answer(closed_port: int, listening: str
     with pytest.raises(UsageError, match="EXTERNAL needs --environment_config"):
         engine_of(*flags).check(job(corpus="gs://b/c", inputs=["gs://b/i"]))
     engine_of(*flags, f"--environment_config={listening}").check(job())
+
+
+def test_what_answers_but_is_no_job_server_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"answers at {address} is no Prism: it does not sp"):
+            engine_of("--runner=PrismRunner", f"--job_endpoint={address}").check(job())
+
+
+def test_job_of_more_than_five_minutes_is_not_given_up(listening: str) -> None:
+    """Beam's default ends the streams of a job's state and messages after 300 s."""
+    flags = ("--runner=PrismRunner", f"--job_endpoint={listening}")
+    with engine_of(*flags).start() as found:
+        assert int(str(flag_value(found, "--job_server_timeout"))) > 86_400 * 365
+    with engine_of(*flags, "--job_server_timeout=7").start() as found:
+        assert flag_value(found, "--job_server_timeout") == "7"
 
 
 def test_flink_needs_its_job_server(tmp_path: Path) -> None:

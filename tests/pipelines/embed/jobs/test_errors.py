@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.embed.jobs.errors import worker_error
+from pipelines.embed.jobs.errors import engine_error, worker_error
 from pipelines.errors import CorpusError, UsageError
 
 TRACEBACK = """\
@@ -38,3 +38,18 @@ def test_error_of_this_process_keeps_its_kind_and_its_words() -> None:
     assert type(found) is CorpusError
     assert str(found) == "documents are missing"
     assert str(worker_error(ValueError())) == "ValueError()"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Pipeline job-001 failed in state FAILED: bundle inst021 stage-034 failed:SDK worker"
+        " disconnected: worker[job-001], 2 active instructions, error: context canceled",
+        "Channel closed prematurely.",
+    ],
+)
+def test_worker_that_went_away_is_told_with_what_to_do(said: str) -> None:
+    found = str(engine_error(RuntimeError(said), "PrismRunner"))
+    assert found.startswith("a worker of PrismRunner ended before its work was done")
+    assert found.endswith("what was committed before is safe: run the command again")
+    assert str(engine_error(RuntimeError("RuntimeError: it is full"), "Prism")) == "it is full"
