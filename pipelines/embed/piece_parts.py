@@ -13,7 +13,7 @@ from pipelines.reading.records import fetch, scan
 from pipelines.reading.splits import FilePiece, piece_bounds
 
 # Records are read one by one where they are fewer than this share of the piece's bytes.
-_SPARSE = 0.125
+SPARSE = 0.125
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _records(task: PieceTask, todo: Sequence[_OpenPart]) -> Iterator[Document | 
     text_bytes = sum(part.chosen.text_bytes for part in todo)
     rejects = any(part.chosen.rejects for part in todo)  # a damaged file has no record there
     piece_bytes = (piece.file.size or 0) / piece.pieces
-    if piece.file.seekable and not rejects and text_bytes < _SPARSE * piece_bytes:
+    if piece.file.seekable and not rejects and text_bytes < SPARSE * piece_bytes:
         positions = [position for part in todo for position in part.positions]
         return fetch(piece.file, options, positions)
     return scan(piece.file, options, *piece_bounds(piece))

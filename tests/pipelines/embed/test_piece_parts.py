@@ -78,7 +78,7 @@ def test_records_of_each_part_are_followed_by_its_end(
     name: str, sparse: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the piece is read whole, or record by record, which needs a file without rejects."""
-    monkeypatch.setattr(piece_parts, "_SPARSE", sparse)
+    monkeypatch.setattr(piece_parts, "SPARSE", sparse)
     at = write(tmp_path / name, LINES)
     task = task_of(
         tmp_path / name,
@@ -129,7 +129,7 @@ def test_input_that_changed_since_it_was_scanned_fails_the_part(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(piece_parts, "_SPARSE", sparse)
+    monkeypatch.setattr(piece_parts, "SPARSE", sparse)
     at = write(tmp_path / "in.jsonl", LINES)
     task = task_of(tmp_path / "in.jsonl", chosen(at, {1: "b", 5: "d"}))
     changed = [*LINES[:line], *([] if instead is None else [instead]), *LINES[line + 1 :]]

@@ -1,5 +1,6 @@
 """Each transform by itself, as another pipeline would use it."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 PART = PartId("00000001", 1, 0)
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} is here. It ends."} for n in range(30)]
+
+
+def announced_job(store: Store) -> JobDirectory:
+    """Return the directory of a job as the process that submits it leaves it."""
+    job = JobDirectory(store, uuid.uuid4().hex)
+    job.announce()
+    return job
 
 
 def pipeline() -> beam.Pipeline:
@@ -84,7 +92,7 @@ def test_parts_become_a_live_segment_and_once_more_change_nothing(
     tmp_path: Path, handler: ElmoModelHandler, *, on_engine: bool
 ) -> None:
     store = Store(tmp_path / "corpus")
-    job = JobDirectory(store, "job") if on_engine else None
+    job = announced_job(store) if on_engine else None
     plan = SegmentPlan(store=store, recipe=handler.recipe, base=0, job=job)
     run_parts(plan, handler)
     corpus = Corpus.open(tmp_path / "corpus")
@@ -106,7 +114,7 @@ def test_the_same_job_run_again_after_a_compaction_doubles_nothing(
     tmp_path: Path, handler: ElmoModelHandler
 ) -> None:
     store = Store(tmp_path / "corpus")
-    plan = SegmentPlan(store=store, recipe=handler.recipe, base=0, job=JobDirectory(store, "job"))
+    plan = SegmentPlan(store=store, recipe=handler.recipe, base=0, job=announced_job(store))
     run_parts(plan, handler)
     compact(Corpus.open(tmp_path / "corpus"), ["00000001"])
     run_parts(plan, handler)
