@@ -26,6 +26,8 @@ from pipelines.senses.store import WordSenses, from_bytes, to_bytes
 logger = logging.getLogger(__name__)
 
 MOST = 4
+# Where no process can be had (no semaphores, no memory), or it dies, or cannot open the index.
+_FAULTS = (BrokenExecutor, CorpusError, OSError, ImportError, NotImplementedError, PicklingError)
 _open: dict[tuple[str, int], OpenIndex] = {}
 
 
@@ -46,7 +48,10 @@ class SenseProcesses:
 
     def prepare(self, corpus: CorpusView) -> None:
         """Start a process and let it open the index, so that the first word waits for neither."""
-        self._running().submit(_opened, corpus, self._cache_dir)
+        try:
+            self._running().submit(_opened, corpus, self._cache_dir)
+        except _FAULTS as error:
+            self._complain(error)
 
     @property
     def waiting(self) -> int:
@@ -69,14 +74,8 @@ class SenseProcesses:
         try:
             arguments = (index.corpus, self._cache_dir, forms)
             data = self._running().submit(_induce, *arguments).result()
-        except (BrokenExecutor, CorpusError, OSError, PicklingError) as error:
-            logger.warning(
-                "senses could not be induced in a process of their own (%s: %s); they are induced"
-                " in the server's",
-                type(error).__name__,
-                error,
-            )
-            self._forget_broken(error)
+        except _FAULTS as error:
+            self._complain(error)
             return word_senses(index, forms)
         finally:
             with self._lock:
@@ -98,7 +97,13 @@ class SenseProcesses:
                 self._pool = ProcessPoolExecutor(self._count, context, initializer=_set_up)
             return self._pool
 
-    def _forget_broken(self, error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
+        logger.warning(
+            "senses could not be induced in a process of their own (%s: %s); they are induced in"
+            " the server's",
+            type(error).__name__,
+            error,
+        )
         if isinstance(error, BrokenExecutor):
             with self._lock:
                 self._pool = None  # the next word starts another

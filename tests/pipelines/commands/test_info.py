@@ -1,5 +1,7 @@
 """The command info."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,16 @@ def test_info_tells_what_is_there(corpus_dir: str, capsys: pytest.CaptureFixture
 def test_missing_corpus_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--corpus", str(tmp_path / "none")]) == 1
     assert "there is no corpus at" in capsys.readouterr().err
+
+
+def test_info_starts_without_the_model_s_packages(corpus_dir: str) -> None:
+    program = (
+        "import sys\nfrom pipelines.__main__ import main\n"
+        f"main(['info', '--corpus', {corpus_dir!r}])\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'apache_beam', 'faiss',"
+        " 'spacy', 'scipy'}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines()[-1] == "[]"

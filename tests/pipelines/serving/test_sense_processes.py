@@ -59,6 +59,23 @@ def test_a_rare_word_is_told_without_a_process(index: OpenIndex, processes: Sens
     assert not list(Path(index.corpus.root).glob("indexes/*/senses/*"))
 
 
+def test_where_no_process_can_be_had_senses_are_induced_here_and_it_is_said(
+    index: OpenIndex,
+    processes: SenseProcesses,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no semaphores")
+
+    monkeypatch.setattr("pipelines.serving.sense_processes.ProcessPoolExecutor", refuse)
+    with caplog.at_level(logging.WARNING):
+        processes.prepare(index.corpus)
+        found = processes(index, choose_forms(index, "bank"))
+    assert caplog.text.count("OSError: no semaphores") == 2
+    assert found.to_json() == induce_senses(index, choose_forms(index, "bank")).to_json()
+
+
 @pytest.mark.slow  # two processes are started
 def test_a_process_that_is_killed_is_said_and_started_again(
     index: OpenIndex, processes: SenseProcesses, caplog: pytest.LogCaptureFixture
