@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBS = Path(os.environ.get("SENSEGREP_KAFKA_LIBS", ROOT / ".kafka" / "libs"))
@@ -21,10 +30,15 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+    required user_reader="secret" user_stranger="secret";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 log.dirs={directory}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -65,9 +79,13 @@ class Broker:
 
     def __init__(self, directory: Path) -> None:
         self.address = f"127.0.0.1:{_free_port()}"
+        self.sasl_address = f"127.0.0.1:{_free_port()}"  # for users with names and passwords
         self._directory = directory
         properties = PROPERTIES.format(
-            port=self.address.split(":")[1], controller=_free_port(), directory=directory
+            port=self.address.split(":")[1],
+            sasl=self.sasl_address.split(":")[1],
+            controller=_free_port(),
+            directory=directory,
         )
         (directory / "server.properties").write_text(properties)
         self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c").wait()
@@ -118,6 +136,16 @@ class Broker:
         place = TopicPartition(name, partition, before)
         [future] = self.admin.delete_records([place]).values()
         future.result(30)
+
+    def allow(self, user: str, topic: str) -> None:
+        """Give a user the rights that a stream needs."""
+        rights = [
+            AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+                       operation, AclPermissionType.ALLOW)
+            for operation in (AclOperation.READ, AclOperation.DESCRIBE)
+        ]  # fmt: skip
+        for future in self.admin.create_acls(rights).values():
+            future.result(30)
 
     def put(self, topic: str, *messages: Any, partition: int = 0, key: str | None = None) -> None:
         producer = Producer({"bootstrap.servers": self.address, "message.max.bytes": 33554432})

@@ -1,5 +1,6 @@
 """Streams from a real Kafka broker: partitions, transactions, retention, sizes, bad input."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -221,3 +222,70 @@ def test_lag_is_what_was_not_read(broker: Any, topic: str) -> None:
     assert source.lag().records == 6
     assert source.lag().seconds > 0
     source.close()
+
+
+@pytest.fixture
+def as_user(
+    broker: Any, topic: str, tmp_path: Path, tiny_elmo_dir: Path
+) -> Callable[[str, str], int]:
+    """A function that streams as a user with a password (SASL), as --kafka-config says."""
+
+    def run(user: str, password: str) -> int:
+        config = tmp_path / "kafka.properties"
+        config.write_text(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+            f"sasl.username={user}\nsasl.password={password}\n"
+        )
+        source = f"kafka:{broker.sasl_address}/{topic}"
+        corpus = ("--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir))
+        return main(["stream", source, *corpus, "--kafka-config", str(config),
+                     "--until-idle", "1s", "--every", "1s"])  # fmt: skip
+
+    return run
+
+
+def test_a_topic_without_rights_is_bad_usage_before_anything_is_read(
+    broker: Any, topic: str, as_user: Callable, live: Callable, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    broker.make_topic(topic)
+    broker.put(topic, say("a"))
+    broker.allow("reader", topic)
+    assert as_user("stranger", "secret") == 2
+    error = capsys.readouterr().err
+    assert f"topic '{topic}' at {broker.sasl_address} may not be read by this user" in error
+    assert "it needs READ and DESCRIBE on the topic (see --kafka-config" in error
+    assert not (tmp_path / "corpus").exists()
+    assert as_user("reader", "secret") == 0
+    assert live() == {"a": "Version 1 of a."}
+
+
+def test_a_wrong_password_is_bad_usage(
+    broker: Any, topic: str, as_user: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.make_topic(topic)
+    assert as_user("reader", "wrong") == 2
+    error = capsys.readouterr().err
+    assert "check the address, that it is up, and --kafka-config for TLS and SASL" in error
+    assert "secret" not in error
+
+
+def test_a_clock_that_jumps_changes_neither_order_nor_lag(
+    broker: Any, topic: str, run: Callable, live: Callable, positions: Callable, tmp_path: Path
+) -> None:
+    # So that the broker takes such times, and removes nothing for them.
+    broker.make_topic(
+        topic, **{"message.timestamp.after.max.ms": str(1 << 40), "retention.ms": "-1"}
+    )
+    producer = Producer({"bootstrap.servers": broker.address})
+    day = 86_400_000
+    now = int(time.time() * 1000)
+    for number, moment in enumerate((now, now + 30 * day, now - 30 * day, 1), 1):
+        producer.produce(topic, json.dumps(say("a", number)).encode(), timestamp=moment)
+    assert producer.flush(60) == 0
+    assert run() == 0
+    assert live() == {"a": "Version 4 of a."}  # in the order of offsets, whatever the times say
+    assert positions() == {"0": 4}
+    entry = Corpus.open(tmp_path / "corpus").snapshot.stream
+    assert entry is not None
+    assert entry.lag == {"records": 0, "seconds": 0.0}

@@ -148,3 +148,57 @@ def test_a_signal_ends_a_stream_after_a_last_commit(
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert live(tmp_path / "corpus") == {"a": "Hi."}
+
+
+def command(*words: str) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "pipelines", *words], env=environment, check=False)
+    return done.returncode
+
+
+def write(path: Path, names: range, prefix: str = "d") -> dict[str, str]:
+    texts = {f"{prefix}{n}": f"Number {n} stands on the bank." for n in names}
+    lines = [json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()]
+    path.write_text("".join(lines))
+    return texts
+
+
+@pytest.mark.slow
+def test_the_index_follows_and_other_commands_work_beside_a_stream(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]], tiny_elmo_dir: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    root, corpus = tmp_path / "corpus", ("--corpus", str(tmp_path / "corpus"))
+    texts = write(tmp_path / "in" / "1.jsonl", range(100))
+    process = start("--index-every", "1s", "--vacuum-older-than", "0s")
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 180
+        while not holds():
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "not within three minutes"
+            time.sleep(0.1)
+
+    def indexed() -> str | None:
+        return Corpus.open(root).snapshot.index if snapshots(root) else None
+
+    try:
+        until(lambda: indexed() is not None)
+        assert command("compact", *corpus) == 0
+        assert command("vacuum", *corpus, "--older-than", "0s") == 0
+        assert command("delete", *corpus, "d7") == 0
+        del texts["d7"]
+        texts |= write(tmp_path / "other.jsonl", range(5), prefix="x")
+        model = ("--model", str(tiny_elmo_dir))
+        assert command("embed", str(tmp_path / "other.jsonl"), *corpus, *model) == 0
+        before = indexed()
+        texts |= write(tmp_path / "in" / "2.jsonl", range(200, 230))
+        until(lambda: live(root) == texts and indexed() != before)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, errors
+    assert live(root) == texts
+    assert command("verify", *corpus) == 0
