@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pipelines.commands.output import print_json
+from pipelines.commands.output import print_json, say
 from pipelines.commands.wording import counted
 
 if TYPE_CHECKING:
@@ -89,41 +89,39 @@ def _settings(corpus: "CorpusView") -> list[dict[str, Any]]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    print(f"corpus       {facts['corpus']}")
-    print(
+    say(f"corpus       {facts['corpus']}")
+    say(
         f"snapshot     {facts['snapshot']}, by {facts['operation']}, {facts['created']};"
         f" {counted(len(facts['segments']), 'segment')}"
     )
-    print(f"documents    {facts['documents']:,}")
-    print(f"sentences    {facts['sentences']:,}")
-    print(f"tokens       {facts['tokens']:,}")
+    say(f"documents    {facts['documents']:,}")
+    say(f"sentences    {facts['sentences']:,}")
+    say(f"tokens       {facts['tokens']:,}")
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in facts["reject_reasons"].items())
-    print(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
+    say(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
     if facts["tombstones"]:
         deleted = counted(facts["tombstones"], "document")
-        print(f"tombstones   {deleted}; sensegrep compact drops their rows")
+        say(f"tombstones   {deleted}; sensegrep compact drops their rows")
     if facts["purge_pending"]:
-        print(
+        say(
             "purge        not finished: rows of deleted documents may be on the disk; run:"
             f" sensegrep delete --purge --corpus {facts['corpus']}"
         )
-    print(
-        f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart"
-    )
-    print(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
+    say(f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart")
+    say(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
     _print_stream(facts["stream"])
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])
         tokenizer = settings["tokenizer"]
-        print(f"model        {settings['model']['name']}, {settings['dim']} numbers a vector")
-        print(f"  layers     {weights}; pooling {settings['pooling']}")
-        print(f"  tokens     {settings['tokens']}, stored as {settings['vector_dtype']}")
-        print(f"  tokeniser  {tokenizer['name']}, {tokenizer['language']}")
-        print(f"  vectors    fingerprint {settings['fingerprint'][:16]}")
+        say(f"model        {settings['model']['name']}, {settings['dim']} numbers a vector")
+        say(f"  layers     {weights}; pooling {settings['pooling']}")
+        say(f"  tokens     {settings['tokens']}, stored as {settings['vector_dtype']}")
+        say(f"  tokeniser  {tokenizer['name']}, {tokenizer['language']}")
+        say(f"  vectors    fingerprint {settings['fingerprint'][:16]}")
     for row in facts.get("rejects_listed", ()):
         sentence = "" if row["sentence_index"] is None else f" sentence {row['sentence_index']}"
         name = "" if row["doc_id"] is None else f" {row['doc_id']}{sentence}"
-        print(f"{row['uri']}:{row['position']}:{name} {row['reason']}: {row['detail']}")
+        say(f"{row['uri']}:{row['position']}:{name} {row['reason']}: {row['detail']}")
 
 
 def _print_stream(stream: dict[str, Any] | None) -> None:
@@ -132,11 +130,11 @@ def _print_stream(stream: dict[str, Any] | None) -> None:
     positions = sorted(stream["positions"].items(), key=lambda item: (len(item[0]), item[0]))
     listed = ", ".join(f"{name}: {position:,}" for name, position in positions[:8])
     more = f" and {len(positions) - 8:,} more" if len(positions) > 8 else ""
-    print(f"stream       {stream['source_id']}, epoch {stream['epoch']}")
-    print(f"  positions  {listed}{more}")
+    say(f"stream       {stream['source_id']}, epoch {stream['epoch']}")
+    say(f"  positions  {listed}{more}")
     if stream["lag"]:
         records, seconds = stream["lag"]["records"], stream["lag"]["seconds"]
-        print(f"  lag        {counted(records, 'record')}, {seconds:,.1f} s at the last commit")
+        say(f"  lag        {counted(records, 'record')}, {seconds:,.1f} s at the last commit")
 
 
 def _size(count: float) -> str:

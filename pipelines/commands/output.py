@@ -4,12 +4,17 @@ import io
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 
 def harmless(text: str) -> str:
     """Return a text in which nothing commands the terminal: other controls than line ends go."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a text that names what somebody else wrote: a model, a file, a label."""
+    print(harmless(text), file=file)
 
 
 class HarmlessFormatter(logging.Formatter):

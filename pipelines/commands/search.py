@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import Any, TextIO
 
-from pipelines.commands.output import harmless, print_json
+from pipelines.commands.output import harmless, print_json, say
 
 FOLD_LABELS = 4
 # What spreadsheet programs take for a formula.
@@ -232,4 +232,4 @@ def fold(hits: Any, style: Any) -> list[str]:
 
 def _print_notes(hits: Any) -> None:
     for note in hits.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", sys.stderr)

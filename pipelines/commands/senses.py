@@ -5,7 +5,7 @@ import shutil
 import sys
 from typing import Any
 
-from pipelines.commands.output import print_json
+from pipelines.commands.output import harmless, print_json, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,13 +84,13 @@ def print_senses(described: Any) -> None:
     found = described.senses
     forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
     count = len(found.senses)
-    print(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms}){_sure(found)}")
+    say(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms}){_sure(found)}")
     for sense in found.senses:
         quality = f", quality {sense.quality:.2f}" if count > 1 else ""
         head = f"[{sense.number}] {sense.size} occurrences ({sense.share:.0%}{quality})"
         label = ", ".join(sense.labels) or "no typical words"
-        print(style.sense(f"{head}: {label}", sense.number))
+        print(style.sense(harmless(f"{head}: {label}"), sense.number))
         for line in format_lines(described.lines[sense.number], style):
             print("  " + line)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", sys.stderr)

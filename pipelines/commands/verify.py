@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from pipelines.commands.output import say
 from pipelines.commands.wording import counted
 
 DONE, FAILED = 0, 1
@@ -20,9 +21,9 @@ def execute(args: argparse.Namespace) -> int:
 
     report = verify(CorpusView.open(args.corpus))
     for fault in report.faults:
-        print(f"fault: {fault}", file=sys.stderr)
+        say(f"fault: {fault}", file=sys.stderr)
     verdict = counted(len(report.faults), "fault") if report.faults else "all well"
-    print(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
+    say(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
     if report.faults:
-        print("put these files back from a copy, or embed the documents into a new corpus")
+        say("put these files back from a copy, or embed the documents into a new corpus")
     return FAILED if report.faults else DONE

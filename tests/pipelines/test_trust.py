@@ -170,3 +170,17 @@ def test_changed_index_manifest_is_built_again(
     assert "build the index again: sensegrep index --rebuild" in capsys.readouterr().err
     assert main(["index", "--rebuild", "--corpus", str(forged)]) == 0
     assert main(["search", "the [bank]", *arguments]) == 0
+
+
+def test_names_that_a_corpus_gives_command_no_terminal(
+    forged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in forged.glob("segments/*/segment.json"):
+        model = json.loads(path.read_text())["model"]
+        change(path, model={**model, "name": "\x1b]0;evil\x07"}, written_by="\x1b[31m")
+    for command in (["info"], ["verify"], ["search", "the [bank]"], ["senses", "bank"]):
+        main([*command, "--corpus", str(forged)])
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err
+    main(["info", "--corpus", str(forged)])
+    assert "\ufffd]0;evil\ufffd" in capsys.readouterr().out
