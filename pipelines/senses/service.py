@@ -93,10 +93,11 @@ def induce_senses(
     }
     counts = index.forms.folded_counts()
     constants = constants_of(index)
-    drawn, sample = _sample(index, places, forms, counts, seed)
+    drawn, line_of, sample = _sample(index, places, forms, counts, seed)
     rule = induce(sample, constants, options, seed=seed)
     ids, numbers = _assign_all(index, places, rule)
-    numbers[drawn] = rule.labels
+    numbers[drawn] = rule.labels[line_of]
+    copies = _copies(drawn, line_of)
     means = _means(index, places, numbers, rule.senses)
     fits = _fits(index, places, numbers, means)
     shards = np.repeat(list(places), [count_positions(where) for where in places.values()])
@@ -104,13 +105,14 @@ def induce_senses(
     contexts = {}
     prototypes = {}
     for sense in range(1, rule.senses + 1):
-        mine = np.flatnonzero(numbers == sense)
+        mine = np.setdiff1d(np.flatnonzero(numbers == sense), copies)
         best = mine[np.argsort(-fits[mine], kind="stable")]
         prototypes[sense] = tuple(int(i) for i in ids[best[:PROTOTYPES]])
         shown = mine[:: max(1, len(mine) // CONTEXTS_PER_SENSE)][:CONTEXTS_PER_SENSE]
         contexts[sense] = _contexts(index, shards[shown], positions[shown])
     labels = label_words(contexts, counts, set(forms.counts), index.form_vectors.of)
-    sizes = np.bincount(numbers, minlength=rule.senses + 1)[1:]
+    counted = np.delete(numbers, copies)
+    sizes = np.bincount(counted, minlength=rule.senses + 1)[1:]
     order = np.argsort(ids)
     return WordSenses(
         word=forms.word,
@@ -127,7 +129,7 @@ def induce_senses(
             for number, size in enumerate(sizes, start=1)
         ),
         gain=_mean_quality(rule, sizes),
-        notes=_notes(forms.word, len(ids), len(drawn), rule, constants, options),
+        notes=_notes(forms.word, len(ids), (len(drawn), len(copies)), rule, constants, options),
         rule=rule,
         means=means,
         vector_ids=ids[order],
@@ -142,23 +144,44 @@ def _mean_quality(rule: Induction, sizes: NDArray[np.int64]) -> float:
 def _notes(
     word: str,
     count: int,
-    sampled: int,
+    sampled: tuple[int, int],
     rule: Induction,
     constants: SenseConstants,
     options: SenseOptions,
 ) -> tuple[str, ...]:
-    """Say what a reader should know of how the senses came about."""
+    """Say what a reader should know of how the senses came about.
+
+    Args:
+      word: as it was asked for.
+      count: of its occurrences.
+      sampled: how many of them were looked at, and how many of those repeat another line.
+      rule: what was found.
+      constants: what it was found by.
+      options: what was asked for.
+    """
     notes = []
-    if count < MIN_OCCURRENCES and not options.force:
+    looked_at, copies = sampled
+    if copies:
+        notes.append(
+            f"{copies:,} line{' repeats' if copies == 1 else 's repeat'} another word for word;"
+            " identical lines are counted once"
+        )
+    if count >= MIN_OCCURRENCES > looked_at - copies and not options.force:
+        notes.append(
+            f"{word!r} occurs in {looked_at - copies} different"
+            f" line{'' if looked_at - copies == 1 else 's'}; senses are told apart from"
+            f" {MIN_OCCURRENCES} on (--force splits them all the same)"
+        )
+    elif count < MIN_OCCURRENCES and not options.force:
         notes.append(
             f"{word!r} occurs {count} time{'' if count == 1 else 's'}; senses are told apart from"
             f" {MIN_OCCURRENCES} occurrences on (--force splits them all the same)"
         )
     elif options.force and rule.senses == 1:
         notes.append(f"the occurrences of {word!r} do not differ, so that nothing could be split")
-    if sampled < count:
+    if looked_at < count:
         notes.append(
-            f"senses were found in {sampled:,} of {count:,} occurrences, drawn at random; each of"
+            f"senses were found in {looked_at:,} of {count:,} occurrences, drawn at random; each of"
             " the others has the sense that it is nearest to"
         )
     if constants.note and count >= MIN_OCCURRENCES:
@@ -176,8 +199,12 @@ def _sample(
     forms: WordForms,
     background: Mapping[str, int],
     seed: int,
-) -> tuple[NDArray[np.int64], Sample]:
-    """Draw up to SAMPLE occurrences over all shards; returns their numbers in order of place."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Sample]:
+    """Draw up to SAMPLE occurrences over all shards, and take identical lines as one.
+
+    Returns:
+      numbers [m] of those drawn, in order of place; for each its row in the sample; the sample.
+    """
     counts = [count_positions(where) for where in places.values()]
     total = sum(counts)
     drawn = np.arange(total)
@@ -188,20 +215,35 @@ def _sample(
     tokens = [np.zeros((0, index.manifest.dim), np.float32)]
     sentences = list(tokens)
     lines: list[list[str]] = []
+    rows: dict[tuple[Any, ...], int] = {}
+    line_of: list[int] = []
     for (name, where), end, count in zip(places.items(), ends, counts, strict=True):
         mine = drawn[(drawn >= end - count) & (drawn < end)] - (end - count)
         shard, positions = index.shards[name], _numbers(where)[mine]
         keys = shard.keys[positions]
-        tokens.append(shard.tokens.vectors(positions))
-        sentences.append(sentences_of(shard, keys))
-        for line in keys["sentence"].tolist():
-            words = (index.folded(token) for token in shard.lines.value("tokens", line))
-            lines.append([word for word in words if word not in own])
+        new = np.zeros(len(keys), bool)
+        inside = keys["token_index"].tolist()
+        for row, line in enumerate(keys["sentence"].tolist()):
+            line_tokens = shard.lines.value("tokens", line)
+            known = len(rows)
+            line_of.append(rows.setdefault((inside[row], *line_tokens), known))
+            if line_of[-1] == known:
+                new[row] = True
+                words = (index.folded(token) for token in line_tokens)
+                lines.append([word for word in words if word not in own])
+        tokens.append(shard.tokens.vectors(positions[new]))
+        sentences.append(sentences_of(shard, keys[new]))
     of_tokens, of_sentences = np.concatenate(tokens), np.concatenate(sentences)
     scores = search_scores(of_tokens, of_sentences, lines, background, index.manifest.settings)
     bags = _bags(index, lines, background)
     sample = Sample(tokens=of_tokens, sentences=of_sentences, bags=bags, scores=scores)
-    return drawn, sample
+    return drawn, np.array(line_of, np.int64), sample
+
+
+def _copies(drawn: NDArray[np.int64], line_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of those drawn whose line stands among them before."""
+    _, first = np.unique(line_of, return_index=True)
+    return np.delete(drawn, first)
 
 
 def _bags(index: OpenIndex, lines: list[list[str]], background: Mapping[str, int]) -> Floats:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery
 from pipelines.search.searcher import Searcher
 from pipelines.senses.lines import describe_senses
+from pipelines.senses.options import SenseOptions
 
 TOPICS = {
     "water": ["river", "water", "shore", "mud", "fish"],
@@ -170,6 +172,66 @@ def test_one_topic_is_one_sense(
     build_index(corpus.root, IndexOptions())
     [sense] = describe_senses(Corpus.open(corpus.root), "bank").senses.senses
     assert (sense.size, sense.share, sense.quality) == (80, 1.0, 0.0)
+
+
+def repeated(document: Any, times: int) -> list[Any]:
+    return [replace(document, doc_id=f"{document.doc_id}/{number}") for number in range(times)]
+
+
+def test_identical_lines_are_counted_once(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    [notice] = draw("water", 1, 7)
+    documents = [*draw("water", 20, 1), *draw("money", 20, 2), *repeated(notice, 100)]
+    corpus = make_corpus(documents, vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    told = describe_senses(Corpus.open(corpus.root), "bank").senses
+    assert [sense.size for sense in told.senses] == [21, 20]
+    assert len(told.vector_ids) == 140  # each has its sense all the same
+    assert sum(told.numbers == 1) == 120
+    assert "99 lines repeat another word for word; identical lines are counted once" in told.notes
+
+
+def test_a_word_in_one_line_only_has_one_sense_even_by_force(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    corpus = make_corpus(repeated(draw("water", 1, 7)[0], 40), vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    told = describe_senses(Corpus.open(corpus.root), "bank").senses
+    assert [sense.size for sense in told.senses] == [1]
+    assert any(
+        "occurs in 1 different line; senses are told apart from 10 on" in n for n in told.notes
+    )
+    forced = describe_senses(
+        Corpus.open(corpus.root), "bank", options=SenseOptions(force=True)
+    ).senses
+    assert [sense.size for sense in forced.senses] == [1]
+    assert any("do not differ, so that nothing could be split" in n for n in forced.notes)
+
+
+def test_three_lines_are_split_by_force_alone(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    corpus = make_corpus(draw("water", 2, 1), draw("money", 1, 2), vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    opened = Corpus.open(corpus.root)
+    told = describe_senses(opened, "bank").senses
+    assert len(told.senses) == 1
+    assert any("occurs 3 times; senses are told apart from 10" in note for note in told.notes)
+    forced = describe_senses(opened, "bank", options=SenseOptions(force=True)).senses
+    assert [sense.size for sense in forced.senses] == [2, 1]
+
+
+def test_one_document_is_enough_for_senses(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    parts = [*draw("water", 30, 1), *draw("money", 30, 2)]
+    whole = replace(parts[0], sentences=[s for part in parts for s in part.sentences])
+    corpus = make_corpus([whole], vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    told = describe_senses(Corpus.open(corpus.root), "bank").senses
+    assert sorted(sense.size for sense in told.senses) == [30, 30]
+    assert any("general constants" in note for note in told.notes)
 
 
 def test_a_corpus_that_cannot_be_written_still_tells_senses(
