@@ -11,7 +11,8 @@ from pipelines.corpus.view import CorpusView
 from pipelines.search.hits import Hits
 from pipelines.search.options import make_options
 from pipelines.search.query_encoder import QueryEncoder
-from pipelines.search.searcher import Searcher, TellSenses
+from pipelines.search.searcher import Searcher
+from pipelines.search.word_search import TellSenses
 from pipelines.senses.lines import describe_senses
 from pipelines.senses.options import SenseOptions
 from pipelines.senses.service import word_senses

@@ -4,55 +4,29 @@ The model is loaded at the first query; a Searcher keeps it, and the files it op
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import UsageError
 from pipelines.index.centering import normalize
 from pipelines.index.exact import Floats
 from pipelines.index.reader import OpenIndex, OpenShard
-from pipelines.search.checks import (
-    check_filters,
-    check_has_tokens,
-    check_sense,
-    refuse_word_options,
-)
+from pipelines.search.checks import check_filters, check_has_tokens, refuse_word_options
 from pipelines.search.context_words import ContextWeights, ContextWords
 from pipelines.search.examples import find_example
-from pipelines.search.hits import Hit, Hits, SensesOfWord, fold_identical, sort_hits
+from pipelines.search.hits import Hit, Hits, fold_identical, sort_hits
 from pipelines.search.line_reader import LineReader, LocatedHit, by_score
-from pipelines.search.neighbours import (
-    BAG_WEIGHT,
-    FEEDBACK,
-    MAX_TABLE,
-    RESCORED,
-    SENSE_BONUS,
-    Neighbours,
-    query_s_sense,
-)
-from pipelines.search.occurrences import (
-    Positions,
-    Scanned,
-    WordForms,
-    choose_forms,
-    count_positions,
-    describe_absence,
-    join_forms,
-    nearest_indexed,
-    positions_of,
-    scan_unindexed,
-)
+from pipelines.search.occurrences import WordForms, choose_forms, join_forms, scan_unindexed
 from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery, QueryEncoder
 from pipelines.search.scoring import Scorer, Target
+from pipelines.search.word_search import TellSenses, WordSearch, best_of_scanned
 from pipelines.text.normal_forms import folded_form
 from schemas import table_of
 
-TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
 NEGATIVE_WEIGHT = 0.5  # of Rocchio's formula; 0.15 to 0.5 are usual
 
 
@@ -81,7 +55,7 @@ class Searcher:
         self.encoder = encoder
         self.context_words = ContextWords(self.index)
         self.scorer = Scorer(self.index, self.context_words)
-        self.neighbours = Neighbours(self.index)
+        self.words = WordSearch(self.index, self.scorer, tell_senses)
 
     # --- the kinds of search -----------------------------------------------------------------
 
@@ -240,7 +214,7 @@ class Searcher:
             if forms is None:
                 found = self._everything(target, asked, hits)
             else:
-                found = self._occurrences(target, forms, asked, hits)
+                found = self.words.search(target, forms, asked, hits)
             found = [one for one in found if one.vector_id not in target.excluded][:wanted]
             lines = self.lines.hits(found, target.table, (options.left, options.right))
             folded = lines if options.unfold else fold_identical(lines)
@@ -270,7 +244,7 @@ class Searcher:
         for scanned in scan_unindexed(self.index, target.table, None, options.filters):
             hits.compared += len(scanned.vectors)
             scores = scanned.vectors @ target.vector
-            found += _scanned(scanned, scores, None, wanted)
+            found += best_of_scanned(scanned, scores, None, wanted)
             found = sorted(found, key=by_score)[:wanted]
         return found
 
@@ -278,191 +252,6 @@ class Searcher:
         if table == "tokens":
             return int(shard.keys["vector_id"][position])
         return int(shard.lines.row(position)["vector_id"])
-
-    def _occurrences(
-        self, target: Target, forms: WordForms, options: SearchOptions, hits: Hits
-    ) -> list[LocatedHit]:
-        """Search the occurrences of a word exactly."""
-        senses = None
-        if forms.indexed and (options.senses or options.sense is not None):
-            senses = hits.senses = self._tell_senses(self.index, forms)
-        check_sense(options.sense, senses, forms.word)
-        mean = self.scorer.word_mean(forms)
-        wanted = options.k + len(target.excluded)
-        if self._neighbours_have_a_say(forms, target, options):
-            found = self._by_neighbours(target, forms, options, senses, mean, hits)
-        else:
-            found = self._plainly(target, forms, options, senses, mean, hits)
-        for scanned in scan_unindexed(self.index, "tokens", forms, options.filters):
-            found += self._score_scanned(scanned, target, mean, senses, options, hits)
-        if not hits.compared and not forms.indexed:
-            hits.nearest = nearest_indexed(self.index, forms.word)
-            hits.notes.append(describe_absence(self.index, forms.word, hits.nearest))
-        elif not hits.compared:
-            hits.notes.append(
-                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
-                " the filters"
-            )
-        return sorted(found, key=by_score)[:wanted]
-
-    def _plainly(
-        self,
-        target: Target,
-        forms: WordForms,
-        options: SearchOptions,
-        senses: SensesOfWord | None,
-        mean: Floats | None,
-        hits: Hits,
-    ) -> list[LocatedHit]:
-        """Score the occurrences of each shard by themselves, the best first."""
-        wanted = options.k + len(target.excluded)
-        found: list[LocatedHit] = []
-        for name, shard in self.index.shards.items():
-            where = positions_of(shard, forms.ranges, options.filters)
-            if options.sense is not None and senses is not None:
-                where = _of_sense(shard, where, senses, options.sense)
-            hits.compared += count_positions(where)
-            if count_positions(where):
-                scores, positions = self.scorer.best(shard, where, target, mean, wanted)
-                ids = shard.keys["vector_id"][positions]
-                numbers = [None] * len(ids) if senses is None else senses.of(ids).tolist()
-                found += [
-                    LocatedHit(score, int(i), name, int(position), {}, "", number)
-                    for score, i, position, number in zip(
-                        scores.tolist(), ids, positions, numbers, strict=True
-                    )
-                ]
-        return found
-
-    def _neighbours_have_a_say(
-        self, forms: WordForms, target: Target, options: SearchOptions
-    ) -> bool:
-        """Say whether the neighbours' ranking applies.
-
-        Not where an index compares vectors alone, for it was tuned with the words around; and not
-        where some occurrences are not in the index.
-        """
-        if options.plain_ranking or not self.scorer.context_weight or self.index.unindexed:
-            return False
-        return forms.indexed > 1 and target.table == "tokens"
-
-    def _by_neighbours(
-        self,
-        target: Target,
-        forms: WordForms,
-        options: SearchOptions,
-        senses: SensesOfWord | None,
-        mean: Floats | None,
-        hits: Hits,
-    ) -> list[LocatedHit]:
-        """Score the occurrences of a word together with their neighbours; see `neighbours`."""
-        places = {
-            name: where
-            for name, shard in self.index.shards.items()
-            if count_positions(where := positions_of(shard, forms.ranges, {}))
-        }
-        count = sum(count_positions(where) for where in places.values())
-        if count < 2:
-            return self._plainly(target, forms, options, senses, mean, hits)
-        if count > MAX_TABLE:
-            asked = replace(options, k=max(options.k, RESCORED))
-            found = self._plainly(target, forms, asked, senses, mean, hits)
-            return self._fed_back(sorted(found, key=by_score), target, mean)
-        table = self.neighbours.table(forms, places)
-        scores, row = np.zeros(count, np.float32), 0
-        for name, where in places.items():
-            shard, size = self.index.shards[name], count_positions(where)
-            mine, positions = self.scorer.best(shard, where, target, mean, size)
-            scores[row : row + size] = mine[np.argsort(positions, kind="stable")]
-            row += size
-        words = sorted(target.context.weights) if target.context else []
-        scores += BAG_WEIGHT * table.bag_scores(self.neighbours.bag(words, frozenset()))
-        ranked = table.rank(scores)
-        numbers = None
-        if senses is not None:
-            numbers = senses.of(table.vector_ids)
-            if len(senses.senses) > 1:
-                ranked = ranked - SENSE_BONUS * (numbers != query_s_sense(scores, numbers))
-        return self._located(places, ranked, numbers, forms, options, hits)
-
-    def _located(
-        self,
-        places: dict[str, Positions],
-        scores: Floats,
-        numbers: NDArray[np.int32] | None,
-        forms: WordForms,
-        options: SearchOptions,
-        hits: Hits,
-    ) -> list[LocatedHit]:
-        """Return those occurrences that pass the filters."""
-        found, row = [], 0
-        for name, where in places.items():
-            shard = self.index.shards[name]
-            positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-            passing = positions_of(shard, forms.ranges, options.filters)
-            if isinstance(passing, slice):
-                passing = np.arange(passing.start, passing.stop)
-            rows = row + np.flatnonzero(np.isin(positions, passing))
-            if options.sense is not None and numbers is not None:
-                rows = rows[numbers[rows] == options.sense]
-            hits.compared += len(rows)
-            ids = shard.keys["vector_id"][positions[rows - row]]
-            for place, vector_id in zip(rows.tolist(), ids.tolist(), strict=True):
-                number = None if numbers is None else int(numbers[place])
-                position = int(positions[place - row])
-                found.append(
-                    LocatedHit(float(scores[place]), vector_id, name, position, {}, "", number)
-                )
-            row += len(positions)
-        return found
-
-    def _fed_back(
-        self, found: list[LocatedHit], target: Target, mean: Floats | None
-    ) -> list[LocatedHit]:
-        """Score what was found again with the mean of the query and its three nearest."""
-        vectors = np.zeros((len(found), self.index.manifest.dim), np.float32)
-        sentences = np.zeros_like(vectors)
-        for name, shard in self.index.shards.items():
-            rows = [row for row, one in enumerate(found) if one.shard == name]
-            where = np.array([found[row].position for row in rows], np.int64)
-            vectors[rows] = shard.tokens.vectors(where)
-            sentences[rows] = shard.sentences.vectors(
-                shard.keys["sentence"][where].astype(np.int64)
-            )
-        nearest = slice(0, FEEDBACK)
-        fed = replace(
-            target,
-            vector=normalize((target.vector + vectors[nearest].mean(axis=0))[None])[0],
-            sentence_vector=None
-            if target.sentence_vector is None
-            else normalize((target.sentence_vector + sentences[nearest].mean(axis=0))[None])[0],
-        )
-        weighted = sentences if self.scorer.weighs_sentences(target) else None
-        gains = self.scorer.combined(vectors, weighted, fed, mean)
-        gains = gains - self.scorer.combined(vectors, weighted, target, mean)
-        share = 1 - self.scorer.context_weight
-        return [
-            f._replace(score=f.score + share * float(gain))
-            for f, gain in zip(found, gains, strict=True)
-        ]
-
-    def _score_scanned(
-        self,
-        scanned: Scanned,
-        target: Target,
-        mean: Floats | None,
-        senses: SensesOfWord | None,
-        options: SearchOptions,
-        hits: Hits,
-    ) -> list[LocatedHit]:
-        numbers = None
-        if senses is not None:
-            numbers = senses.assign(scanned.vectors, self.scorer.sentences_of(scanned)[0])
-        scores = self.scorer.scanned(scanned, target, mean)
-        if options.sense is not None and numbers is not None:
-            scores = np.where(numbers == options.sense, scores, -np.inf)
-        hits.compared += int(np.isfinite(scores).sum())
-        return _scanned(scanned, scores, numbers, options.k + len(target.excluded))
 
     def _choose(self, found: Sequence[Hit], options: SearchOptions, hits: Hits) -> list[Hit]:
         """Leave out low scores; sample."""
@@ -492,25 +281,3 @@ def _rocchio(like: Sequence[Floats], unlike: Sequence[Floats]) -> Floats:
     if unlike:
         vector = vector - NEGATIVE_WEIGHT * np.mean(unlike, axis=0)
     return normalize(vector[None].astype(np.float32))[0]
-
-
-def _of_sense(shard: OpenShard, where: Positions, senses: SensesOfWord, number: int) -> Positions:
-    positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-    return positions[senses.of(shard.keys["vector_id"][positions]) == number]
-
-
-def _scanned(
-    scanned: Scanned, scores: Floats, numbers: NDArray[np.int32] | None, wanted: int
-) -> list[LocatedHit]:
-    found = []
-    for place in np.argsort(-scores, kind="stable")[:wanted].tolist():
-        if not np.isfinite(scores[place]):
-            break
-        row = scanned.rows.slice(place, 1).to_pylist()[0]
-        number = None if numbers is None else int(numbers[place])
-        found.append(
-            LocatedHit(
-                float(scores[place]), row["vector_id"], None, 0, row, scanned.segment_id, number
-            )
-        )
-    return found

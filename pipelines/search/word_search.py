@@ -1,0 +1,271 @@
+"""Search the occurrences of a word, each by itself or together with its neighbours.
+
+`Searcher` uses it for queries with a bracketed word.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.index.centering import normalize
+from pipelines.index.exact import Floats
+from pipelines.index.reader import OpenIndex, OpenShard
+from pipelines.search.checks import check_sense
+from pipelines.search.hits import Hits, SensesOfWord
+from pipelines.search.line_reader import LocatedHit, by_score
+from pipelines.search.neighbours import (
+    BAG_WEIGHT,
+    FEEDBACK,
+    MAX_TABLE,
+    RESCORED,
+    SENSE_BONUS,
+    Neighbours,
+    query_s_sense,
+)
+from pipelines.search.occurrences import (
+    Positions,
+    Scanned,
+    WordForms,
+    count_positions,
+    describe_absence,
+    nearest_indexed,
+    positions_of,
+    scan_unindexed,
+)
+from pipelines.search.options import SearchOptions
+from pipelines.search.scoring import Scorer, Target
+
+TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
+
+
+class WordSearch:
+    """Searches the occurrences of words in one index.
+
+    Args:
+      index: the open index.
+      scorer: of the index.
+      tell_senses: returns the senses of a word's forms.
+    """
+
+    def __init__(self, index: OpenIndex, scorer: Scorer, tell_senses: TellSenses) -> None:
+        self._index = index
+        self._scorer = scorer
+        self._tell_senses = tell_senses
+        self._neighbours = Neighbours(index)
+
+    def search(
+        self, target: Target, forms: WordForms, options: SearchOptions, hits: Hits
+    ) -> list[LocatedHit]:
+        """Search the occurrences of a word exactly; what was compared is noted in `hits`."""
+        senses = None
+        if forms.indexed and (options.senses or options.sense is not None):
+            senses = hits.senses = self._tell_senses(self._index, forms)
+        check_sense(options.sense, senses, forms.word)
+        mean = self._scorer.word_mean(forms)
+        wanted = options.k + len(target.excluded)
+        if self._neighbours_have_a_say(forms, target, options):
+            found = self._by_neighbours(target, forms, options, senses, mean, hits)
+        else:
+            found = self._plainly(target, forms, options, senses, mean, hits)
+        for scanned in scan_unindexed(self._index, "tokens", forms, options.filters):
+            found += self._score_scanned(scanned, target, mean, senses, options, hits)
+        if not hits.compared and not forms.indexed:
+            hits.nearest = nearest_indexed(self._index, forms.word)
+            hits.notes.append(describe_absence(self._index, forms.word, hits.nearest))
+        elif not hits.compared:
+            hits.notes.append(
+                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
+                " the filters"
+            )
+        return sorted(found, key=by_score)[:wanted]
+
+    def _plainly(
+        self,
+        target: Target,
+        forms: WordForms,
+        options: SearchOptions,
+        senses: SensesOfWord | None,
+        mean: Floats | None,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Score the occurrences of each shard by themselves, the best first."""
+        wanted = options.k + len(target.excluded)
+        found: list[LocatedHit] = []
+        for name, shard in self._index.shards.items():
+            where = positions_of(shard, forms.ranges, options.filters)
+            if options.sense is not None and senses is not None:
+                where = _of_sense(shard, where, senses, options.sense)
+            hits.compared += count_positions(where)
+            if count_positions(where):
+                scores, positions = self._scorer.best(shard, where, target, mean, wanted)
+                ids = shard.keys["vector_id"][positions]
+                numbers = [None] * len(ids) if senses is None else senses.of(ids).tolist()
+                found += [
+                    LocatedHit(score, int(i), name, int(position), {}, "", number)
+                    for score, i, position, number in zip(
+                        scores.tolist(), ids, positions, numbers, strict=True
+                    )
+                ]
+        return found
+
+    def _neighbours_have_a_say(
+        self, forms: WordForms, target: Target, options: SearchOptions
+    ) -> bool:
+        """Say whether the neighbours' ranking applies.
+
+        Not where an index compares vectors alone, for it was tuned with the words around; and not
+        where some occurrences are not in the index.
+        """
+        if options.plain_ranking or not self._scorer.context_weight or self._index.unindexed:
+            return False
+        return forms.indexed > 1 and target.table == "tokens"
+
+    def _by_neighbours(
+        self,
+        target: Target,
+        forms: WordForms,
+        options: SearchOptions,
+        senses: SensesOfWord | None,
+        mean: Floats | None,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Score the occurrences of a word together with their neighbours; see `neighbours`."""
+        places = {
+            name: where
+            for name, shard in self._index.shards.items()
+            if count_positions(where := positions_of(shard, forms.ranges, {}))
+        }
+        count = sum(count_positions(where) for where in places.values())
+        if count < 2:
+            return self._plainly(target, forms, options, senses, mean, hits)
+        if count > MAX_TABLE:
+            asked = replace(options, k=max(options.k, RESCORED))
+            found = self._plainly(target, forms, asked, senses, mean, hits)
+            return self._fed_back(sorted(found, key=by_score), target, mean)
+        table = self._neighbours.table(forms, places)
+        scores, row = np.zeros(count, np.float32), 0
+        for name, where in places.items():
+            shard, size = self._index.shards[name], count_positions(where)
+            mine, positions = self._scorer.best(shard, where, target, mean, size)
+            scores[row : row + size] = mine[np.argsort(positions, kind="stable")]
+            row += size
+        words = sorted(target.context.weights) if target.context else []
+        scores += BAG_WEIGHT * table.bag_scores(self._neighbours.bag(words, frozenset()))
+        ranked = table.rank(scores)
+        numbers = None
+        if senses is not None:
+            numbers = senses.of(table.vector_ids)
+            if len(senses.senses) > 1:
+                ranked = ranked - SENSE_BONUS * (numbers != query_s_sense(scores, numbers))
+        return self._located(places, ranked, numbers, forms, options, hits)
+
+    def _located(
+        self,
+        places: dict[str, Positions],
+        scores: Floats,
+        numbers: NDArray[np.int32] | None,
+        forms: WordForms,
+        options: SearchOptions,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        """Return those occurrences that pass the filters."""
+        found, row = [], 0
+        for name, where in places.items():
+            shard = self._index.shards[name]
+            positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+            passing = positions_of(shard, forms.ranges, options.filters)
+            if isinstance(passing, slice):
+                passing = np.arange(passing.start, passing.stop)
+            rows = row + np.flatnonzero(np.isin(positions, passing))
+            if options.sense is not None and numbers is not None:
+                rows = rows[numbers[rows] == options.sense]
+            hits.compared += len(rows)
+            ids = shard.keys["vector_id"][positions[rows - row]]
+            for place, vector_id in zip(rows.tolist(), ids.tolist(), strict=True):
+                number = None if numbers is None else int(numbers[place])
+                position = int(positions[place - row])
+                found.append(
+                    LocatedHit(float(scores[place]), vector_id, name, position, {}, "", number)
+                )
+            row += len(positions)
+        return found
+
+    def _fed_back(
+        self, found: list[LocatedHit], target: Target, mean: Floats | None
+    ) -> list[LocatedHit]:
+        """Score what was found again with the mean of the query and its three nearest."""
+        vectors = np.zeros((len(found), self._index.manifest.dim), np.float32)
+        sentences = np.zeros_like(vectors)
+        for name, shard in self._index.shards.items():
+            rows = [row for row, one in enumerate(found) if one.shard == name]
+            where = np.array([found[row].position for row in rows], np.int64)
+            vectors[rows] = shard.tokens.vectors(where)
+            sentences[rows] = shard.sentences.vectors(
+                shard.keys["sentence"][where].astype(np.int64)
+            )
+        nearest = slice(0, FEEDBACK)
+        fed = replace(
+            target,
+            vector=normalize((target.vector + vectors[nearest].mean(axis=0))[None])[0],
+            sentence_vector=None
+            if target.sentence_vector is None
+            else normalize((target.sentence_vector + sentences[nearest].mean(axis=0))[None])[0],
+        )
+        weighted = sentences if self._scorer.weighs_sentences(target) else None
+        gains = self._scorer.combined(vectors, weighted, fed, mean)
+        gains = gains - self._scorer.combined(vectors, weighted, target, mean)
+        share = 1 - self._scorer.context_weight
+        return [
+            f._replace(score=f.score + share * float(gain))
+            for f, gain in zip(found, gains, strict=True)
+        ]
+
+    def _score_scanned(
+        self,
+        scanned: Scanned,
+        target: Target,
+        mean: Floats | None,
+        senses: SensesOfWord | None,
+        options: SearchOptions,
+        hits: Hits,
+    ) -> list[LocatedHit]:
+        numbers = None
+        if senses is not None:
+            numbers = senses.assign(scanned.vectors, self._scorer.sentences_of(scanned)[0])
+        scores = self._scorer.scanned(scanned, target, mean)
+        if options.sense is not None and numbers is not None:
+            scores = np.where(numbers == options.sense, scores, -np.inf)
+        hits.compared += int(np.isfinite(scores).sum())
+        return best_of_scanned(scanned, scores, numbers, options.k + len(target.excluded))
+
+
+def _of_sense(shard: OpenShard, where: Positions, senses: SensesOfWord, number: int) -> Positions:
+    positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+    return positions[senses.of(shard.keys["vector_id"][positions]) == number]
+
+
+def best_of_scanned(
+    scanned: Scanned, scores: Floats, numbers: NDArray[np.int32] | None, wanted: int
+) -> list[LocatedHit]:
+    """Return the best of a segment that the index does not cover.
+
+    Args:
+      scanned: its rows.
+      scores: [n] of them; those that are not finite are left out.
+      numbers: [n] senses, or None.
+      wanted: how many at most.
+    """
+    found = []
+    for place in np.argsort(-scores, kind="stable")[:wanted].tolist():
+        if not np.isfinite(scores[place]):
+            break
+        row = scanned.rows.slice(place, 1).to_pylist()[0]
+        number = None if numbers is None else int(numbers[place])
+        found.append(
+            LocatedHit(
+                float(scores[place]), row["vector_id"], None, 0, row, scanned.segment_id, number
+            )
+        )
+    return found
