@@ -47,8 +47,12 @@ def test_a_command_s_option_is_a_parameter() -> None:
     parser = build_parser("search")
     subparser = parser._subparsers._group_actions[0].choices["search"]  # type: ignore[union-attr,index]
     flags = {action.dest for action in subparser._actions}
-    elsewhere = {"help", "query", "corpus", "json", "csv", "model", "device", "cache_dir"}
-    elsewhere |= {"explain", "html"}  # the answer has the weights; the page shades by them
+    elsewhere = {"help", "query", "corpus", "json", "csv", "csv_safe", "model", "device"}
+    elsewhere |= {
+        "cache_dir",
+        "explain",
+        "html",
+    }  # the answer has the weights; the page shades by them
     assert flags - elsewhere == {p.name for p in parameters.SEARCH} - {"q"}
 
 
