@@ -150,12 +150,13 @@ def test_a_recorded_benchmark_becomes_a_table(
     assert list(tmp_path.iterdir()) == []  # kept only if it is asked for
 
     monkeypatch.setenv("SENSEGREP_RECORD", "1")
+    monkeypatch.setattr(sys, "argv", ["/bin/pytest", "-s", "x.py"])
     recording.record("x", {"a": 1}, title="X", **table, notes=["a note"], results=tmp_path)
     assert capsys.readouterr().out.count('{"benchmark": "x", "a": 1}') == 2
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     made = figures.with_figures("<!-- figures: x -->\n<!-- end of figures -->")
     assert "| what | figure |\n| --- | ---: |\n| words | 1,234 |\n| share | 0.5 |" in made
     assert "- A note.\n" in made
-    assert re.search(r"- Command: `[^`]*pytest", made)
+    assert re.search(r"- Command: `[^`]*pytest -s x.py`", made)
     with pytest.raises(ValueError, match=r"x: a row has 1 cells, expected 2: \['words'\]"):
         recording.record("x", {}, columns=["a", "b"], rows=[["words"]], results=tmp_path)

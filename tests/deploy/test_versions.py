@@ -3,12 +3,8 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
-
-from pipelines.embed.choose_documents import Choice, ScanPieceFn
 
 Break = Callable[[str, str, str], None]
 
@@ -60,11 +56,3 @@ def test_a_version_that_differs_is_seen(
 ) -> None:
     break_file(name, old, new)
     assert any(words in line for line in disagreements(copy))
-
-
-def test_a_worker_of_another_version_than_the_job_is_told() -> None:
-    planned = cast(Choice, SimpleNamespace(version="0.0.1"))
-    with pytest.raises(
-        RuntimeError, match=r"has .*\d.*planned with 0\.0\.1; give workers the same"
-    ):
-        ScanPieceFn(planned).setup()
