@@ -74,6 +74,7 @@ def background(
             stdout=output,
             stderr=output,
             env=environment,
+            cwd=log.parent,  # not the checkout, whose own package would come first
             start_new_session=True,
         )
         try:

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 Run = Callable[..., Any]
-COUNT = 1200
+COUNT = 2400
 MORE = ("--part-bytes", "4K", "--parts-per-segment", "2", "--max-tokens-per-batch", "64", "--json")
 
 
@@ -95,9 +95,11 @@ def test_what_is_killed_loses_and_doubles_nothing(
     corpus, source = tmp_path / "corpus", write_records(tmp_path / "in.jsonl")
     command = ("embed", source, "--corpus", corpus, "--model", tiny_elmo_dir, *MORE)
     process = start_sensegrep(*command, *engine.flags)
-    wait_for_commits(corpus, 2, process)
+    wait_for_commits(corpus, 1, process)
     below = children(process.pid)
-    for victim in victims(killed, engine, process):
+    to_kill = victims(killed, engine, process)
+    wait_for_commits(corpus, 2, process)
+    for victim in to_kill:
         kill(victim)
     _, err = process.communicate(timeout=200)
     if killed != "launcher":
