@@ -403,20 +403,26 @@ def print_report(
     report: "EmbedReport", args: argparse.Namespace, corpus: "CorpusView | None"
 ) -> None:
     """Print the closing summary."""
+    embedded, changed = report.written - report.relabelled, report.changed - report.relabelled
     if args.dry_run:
         print(
-            f"would embed {report.written:,} of {counted(report.read, 'document')} read"
-            f" ({report.changed:,} of them changed), in {counted(len(report.segments), 'segment')}"
+            f"would embed {embedded:,} of {counted(report.read, 'document')} read"
+            f" ({changed:,} of them changed), in {counted(len(report.segments), 'segment')}"
         )
-    elif not report.written:
+    elif not embedded:
         print(f"nothing new to embed in {counted(report.read, 'document')} read")
     else:
-        replaced = f" ({report.changed:,} replaced an older version)" if report.changed else ""
+        replaced = f" ({changed:,} replaced an older version)" if changed else ""
         speed = report.tokens / max(report.seconds, 1e-9)
         print(
-            f"embedded {report.written:,} of {counted(report.read, 'document')} read:"
+            f"embedded {embedded:,} of {counted(report.read, 'document')} read:"
             f" {counted(report.sentences, 'sentence')}, {counted(report.tokens, 'token')}"
             f"{replaced} in {report.seconds:,.1f} s ({speed:,.0f} tokens/s on {report.device})"
+        )
+    if report.relabelled:
+        print(
+            f"metadata {'would be ' if args.dry_run else ''}updated:"
+            f" {counted(report.relabelled, 'document')}, with the vectors they have"
         )
     print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
     if report.rejected_sentences:

@@ -96,6 +96,39 @@ def scan_rows(
                 yield batch if wanted is None else batch.select(wanted)
 
 
+def scan_documents(
+    store: Store, path: str, doc_ids: pa.Array, batch_rows: int = 4096
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of some documents of a Parquet file, in order.
+
+    Of other documents only the ids are read.
+
+    Args:
+      store: of the corpus.
+      path: of the file, in the store.
+      doc_ids: which documents.
+      batch_rows: most rows per batch.
+
+    Raises:
+      CorpusError: if the file is missing or damaged.
+    """
+    place = f"{path} of the corpus at {store.url}"
+    try:
+        with store.open(path) as file, pq.ParquetFile(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                ids = parquet.read_row_group(group, columns=["doc_id"]).column("doc_id")
+                if not pc.any(pc.is_in(ids, doc_ids)).as_py():
+                    continue
+                for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=[group]):
+                    rows = batch.filter(pc.is_in(batch.column("doc_id"), doc_ids))
+                    if rows.num_rows:
+                        yield rows
+    except FileNotFoundError as error:
+        raise CorpusError(f"{place} is missing; run: sensegrep verify") from error
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"{place} is damaged ({error}); run: sensegrep verify") from error
+
+
 def vectors_of(batch: pa.RecordBatch, dim: int) -> NDArray[Any]:
     """Return the batch's vectors [n, D] without copying them."""
     return batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from pipelines.embed.batch import PartEnd, PartId
 from pipelines.embed.planned_parts import PlannedPart
+from pipelines.embed.relabel import CopiedPart, Relabelled
 from pipelines.embed.remarks import Remarks
-from pipelines.embed.selection import CHANGED, DUPLICATE, UNCHANGED, Selector
+from pipelines.embed.selection import CHANGED, DUPLICATE, RELABELLED, UNCHANGED, Selector
 from pipelines.reading.documents import SELECT, Document, Reject, raw_start
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
@@ -25,6 +26,8 @@ from schemas.tables import MAX_PART_ROWS
 MAX_PART_BYTES = 16 << 20
 # An input of nothing but rejects is committed in slices too.
 MAX_SLICE_REJECTS = 10_000
+# Of documents that are relabelled the plan holds the metadata; so many characters fill a slice.
+MAX_SLICE_METADATA = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,9 @@ class Slice:
 
     Attributes:
       chosen: documents to embed, in input order.
-      claims: their ids.
+      relabelled: documents whose rows are copied, in input order.
+      metadata_characters: of these.
+      claims: the ids of both.
       rejects: rejects that no earlier run has recorded.
       supersede: for each segment the documents in it that `chosen` replaces.
       read: records read.
@@ -56,6 +61,8 @@ class Slice:
     """
 
     chosen: list[Chosen] = field(default_factory=list)
+    relabelled: list[Relabelled] = field(default_factory=list)
+    metadata_characters: int = 0
     claims: list[str] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     supersede: dict[str, list[str]] = field(default_factory=dict)
@@ -67,6 +74,16 @@ class Slice:
     input_bytes: float = 0.0
     last: bool = False
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def documents(self) -> int:
+        """How many documents are written: embedded or copied."""
+        return len(self.chosen) + len(self.relabelled)
+
+    @property
+    def replaced(self) -> int:
+        """How many of them replace an older version."""
+        return len(self.relabelled) + sum(map(len, self.supersede.values()))
 
     def tasks(self, workers: int, options: InputOptions) -> list[ReadTask]:
         """Divide the chosen documents, in order, among workers: about as many bytes to each."""
@@ -85,22 +102,38 @@ class Slice:
 
     def parts(
         self, segment_id: str, number: int, workers: int, options: InputOptions
-    ) -> list[PlannedPart]:
-        """Return the parts of the slice's segment; the first has what concerns the whole slice."""
-        tasks = self.tasks(workers, options) or [ReadTask(0, (), options)]
-        return [
+    ) -> tuple[list[PlannedPart], list[CopiedPart]]:
+        """Return the parts of the slice's segment: those to embed, and those to copy.
+
+        The first of those to embed has what concerns the whole slice.
+        """
+        tasks = self.tasks(workers, options)
+        groups = _groups_to_copy(self.relabelled)
+        if not tasks and (self.rejects or not groups):
+            tasks = [ReadTask(0, (), options)]
+        total = len(tasks) + len(groups)
+        copied = [
+            CopiedPart(
+                PartId(segment_id, number, len(tasks) + index),
+                tuple(group),
+                PartEnd(len(group), total, _by_segment(group)),
+            )
+            for index, group in enumerate(groups)
+        ]
+        planned = [
             PlannedPart(
                 PartId(segment_id, number, task.part),
                 task,
                 () if task.part else tuple(self.rejects),
                 PartEnd(
                     sum(len(found.positions or ()) for found in task.ranges),
-                    len(tasks),
+                    total,
                     {} if task.part else {old: tuple(ids) for old, ids in self.supersede.items()},
                 ),
             )
             for task in tasks
         ]
+        return planned, copied
 
 
 class Planner:
@@ -163,8 +196,11 @@ class Planner:
         return self._group_rows[file.uri] > self._slice_documents
 
     def _is_full(self, current: Slice) -> bool:
-        full = len(current.chosen) == self._slice_documents
-        return full or len(current.rejects) == MAX_SLICE_REJECTS
+        return (
+            current.documents == self._slice_documents
+            or len(current.rejects) == MAX_SLICE_REJECTS
+            or current.metadata_characters > MAX_SLICE_METADATA
+        )
 
     def _take(
         self, current: Slice, file: InputFile, record: Document | Reject, spool: Spool
@@ -180,6 +216,8 @@ class Planner:
         elif decision.kind == UNCHANGED:
             current.unchanged += 1
             current.rejected_sentences += decision.rejected_sentences
+        elif decision.kind == RELABELLED:
+            self._relabel(current, record, decision.segment_id)
         else:
             if decision.kind == CHANGED:
                 current.supersede.setdefault(decision.segment_id, []).append(record.doc_id)
@@ -191,6 +229,19 @@ class Planner:
                 current.chosen.append(Chosen(file, record.position, size))
             else:
                 current.chosen.append(Chosen(spool.file, spool.add(record), size))
+
+    def _relabel(self, current: Slice, record: Document, segment_id: str) -> None:
+        found = Relabelled(
+            record.doc_id,
+            segment_id,
+            record.uri,
+            record.position,
+            record.metadata,
+            len(record.text.encode()),
+        )
+        current.metadata_characters += found.size
+        current.relabelled.append(found)
+        current.claims.append(record.doc_id)
 
     def _reject(self, current: Slice, reject: Reject) -> None:
         current.read += 1
@@ -211,6 +262,26 @@ def _ranges(group: list[Chosen]) -> tuple[ReadRange, ...]:
             ranges.append((chosen.file, []))
         ranges[-1][1].append(chosen.position)
     return tuple(ReadRange(file, tuple(positions)) for file, positions in ranges)
+
+
+def _groups_to_copy(relabelled: list[Relabelled]) -> list[list[Relabelled]]:
+    """Divide documents among parts, which have an upper bound of tokens."""
+    groups: list[list[Relabelled]] = []
+    filled = 0
+    for document in relabelled:
+        if not groups or filled + document.text_bytes > MAX_PART_ROWS:
+            groups.append([])
+            filled = 0
+        groups[-1].append(document)
+        filled += document.text_bytes
+    return groups
+
+
+def _by_segment(group: list[Relabelled]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for document in group:
+        found.setdefault(document.segment_id, []).append(document.doc_id)
+    return {segment_id: tuple(doc_ids) for segment_id, doc_ids in found.items()}
 
 
 def duplicate(document: Document) -> Reject:

@@ -1,17 +1,34 @@
 """Which documents are new, changed, unchanged or duplicates, in bounded memory.
 
 A document or reject is remembered as a 16-byte digest, so a corpus of a million documents costs
-about 100 MB here, whatever its texts are like.
+about 120 MB here, whatever its texts are like.
 """
 
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.corpus.view import CorpusView
 from pipelines.embed.digest_table import DIGEST_BYTES, DigestTable, digest
 from pipelines.reading.documents import Document, Reject, content_digest
 from schemas import Segment
+
+
+class LiveDocument(NamedTuple):
+    """A live document, as far as it is remembered.
+
+    Attributes:
+      segment_id: where its rows are.
+      content: digest of its text and metadata.
+      text: digest of its text.
+      rejected_sentences: of it.
+    """
+
+    segment_id: str
+    content: bytes
+    text: bytes
+    rejected_sentences: int
 
 
 class LiveDocuments:
@@ -26,7 +43,7 @@ class LiveDocuments:
         expected = sum(segment.counts["documents"] for segment in corpus.segments)
         self._documents = DigestTable(expected)
         self._rows = array("q")  # segment, rejected sentences
-        self._contents = bytearray()
+        self._contents = bytearray()  # digests of text and metadata, and of the text
         self._rejects = DigestTable(sum(s.counts["rejects"] for s in corpus.segments))
         self._segments: list[str] = []
         for segment in corpus.segments:
@@ -43,21 +60,28 @@ class LiveDocuments:
             for doc_id, sha256, metadata, rejected in rows:
                 self._documents.put(digest(doc_id), len(self._rows) // 2)
                 self._rows.extend((number, rejected))
-                content = content_digest(sha256, dict(metadata)) if same_recipe else bytes(16)
-                self._contents.extend(content)
+                if same_recipe:
+                    self._contents += content_digest(sha256, dict(metadata)) + _text_digest(sha256)
+                else:
+                    self._contents += bytes(2 * DIGEST_BYTES)
         columns = ["uri", "position", "reason", "sentence_index"]
         for batch in corpus.read("rejects", columns, [segment.segment_id]):
             for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                 if row[3] is None:
                     self._rejects.put(digest(row[0], str(row[1]), row[2]))
 
-    def find(self, doc_id: str) -> tuple[str, bytes, int] | None:
-        """Return (segment id, digest of text and metadata, rejected sentences), or None."""
+    def find(self, doc_id: str) -> LiveDocument | None:
+        """Return what is remembered of a live document, or None."""
         row = self._documents.get(digest(doc_id))
         if row is None:
             return None
-        content = bytes(self._contents[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES])
-        return self._segments[self._rows[2 * row]], content, self._rows[2 * row + 1]
+        both = bytes(self._contents[2 * row * DIGEST_BYTES : 2 * (row + 1) * DIGEST_BYTES])
+        return LiveDocument(
+            self._segments[self._rows[2 * row]],
+            both[:DIGEST_BYTES],
+            both[DIGEST_BYTES:],
+            self._rows[2 * row + 1],
+        )
 
     def knows_reject(self, reject: Reject) -> bool:
         """Say whether a reject of a whole record was recorded by an earlier run."""
@@ -65,7 +89,12 @@ class LiveDocuments:
         return self._rejects.get(key) is not None
 
 
+def _text_digest(sha256: str) -> bytes:
+    return bytes.fromhex(sha256)[:DIGEST_BYTES]
+
+
 NEW, CHANGED, UNCHANGED, DUPLICATE = "new", "changed", "unchanged", "duplicate"
+RELABELLED = "relabelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +102,8 @@ class Decision:
     """What is to be done with a document.
 
     Attributes:
-      kind: NEW, CHANGED, UNCHANGED or DUPLICATE.
-      segment_id: where its live version is, for CHANGED and UNCHANGED.
+      kind: NEW, CHANGED, RELABELLED (its metadata alone changed), UNCHANGED or DUPLICATE.
+      segment_id: where its live version is, for CHANGED, RELABELLED and UNCHANGED.
       rejected_sentences: of its live version.
     """
 
@@ -104,10 +133,13 @@ class Selector:
         found = self._live.find(document.doc_id)
         if found is None:
             return Decision(NEW)
-        segment_id, content, rejected = found
-        if content == content_digest(document.sha256, document.metadata):
-            return Decision(UNCHANGED, segment_id, rejected)
-        return Decision(CHANGED, segment_id)
+        sha256 = document.sha256
+        if found.content == content_digest(sha256, document.metadata):
+            return Decision(UNCHANGED, found.segment_id, found.rejected_sentences)
+        # With a rejected sentence it is embedded again, which writes that reject again.
+        if found.text == _text_digest(sha256) and not found.rejected_sentences:
+            return Decision(RELABELLED, found.segment_id)
+        return Decision(CHANGED, found.segment_id)
 
     def knows_reject(self, reject: Reject) -> bool:
         """Say whether an earlier run recorded this reject."""

@@ -43,13 +43,14 @@ class EmbedReport:
 
     Attributes:
       read: documents read; always written + rejected + unchanged.
-      written: embedded and committed now.
+      written: committed now.
       changed: how many of them replace an older version.
+      relabelled: how many of those changed in their metadata alone: their vectors were copied.
       unchanged: live already.
       rejected: records rejected, those that an earlier run recorded included.
       rejected_sentences: of written and unchanged documents.
       reasons: how many new rejects for each reason.
-      sentences: written now.
+      sentences: embedded now.
       tokens: of these.
       pruned: documents tombstoned because the input does not have them.
       segments: ids of the segments added.
@@ -62,6 +63,7 @@ class EmbedReport:
     read: int = 0
     written: int = 0
     changed: int = 0
+    relabelled: int = 0
     unchanged: int = 0
     rejected: int = 0
     rejected_sentences: int = 0

@@ -27,14 +27,16 @@ from pipelines.embed.jobs.workers.launcher import WorkerLauncher
 from pipelines.embed.planned_parts import PlannedPart, part_ids, read_part
 from pipelines.embed.planner import Planner, Slice
 from pipelines.embed.recipe import make_recipe
+from pipelines.embed.relabel import copy_part
 from pipelines.embed.remarks import Remarks
-from pipelines.embed.segments import SegmentPlan
+from pipelines.embed.segments import SegmentPlan, commit_segment
 from pipelines.embed.selection import LiveDocuments, Selector
 from pipelines.embed.transforms import CommitSegment, EmbedParts, PartReader
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.records import check_columns
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
+from schemas import PartSummary
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +104,14 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
             check_reject_fraction(report, current, job.running.max_reject_fraction)
             damaged += current.damaged
             report.read += current.read
-            report.written += len(current.chosen)
-            report.changed += sum(map(len, current.supersede.values()))
+            report.written += current.documents
+            report.changed += current.replaced
+            report.relabelled += len(current.relabelled)
             report.unchanged += current.unchanged
             report.rejected += current.rejected
             report.rejected_sentences += current.rejected_sentences
             report.reasons.update(reject.reason for reject in current.rejects)
-            if current.chosen or current.rejects:
+            if current.documents or current.rejects:
                 report.segments.append("(planned)")
     if job.running.prune:
         check_prunable(damaged)
@@ -203,11 +206,12 @@ class _LocalRun:
         report = self._report
         check_reject_fraction(report, current, self._job.running.max_reject_fraction)
         counts = Counter[str]()
-        if current.chosen or current.rejects:
+        if current.documents or current.rejects:
             counts.update(self._embed(current))
-        lost = len(current.chosen) - counts["documents"]
+        lost = current.documents - counts["documents"]
         report.read += current.read
-        report.changed += sum(map(len, current.supersede.values()))
+        report.changed += current.replaced
+        report.relabelled += len(current.relabelled)
         report.unchanged += current.unchanged
         report.rejected += current.rejected + lost
         report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
@@ -222,7 +226,8 @@ class _LocalRun:
                 " add up"
             )
 
-    def _embed(self, current: Slice) -> dict[str, int]:
+    def _embed(self, current: Slice) -> Counter[str]:
+        """Write and commit a slice; returns its documents, and what of them was embedded."""
         corpus, job = self._prepared.corpus, self._job
         segment_id, number = reserve_segment(corpus.store, self._writer)
         plan = SegmentPlan(
@@ -233,9 +238,15 @@ class _LocalRun:
             writer=self._writer,
             row_group_bytes=job.running.row_group_bytes,
         )
-        parts = current.parts(segment_id, number, job.running.workers, job.reading)
+        parts, copied = current.parts(segment_id, number, job.running.workers, job.reading)
         try:
-            self._run_pipeline(parts, plan)
+            copies = [
+                copy_part(self._planned, each, job.running.row_group_bytes) for each in copied
+            ]
+            if parts:
+                self._run_pipeline(parts, copies, plan)
+            else:
+                commit_segment(plan, copies)
         except Exception:
             # A worker may have committed it before something else failed.
             if not contains(committed_numbers(corpus.refresh().snapshot), number):
@@ -244,17 +255,26 @@ class _LocalRun:
         self._known = add_numbers(self._known, [number])
         self._prepared.corpus = corpus.refresh()
         self._report.segments.append(segment_id)
-        return dict(read_segment(corpus.store, segment_id).counts)
+        counts = Counter(read_segment(corpus.store, segment_id).counts)
+        for copy in copies:
+            counts["sentences"] -= copy.counts["sentences"]
+            counts["tokens"] -= copy.counts["tokens"]
+        return counts
 
-    def _run_pipeline(self, parts: list[PlannedPart], plan: SegmentPlan) -> None:
+    def _run_pipeline(
+        self, parts: list[PlannedPart], copies: list[PartSummary], plan: SegmentPlan
+    ) -> None:
         pipeline = beam.Pipeline(self._runner, pipeline_options(self._job))
         reader = PartReader(part_ids, read_part)
-        _ = (
+        summaries = (
             pipeline
             | "Parts" >> beam.Create(parts)
             | "EmbedParts" >> EmbedParts(reader, self._handler, self._tokenizer, plan)
-            | "CommitSegment" >> CommitSegment(plan)
         )
+        if copies:
+            copied = pipeline | "Copies" >> beam.Create(copies)
+            summaries = (summaries, copied) | "AllParts" >> beam.Flatten()
+        _ = summaries | "CommitSegment" >> CommitSegment(plan)
         try:
             pipeline.run().wait_until_finish()
         except RuntimeError as error:
