@@ -422,7 +422,7 @@ def print_report(
     if report.relabelled:
         print(
             f"metadata {'would be ' if args.dry_run else ''}updated:"
-            f" {counted(report.relabelled, 'document')}, with the vectors they have"
+            f" {counted(report.relabelled, 'document')}, vectors kept"
         )
     print(f"unchanged: {report.unchanged:,}; rejected: {report.rejected:,}", end="")
     if report.rejected_sentences:

@@ -44,7 +44,13 @@ def test_a_change_of_metadata_is_a_change(
         source.write_text(json.dumps({"id": "a", "text": "One bank.", "label": label}) + "\n")
         assert embed(str(source)) == 0
     assert live(tmp_path) == {"a": {"label": "final"}}
-    assert "(1 replaced an older version)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "metadata updated: 1 document, vectors kept" in printed
+    assert "nothing new to embed in 1 document read" in printed
+    source.write_text(json.dumps({"id": "a", "text": "One bank.", "label": "third"}) + "\n")
+    assert embed(str(source), "--dry-run") == 0
+    assert "metadata would be updated: 1 document" in capsys.readouterr().out
+    assert live(tmp_path) == {"a": {"label": "final"}}
     assert embed(str(source)) == 0
     assert "nothing new to embed" in capsys.readouterr().out
 
