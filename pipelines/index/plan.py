@@ -2,7 +2,7 @@
 
 An index keeps the shards of the one before it and adds one for what is new. It is built anew when
 settings change, when it has outgrown what it was trained on, when many of its documents are
-deleted, or when it has many shards.
+deleted, or when it has many shards. A shard of which a tenth is in no live segment is built again.
 """
 
 import hashlib
@@ -25,6 +25,8 @@ from schemas import Segment
 TABLES = {"sentences": "sentences", "tokens": "token_vectors"}  # and the count of each
 MAX_SHARDS = 8
 MAX_DELETED_SHARE = 0.3
+# Of the sentences of one shard: a search reads the others too, before it leaves them out.
+MAX_SHARD_DELETED_SHARE = 0.1
 OUTGROWN = 3  # times the vectors it was fitted to
 CENTERING_ROWS = 100_000
 # Vectors that an approximate index is not trained on, but measured with; few of a small table.
@@ -85,7 +87,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
         anew = "asked for"
     if base is not None:
         anew = _why_anew(base, fingerprint, dtype, settings, plans, segments)
-    reused = () if anew or base is None else _living(base, segments)
+    reused = () if anew or base is None else _kept_shards(base, segments)
     kept = {segment_id for shard in reused for segment_id in shard.segments}
     fresh = [segment for segment in segments if segment.segment_id not in kept]
     first = 0 if not reused else 1 + max(int(shard.shard) for shard in reused)
@@ -118,7 +120,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
         fitted=fitted,
         settings=settings,
         base_forms=base.forms if reused and base is not None else None,
-        reason=f"all anew: {anew}" if anew else f"{len(fresh)} new segments",
+        reason=f"all anew: {anew}" if anew else _addition(base, reused, segments),
     )
 
 
@@ -183,21 +185,42 @@ def _why_anew(
         # A full sample is small only because the corpus was.
         if known["fitted_rows"] < CENTERING_ROWS and rows > OUTGROWN * max(known["rows"], 1):
             return f"{rows} {table} are over {OUTGROWN} times the {known['rows']} it was fitted to"
-    living = _living(base, segments)
-    live_ids = {segment.segment_id for segment in segments}
     total = sum(shard.rows["sentences"] for shard in base.shards)
-    by_id = {segment.segment_id: segment.counts["sentences"] for segment in segments}
-    alive = sum(by_id[s] for shard in base.shards for s in shard.segments if s in live_ids)
+    alive = sum(_live_sentences(shard, segments) for shard in base.shards)
     if alive < (1 - MAX_DELETED_SHARE) * total:
         return f"of its {total} sentences only {alive} are in live segments"
-    if len(living) >= MAX_SHARDS and live_ids - set(base.segments):
-        return f"it has {len(living)} shards"
+    kept = _kept_shards(base, segments)
+    if not kept:
+        return f"each of its shards has over {MAX_SHARD_DELETED_SHARE:.0%} in no live segment"
+    if len(kept) >= MAX_SHARDS and {s.segment_id for s in segments} - set(base.segments):
+        return f"it has {len(kept)} shards"
     return ""
 
 
-def _living(base: IndexManifest, segments: Sequence[Segment]) -> tuple[Shard, ...]:
-    live = {segment.segment_id for segment in segments}
-    return tuple(shard for shard in base.shards if not live.isdisjoint(shard.segments))
+def _live_sentences(shard: Shard, segments: Sequence[Segment]) -> int:
+    covered = set(shard.segments)
+    return sum(s.counts["sentences"] for s in segments if s.segment_id in covered)
+
+
+def _kept_shards(base: IndexManifest, segments: Sequence[Segment]) -> tuple[Shard, ...]:
+    """Return the shards that stay; the live segments of the others are indexed again."""
+    least = 1 - MAX_SHARD_DELETED_SHARE
+    return tuple(
+        shard
+        for shard in base.shards
+        if (live := _live_sentences(shard, segments)) and live >= least * shard.rows["sentences"]
+    )
+
+
+def _addition(
+    base: IndexManifest | None, reused: Sequence[Shard], segments: Sequence[Segment]
+) -> str:
+    """Say in words what is added to an index."""
+    assert base is not None
+    live, kept = {s.segment_id for s in segments}, {s for shard in reused for s in shard.segments}
+    fresh = len(live - set(base.segments))
+    again = len(live & set(base.segments) - kept)
+    return f"{fresh} new segments" + (f", {again} of shards with deleted segments" if again else "")
 
 
 def _fitted(base: IndexManifest) -> dict[str, Fitted]:

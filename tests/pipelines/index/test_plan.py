@@ -120,6 +120,27 @@ def test_index_that_is_mostly_dead_is_built_anew(corpus: Corpus) -> None:
     )
 
 
+def test_shard_with_a_dead_segment_is_built_again_and_no_other(corpus: Corpus) -> None:
+    """Segments of 2 and 1 documents are one shard, 3 and 1 the other; the last is merged away."""
+    build_index(corpus.root, IndexOptions(shard_rows=112))
+    commit(Corpus.open(corpus.root), Change(operation="compact", remove=("00000004",)))
+    found = planned(corpus, shard_rows=112)
+    assert [shard.segments for shard in found.reused] == [("00000001", "00000002")]
+    assert found.shards == {"00001": ("00000003",)}
+    assert found.reason == "0 new segments, 1 of shards with deleted segments"
+    index = build_index(corpus.root, IndexOptions(shard_rows=112))
+    assert index["tables"]["sentences"]["vectors"] == 24
+
+
+def test_shard_with_few_dead_sentences_stays(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MAX_SHARD_DELETED_SHARE", 0.25)
+    build_index(corpus.root, IndexOptions(shard_rows=112))
+    commit(Corpus.open(corpus.root), Change(operation="compact", remove=("00000004",)))
+    assert planned(corpus, shard_rows=112).current is not None
+
+
 def test_too_many_shards_are_built_anew(
     corpus: Corpus,
     documents: Documents,
