@@ -193,6 +193,7 @@ from pathlib import Path
 import faiss, torch
 
 from pipelines.api import Corpus
+from pipelines.index.format import open_manifest
 
 torch.set_num_threads(1)
 faiss.omp_set_num_threads(1)
@@ -205,6 +206,7 @@ first = time.monotonic() - started
 facts = {
     "documents": corpus.live_counts()["documents"],
     "segments": len(corpus.segments),
+    "token_vectors": open_manifest(corpus, corpus.snapshot.index).tables["tokens"]["rows"],
     "files": len(files),
     "mb": sum(path.stat().st_size for path in files) / 1e6,
     "first_search_s": first,
