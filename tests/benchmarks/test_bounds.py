@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import UsageError
@@ -95,7 +96,9 @@ def test_document_of_more_tokens_than_a_part_may_have(
     found = run("embed", tmp_path / "in.txt", tmp_path / "next.txt")
     record_benchmark("too_many_tokens", figures(found))
     assert found["status"] == 3
-    assert "too-large" in found["output"]
+    assert "embedded 1 of 2 documents" in found["output"]
+    [rejects] = (tmp_path / "corpus").rglob("rejects/*.parquet")
+    assert pq.read_table(rejects)["reason"].to_pylist() == ["too-large"]
     assert found["megabytes"] < 1500
 
 
