@@ -14,9 +14,10 @@ _HOMES = {
     "EmbedResult": "elmo_infer.results",
     "Elmo": "elmo_infer.embedder",
     "load": "elmo_infer.loading",
+    "load_sentence_encoder": "elmo_infer.sentence_encoder",
 }
 
-__all__ = ["Elmo", "EmbedResult", "load"]
+__all__ = ["Elmo", "EmbedResult", "load", "load_sentence_encoder"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,9 @@ from elmo_infer.arguments import Sentences, check_layer_weights, check_pooling, 
 from elmo_infer.batching import Indices, Packing, plan_batches
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool, mix_layers
-from elmo_infer.results import EmbedResult, Floats, Scattering
+from elmo_infer.reading import Pooling
+from elmo_infer.results import EmbedResult
+from elmo_infer.scattering import Scattering
 from elmo_infer.transfers import HostCopy, is_out_of_memory, to_device
 from elmo_infer.word_cache import WordCache, WordCounts
 from elmo_infer.word_types import WordTypes
@@ -44,19 +46,6 @@ class RunSettings:
             )
         if self.word_cache_bytes < 0:
             raise ValueError(f"word_cache_bytes is {self.word_cache_bytes}; expected at least 0")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pooling:
-    """What a model ships for pooling; the defaults are those of a model that ships nothing.
-
-    Attributes:
-      query: [D] learned attention query, or None: a sentence's mean token vector is its query.
-      layer_weights: [L] coefficients of the default layer mix, or None: the plain mean.
-    """
-
-    query: Floats | None = None
-    layer_weights: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

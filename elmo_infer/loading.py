@@ -1,33 +1,25 @@
-"""`load`: find, read and check a model by its bundled name, path or URL."""
+"""`load`: make a model for batches, on a CPU or a GPU, in PyTorch."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from elmo_infer.characters import ByteSpeller, Speller
-from elmo_infer.config import BiLmConfig
-from elmo_infer.embedder import Elmo, Pooling, RunSettings
-from elmo_infer.formats.many_langs import read_many_langs
-from elmo_infer.formats.model_files import ModelFiles, read_json
-from elmo_infer.formats.official import read_official
-from elmo_infer.formats.safetensors_file import read_safetensors
+from elmo_infer.embedder import Elmo, RunSettings
+from elmo_infer.formats.model_files import ModelFiles
+from elmo_infer.initial_state import InitialState
 from elmo_infer.model import BiLm
 from elmo_infer.placement import Placement
 from elmo_infer.quantized_linear import has_products
-from elmo_infer.states import InitialState, after_marks, describe_start, start_state
-from elmo_infer.weights import BiLmWeights, fingerprint
+from elmo_infer.reading import model_location, read_model
+from elmo_infer.states import after_marks, start_state
 
 if TYPE_CHECKING:
     from elmo_infer.static import StaticEncoder
 
 logger = logging.getLogger(__name__)
 
-MODELS = Path(__file__).parent / "models"
 # Where each can be computed in.
 DTYPES = {
     "float32": (torch.float32, ("cpu", "cuda")),
@@ -36,7 +28,6 @@ DTYPES = {
     "float16": (torch.float16, ("cuda",)),
     "int8": (torch.int8, ("cpu",)),
 }
-POOLING_FILE = "pooling.safetensors"
 
 
 def load(
@@ -100,76 +91,26 @@ def load(
         files = ModelFiles.find(model_location(name))
     if files.kind == "other":
         return _load_static(files, device=device, dtype=dtype)
-    config, tensors, speller, spelling = _READERS[files.kind](files)
-    pooling = read_pooling(files, config)
-    described = describe_start(config, initial_state)
-    extra = {
-        "spelling": spelling,
-        "query": pooling.query,
-        "layer_weights": pooling.layer_weights,
-        **described,
-    }
     # Reads and checks every tensor, before any is prepared.
-    digest = fingerprint(config, tensors, extra)
+    parts = read_model(files, initial_state)
     stacks = None
     if place.type == "cuda":
         from elmo_infer.cuda_graphs import GraphedStacks  # of no use on a CPU
 
-        stacks = [GraphedStacks(config, tensors.lstm, placement)]
-    bilm = BiLm(config, tensors, speller, placement, stacks)
-    start = after_marks(bilm, start_state(bilm, described))
+        stacks = [GraphedStacks(parts.config, parts.weights.lstm, placement)]
+    bilm = BiLm(parts.config, parts.weights, parts.speller, placement, stacks)
+    start = after_marks(bilm, start_state(bilm, parts.start))
     if place.type == "cuda":
         torch.cuda.synchronize(place)  # whichever stream the first batch runs on, all is there
     logger.info("loaded %s on %s in %s", name, placement.device, placement.dtype)
     return Elmo(
         name=name,
-        fingerprint=digest,
+        fingerprint=parts.fingerprint,
         bilm=bilm,
         start=start,
-        pooling=pooling,
+        pooling=parts.pooling,
         settings=settings,
     )
-
-
-def model_location(name: str) -> str:
-    """Return the directory of a bundled model; a path or URL as it is.
-
-    Raises:
-      FileNotFoundError: if it is neither; lists the bundled models.
-    """
-    if "/" in name or "\\" in name or Path(name).exists():
-        return name
-    if (MODELS / name).is_dir():
-        return str(MODELS / name)
-    bundled = sorted(entry.name for entry in MODELS.glob("*/")) if MODELS.is_dir() else []
-    raise FileNotFoundError(
-        f"no model {name!r}: it is neither a file or directory here nor a bundled model; "
-        f"bundled are: {', '.join(bundled) or 'none'}"
-    )
-
-
-def earlier_versions(name: str) -> list[str]:
-    """Return the bundled names of a bundled model's earlier weights, the newest first.
-
-    They stay loadable, so that what was embedded with them can be searched.
-    """
-    if "/" in name or "\\" in name or not (MODELS / name).is_dir():
-        return []
-    return sorted((entry.name for entry in MODELS.glob(f"{name}-*/")), reverse=True)
-
-
-def read_beside(name: str, file: str) -> bytes | None:
-    """Return the bytes of a file that lies beside a model's weights; None if there is none.
-
-    Args:
-      name: of a model, as `load` takes it.
-      file: base name.
-    """
-    try:
-        found = ModelFiles.find(model_location(name))
-    except (FileNotFoundError, ValueError, OSError):
-        return None
-    return found.read(file) if file in found.paths else None
 
 
 def _load_static(files: ModelFiles, *, device: str, dtype: str) -> "StaticEncoder":
@@ -180,51 +121,6 @@ def _load_static(files: ModelFiles, *, device: str, dtype: str) -> "StaticEncode
     return static.load_static(
         files.location, device=device, dtype="float32" if dtype == "auto" else dtype
     )
-
-
-Loaded = tuple[BiLmConfig, BiLmWeights, Speller, Any]
-
-
-def load_official(files: ModelFiles) -> Loaded:
-    options = read_json(files, files.options)
-    config = BiLmConfig.from_options(options, files.label(files.options))
-    file = files.open_hdf5(files.weights)
-    tensors = read_official(file, config, files.label(files.weights))
-    return config, tensors, ByteSpeller(config.max_characters), "utf-8 bytes"
-
-
-def load_many_langs(files: ModelFiles) -> Loaded:
-    model = read_many_langs(files)
-    return model.config, model.weights, model.speller, model.spelling
-
-
-_READERS: dict[str, Callable[[ModelFiles], Loaded]] = {
-    "official": load_official,
-    "many_langs": load_many_langs,
-}
-
-
-def read_pooling(files: ModelFiles, config: BiLmConfig) -> Pooling:
-    """Read pooling.safetensors (`query` [D], `layer_weights` [L]) where a model ships one."""
-    if POOLING_FILE not in files.names:
-        return Pooling()
-    where = files.label(POOLING_FILE)
-    tensors = read_safetensors(files.read(POOLING_FILE), where)
-    expected = {"query": (config.dim,), "layer_weights": (config.n_lstm_layers + 1,)}
-    for key, values in tensors.items():
-        if key not in expected:
-            raise ValueError(f"{where}: unknown tensor {key!r}; expected {', '.join(expected)}")
-        if values.shape != expected[key] or not np.isfinite(values).all():
-            raise ValueError(
-                f"{where}: tensor {key!r} has shape {values.shape}, expected {expected[key]}, "
-                "finite"
-            )
-    pooling = Pooling()
-    if "query" in tensors:
-        pooling = replace(pooling, query=tensors["query"].astype(np.float32))
-    if "layer_weights" in tensors:
-        pooling = replace(pooling, layer_weights=tuple(tensors["layer_weights"].tolist()))
-    return pooling
 
 
 def choose_device(device: str) -> torch.device:

@@ -25,10 +25,10 @@ import numpy.typing as npt
 import torch
 
 from elmo_infer.arguments import check_layer_weights, check_pooling, check_sentences
-from elmo_infer.embedder import Pooling
 from elmo_infer.formats.safetensors_file import read_safetensors
 from elmo_infer.formats.word2vec import read_word2vec, starts_like_word2vec
 from elmo_infer.pooling import attention_pool, max_pool, mean_pool
+from elmo_infer.reading import Pooling
 from elmo_infer.results import EmbedResult
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from elmo_infer.config import BiLmConfig
 
 Array = npt.NDArray[np.float32]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,17 @@ class BiLmWeights:
     def tensors(self) -> Iterator[tuple[str, Array]]:
         """Yield every tensor with its name, in a fixed order, reading what is read on demand."""
         yield from _walk("", self)
+
+    def in_memory(self) -> "BiLmWeights":
+        """Return the same with everything read, once."""
+        forward, backward = (tuple(_kept(read) for read in layers) for layers in self.lstm)
+        highways = tuple(_kept(read) for read in self.highways)
+        return dataclasses.replace(self, highways=highways, lstm=(forward, backward))
+
+
+def _kept(read: Callable[[], Kept]) -> Callable[[], Kept]:
+    kept = read()
+    return lambda: kept
 
 
 def _walk(name: str, value: Any) -> Iterator[tuple[str, Array]]:

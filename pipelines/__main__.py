@@ -102,8 +102,13 @@ def completion_script(shell: str) -> str:
     return str(shtab.complete(build_parser(*COMMANDS), shell))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+def main(argv: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+      argv: arguments; None takes those of the process.
+      own_process: nothing else runs in this process, so a command may set it up for itself.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     never_fail_to_print()
     if not arguments:
@@ -128,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(handler) is logging.StreamHandler:
             handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
     try:
+        if own_process and (prepare := getattr(module, "prepare_process", None)):
+            prepare()
         return int(module.execute(args))
     except UsageError as error:
         return _report(error, args.verbose, BAD_USAGE)
@@ -158,7 +165,7 @@ def console() -> None:
     ended: list[int] = []
     atexit.register(_end, ended)  # registered first, so it runs last
     try:
-        status = main()
+        status = main(own_process=True)
         sys.stdout.flush()
     except BrokenPipeError:
         # `sensegrep search ... | head` closes our output early; that is not an error.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elmo_infer import load
-from elmo_infer.loading import earlier_versions
+from elmo_infer.reading import earlier_versions
 from pipelines.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent

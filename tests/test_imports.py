@@ -41,7 +41,7 @@ LAYERS = (
 MAY_IMPORT = {
     "schemas": {"pyarrow"},
     # Triton comes with PyTorch for CUDA, and is imported where there is a device only.
-    "elmo_infer": {"fsspec", "h5py", "numpy", "safetensors", "torch", "triton"},
+    "elmo_infer": {"fsspec", "h5py", "numpy", "safetensors", "threadpoolctl", "torch", "triton"},
     "elmo_infer.training": {"gensim", "matplotlib", "sklearn"},
 }
 # One package in two folders: types of the model, and the readers of its files.
@@ -228,6 +228,11 @@ def test_every_package_ships() -> None:
 
 def _is_setup(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Name) and call.func.id == "setup"
+
+
+def test_single_sentences_are_encoded_without_torch() -> None:
+    assert "torch" not in closure("elmo_infer.sentence_encoder")
+    assert "torch" not in closure("pipelines.api")
 
 
 @pytest.mark.parametrize("module", ["pipelines.api", "pipelines.search.searcher"])

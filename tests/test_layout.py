@@ -22,6 +22,8 @@ WITHOUT = {
     "elmo_infer/training/epoch_progress.py": "test_nnlm, test_word2vec: what a run tells",
     "elmo_infer/training/model_card.py": "test_held_out, test_train: what a card says",
     "elmo_infer/training/network.py": "test_export: a step against its parts; test_training_device",
+    "elmo_infer/initial_state.py": "test_states, test_loading: zero, warm, given, refused",
+    "elmo_infer/results.py": "fields only; test_embedder",
     "elmo_infer/training/parameters.py": "test_growth, test_pretrain: new parameters",
     "elmo_infer/training/spelled_batch.py": "test_character_cnn: words of a batch",
     "elmo_infer/training/teaching.py": "test_teacher, test_held_out: runs with a teacher",

@@ -276,7 +276,7 @@ def model_to_start_from(args: argparse.Namespace) -> Path | None:
     Raises:
       FileNotFoundError: if it is neither a directory nor a bundled model.
     """
-    from elmo_infer.loading import model_location
+    from elmo_infer.reading import model_location
 
     return None if args.start_from is None else Path(model_location(args.start_from))
 

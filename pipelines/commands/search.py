@@ -102,10 +102,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where = parser.add_argument_group("where things are")
     where.add_argument("--model", metavar="PATH", help="where the corpus's model is, if it moved")
-    where.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    where.add_argument(
+        "--device",
+        default="auto",
+        help="where the query is encoded: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
+    )
     where.add_argument(
         "--cache-dir", metavar="DIR", help="for files of a remote corpus's index, kept there"
     )
+
+
+def prepare_process() -> None:
+    """Start sooner: queries are encoded without PyTorch, so spaCy needs none either."""
+    from pipelines.text.spacy_import import import_thinc_without_torch
+
+    import_thinc_without_torch()
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dir", metavar="DIR", help="for files of a remote corpus's index")
 
 
+def prepare_process() -> None:
+    """Start sooner: queries are encoded without PyTorch, so spaCy needs none either."""
+    from pipelines.text.spacy_import import import_thinc_without_torch
+
+    import_thinc_without_torch()
+
+
 def execute(args: argparse.Namespace) -> int:
     """Induce the senses and print them."""
     from pipelines.corpus.view import CorpusView

@@ -29,7 +29,7 @@ def add_mean_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train_mean(args: argparse.Namespace) -> int:
     """Run the command."""
-    from elmo_infer.loading import model_location
+    from elmo_infer.reading import model_location
     from elmo_infer.training.model_mean import mean_of_models
 
     out = Path(args.out)

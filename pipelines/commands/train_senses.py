@@ -110,7 +110,7 @@ def train_senses(args: argparse.Namespace) -> int:
 
 
 def _output(args: argparse.Namespace, name: str) -> Path:
-    from elmo_infer.loading import model_location
+    from elmo_infer.reading import model_location
 
     if args.out is not None:
         out = Path(args.out)

@@ -54,7 +54,8 @@ class QueryEncoder:
     Args:
       corpus: whose segments say model, layer mix, pooling and tokeniser.
       model: where the model is now, if it is not where `embed` found it.
-      device: auto, cpu, cuda or cuda:N.
+      device: auto, cpu, cuda or cuda:N. On auto and cpu a query is encoded without PyTorch.
+      batches: load the model for batches of sentences (PyTorch), on whatever device.
       loaded: the corpus's model, loaded already: anything with its `embed`.
       notes: what a reader should know of that model.
     """
@@ -65,6 +66,7 @@ class QueryEncoder:
         *,
         model: str | None = None,
         device: str = "auto",
+        batches: bool = False,
         loaded: Any = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -77,6 +79,7 @@ class QueryEncoder:
                 f" not fetched unasked; if you trust it, give --model {self._name}"
             )
         self._device = device
+        self._batches = batches
         self._loaded = loaded
         self.notes = list(notes)
 
@@ -98,7 +101,7 @@ class QueryEncoder:
         elmo = self._load(self._name)
         if elmo.fingerprint == expected:
             return elmo
-        from elmo_infer.loading import earlier_versions
+        from elmo_infer.reading import earlier_versions
 
         for earlier in earlier_versions(self._name):
             older = self._load(earlier)
@@ -116,11 +119,13 @@ class QueryEncoder:
         )
 
     def _load(self, name: str) -> Any:
-        from elmo_infer import load
+        import elmo_infer  # whose names import PyTorch, or not, when they are used
 
         state = self._segment.options["initial_state"]
         try:
-            return load(name, device=self._device, initial_state=state)
+            if self._device in ("auto", "cpu") and not self._batches:
+                return elmo_infer.load_sentence_encoder(name, initial_state=state)
+            return elmo_infer.load(name, device=self._device, initial_state=state)
         except (FileNotFoundError, ValueError) as error:
             raise CorpusError(
                 f"the corpus was embedded with the model {name}, which cannot be loaded"

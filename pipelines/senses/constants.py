@@ -106,7 +106,7 @@ def constants_for(
     Returns:
       the model's own, or those of no model, with a note that says why.
     """
-    from elmo_infer.loading import earlier_versions, read_beside
+    from elmo_infer.reading import earlier_versions, read_beside
 
     wanted = {
         "fingerprint": fingerprint,

@@ -6,6 +6,7 @@ look-up per stretch. Tags count as blanks (markup.py), line breaks as the docume
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pipelines.text.letter_case import is_uncased
 from pipelines.text.line_layout import AUTO, WRAPPED, Run, runs_of
@@ -34,17 +35,17 @@ class SpacedText:
       language: a spaCy language code.
       max_sentence_tokens: longer sentences are cut there.
       line_breaks: auto, wrapped or lines.
+      nlp: a fresh pipeline of the language; its caches are its own from here on.
     """
 
-    def __init__(self, language: str, max_sentence_tokens: int, line_breaks: str) -> None:
+    def __init__(self, language: str, max_sentence_tokens: int, line_breaks: str, nlp: Any) -> None:
         self._language = language
         self._limit = max_sentence_tokens
         self._line_breaks = line_breaks
         self._stretches: dict[str, tuple[Piece, ...]] = {}
-        self._load()
+        self._load(nlp)
 
-    def _load(self) -> None:
-        nlp = blank_pipeline(self._language)
+    def _load(self, nlp: Any) -> None:
         self._rules = SentenceRules(self._language, frozenset(nlp.Defaults.stop_words))
         self._reader = StretchReader(nlp, self._rules)
 
@@ -120,7 +121,7 @@ class SpacedText:
         if len(self._stretches) >= _CACHE_ENTRIES:
             # spaCy keeps every string it has ever seen; starting afresh bounds that too.
             self._stretches.clear()
-            self._load()
+            self._load(blank_pipeline(self._language))
         pieces = self._stretches[stretch] = self._reader.read(stretch)
         return pieces
 

@@ -73,7 +73,7 @@ class Tokenizer:
             return UnspacedText(segment, self.max_sentence_tokens, tags=self.rules > 1)
         if self.rules == 1:
             return SpacedTextVersion1(self.language, self.max_sentence_tokens)
-        return SpacedText(self.language, self.max_sentence_tokens, self.line_breaks)
+        return SpacedText(self.language, self.max_sentence_tokens, self.line_breaks, nlp)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled as what it is made from: Beam copies a transform many times, and each process

@@ -22,9 +22,9 @@ from elmo_infer.cuda_graphs import (
     plan_chunks,
 )
 from elmo_infer.formats.model_files import ModelFiles
-from elmo_infer.loading import load_official
 from elmo_infer.model import BiLm, LstmState
 from elmo_infer.placement import Placement
+from elmo_infer.reading import read_official_model
 
 
 def build(
@@ -33,7 +33,7 @@ def build(
     new_capture: Callable[[], Capture] = lambda: lambda work: work,
 ) -> BiLm:
     """A biLM on the CPU that takes the device's way."""
-    config, weights, speller, _ = load_official(ModelFiles.find(str(directory)))
+    config, weights, speller, _ = read_official_model(ModelFiles.find(str(directory)))
     placement = Placement(device=torch.device("cpu"), dtype=dtype)
     stacks = [GraphedStacks(config, weights.lstm, placement, new_capture)]
     return BiLm(config, weights, speller, placement, stacks)
@@ -92,7 +92,7 @@ def test_half_precision_products_stay_near_float32(tiny_elmo_dir: Path, rng) -> 
 
 def test_a_graph_is_captured_once_per_number_of_rows(tiny_elmo_dir: Path, rng) -> None:
     captured = []
-    config, weights, speller, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
+    config, weights, speller, _ = read_official_model(ModelFiles.find(str(tiny_elmo_dir)))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
     stacks = GraphedStacks(
         config, weights.lstm, placement, lambda: lambda work: captured.append(1) or work
@@ -118,7 +118,7 @@ def test_out_of_memory_frees_the_graphs(tiny_elmo_dir: Path, rng) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return work
 
-    config, weights, speller, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
+    config, weights, speller, _ = read_official_model(ModelFiles.find(str(tiny_elmo_dir)))
     placement = Placement(device=torch.device("cpu"), dtype=torch.float32)
     stacks = GraphedStacks(config, weights.lstm, placement, lambda: capture)
     bilm = BiLm(config, weights, speller, placement, [stacks])

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from elmo_infer import embedder, transfers
 from elmo_infer.cuda_graphs import GraphedStacks
-from elmo_infer.embedder import Elmo, Pooling
+from elmo_infer.embedder import Elmo
 from elmo_infer.formats.model_files import ModelFiles
-from elmo_infer.loading import load_official
+from elmo_infer.initial_state import describe_start
 from elmo_infer.model import BiLm
 from elmo_infer.placement import Placement
-from elmo_infer.states import after_marks, describe_start, start_state
+from elmo_infer.reading import Pooling, read_official_model
+from elmo_infer.states import after_marks, start_state
 
 META = torch.device("meta")
 SENTENCES = [["The", "bank", "of", "the", "river"], [], ["Hi"], ["a"] * 40, ["bank", "x" * 60]]
@@ -46,7 +47,7 @@ def watch(device_watch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def build(directory: Path, dtype: torch.dtype, query: bool = False) -> Elmo:
     """A model as `load` makes it for a GPU, without capture."""
-    config, weights, speller, _ = load_official(ModelFiles.find(str(directory)))
+    config, weights, speller, _ = read_official_model(ModelFiles.find(str(directory)))
     placement = Placement(device=META, dtype=dtype)
     stacks = [GraphedStacks(config, weights.lstm, placement, lambda: lambda work: work)]
     bilm = BiLm(config, weights, speller, placement, stacks)

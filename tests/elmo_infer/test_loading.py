@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save_file
 
 from elmo_infer import load, loading
-from elmo_infer.loading import MODELS
+from elmo_infer.reading import MODELS
 
 SENTENCES = [["The", "bank", "of", "the", "river"], ["天氣", ""]]
 
@@ -227,7 +227,7 @@ DAMAGES: list[tuple[Callable[[Path], None], type[Exception], str]] = [
     (damage_json_kind, ValueError, r"options.json: holds a JSON list, expected an object"),
     (damage_pooling, ValueError, r"tensor 'query' has shape \(5,\), expected \(16,\)"),
     (damage_pooling_name, ValueError, r"unknown tensor 'key'; expected query, layer_weights"),
-    (damage_pooling_kind, ValueError, r"'query' is of int64, expected floating point"),
+    (damage_pooling_kind, ValueError, r"'query' is of I64, expected floating point"),
     (damage_pooling_bytes, ValueError, r"pooling.safetensors: cannot be read as safetensors"),
 ]
 
@@ -314,7 +314,7 @@ def test_a_zip_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_bundled_name_is_found(tiny_elmo_dir: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("elmo_infer.loading.MODELS", tmp_path)
+    monkeypatch.setattr("elmo_infer.reading.MODELS", tmp_path)
     shutil.copytree(tiny_elmo_dir, tmp_path / "tiny")
 
     assert load("tiny").name == "tiny"

@@ -7,7 +7,8 @@ import torch
 
 from elmo_infer import load
 from elmo_infer.batching import Packing
-from elmo_infer.states import WARM_TEXT, after_marks, warm_state
+from elmo_infer.initial_state import WARM_TEXT
+from elmo_infer.states import after_marks, warm_state
 
 
 def test_warm_state_is_that_of_the_text_as_one_stream(tiny_elmo_dir: Path, model_bound) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from elmo_infer.config import BiLmConfig
 from elmo_infer.formats.model_files import ModelFiles
-from elmo_infer.loading import load_official
+from elmo_infer.reading import read_official_model
 from elmo_infer.weights import BiLmWeights, fingerprint
 
 
 @pytest.fixture
 def official(tiny_elmo_dir: Path) -> tuple[BiLmConfig, BiLmWeights]:
     """The tiny model's shape and tensors."""
-    config, weights, _, _ = load_official(ModelFiles.find(str(tiny_elmo_dir)))
+    config, weights, _, _ = read_official_model(ModelFiles.find(str(tiny_elmo_dir)))
     return config, weights
 
 

@@ -10,12 +10,12 @@ import pytest
 from elmo_infer.config import BiLmConfig
 from elmo_infer.formats.model_files import ModelFiles
 from elmo_infer.formats.official import read_official, reorder_gates
-from elmo_infer.loading import load_official
+from elmo_infer.reading import read_official_model
 from elmo_infer.weights import BiLmWeights
 
 
 def read(directory: Path) -> BiLmWeights:
-    _, weights, _, _ = load_official(ModelFiles.find(str(directory)))
+    _, weights, _, _ = read_official_model(ModelFiles.find(str(directory)))
     return weights
 
 

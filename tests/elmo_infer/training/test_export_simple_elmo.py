@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from elmo_infer import load
-from elmo_infer.loading import MODELS
+from elmo_infer.reading import MODELS
 from elmo_infer.training.export import write_official_layout
 from elmo_infer.training.parameters import initial_parameters
 from elmo_infer.training.presets import preset

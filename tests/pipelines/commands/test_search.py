@@ -175,7 +175,7 @@ def bundled(
     """Where bundled models are; there is one, `small`."""
     models = tmp_path / "models"
     shutil.copytree(tiny_elmo_dir, models / "small")
-    monkeypatch.setattr("elmo_infer.loading.MODELS", models)
+    monkeypatch.setattr("elmo_infer.reading.MODELS", models)
     return models
 
 

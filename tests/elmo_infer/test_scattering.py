@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from elmo_infer.results import EmbedResult, Scattering
+from elmo_infer.results import EmbedResult
+from elmo_infer.scattering import Scattering
 
 
 def empty_result(lengths: list[int], dim: int) -> EmbedResult:
