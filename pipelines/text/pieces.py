@@ -8,29 +8,30 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from pipelines.text.marks import mark_class, picture
 from pipelines.text.normal_forms import NormalText, is_plain, normal_text
 from pipelines.text.sentence_splitter import FINAL_MARKS, Piece, SentenceRules
 
 # Marks that are a token of their own wherever they stand, each run of the same mark being one.
-_SEPARATORS = (
-    "\\[\\](){}<>|~;¦§¶•‣⁃◦▪●■□◆◇○★☆†‡※→←↑↓⇒⇐‹›«»„“”‟"
-    "\u00b9\u00b2\u00b3\u2070\u2074-\u2079"  # superscript digits
-    "，。、；：！？（）［］｛｝【】《》〈〉「」『』〔〕〖〗＂｜～"
-    "։՝՜՞።፣፤፥፧၊။។៕"  # Armenian, Ethiopic, Burmese, Khmer
-)
+_SEPARATORS = "\\[\\](){}<>|~;\u00b9\u00b2\u00b3\u2070\u2074-\u2079" + mark_class()
 _SEPARATOR = re.compile(
-    rf"([{_SEPARATORS}])\1*|(?<=[^\W\d_][^\W\d_])[/=+\\](?=[^\W\d_]{{2}})"
+    rf"{picture()}|([{_SEPARATORS}])\1*|(?<=[^\W\d_][^\W\d_])[/=+\\](?=[^\W\d_]{{2}})"
     r"|(?<=[^\W\d_])[!?]+(?=[^\W\d_])|(?<=[^\W\d_])[-=^]+$|^[-=^]+(?=[^\W\d_])"
-    r"|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))"
+    r"|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))|[‧‰]+$"
+    # Marks that belong to short names (C#, R&D, A+, .Net), but to no longer word.
+    r"|(?<=[^\W\d_]{3})[&#$\"](?=[^\W\d_]{3})|(?<=[^\W\d_]{3})[&#$%@/\\+]+$"
+    r"|^[/\\]+(?=[^\W\d_]+$)|^\.(?=[A-Z][a-z]+$)(?!\.Net$)"
 )
-_NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+^%\\]|[.{FINAL_MARKS}…].|^-.|.-$")
+_NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+^%\\&#$\"@]|[.{FINAL_MARKS}…].|^-.|^\.[A-Z]|.-$")
 # [1] [1,2] [12-14] [1]–[3] [4]:12 [a] [^1] and superscripts and daggers: a note, after a word or
 # its full stop. Of those with a blank inside ([note 2], [citation needed]) each half is one.
+# Pictures glued to a sentence end hide it as little.
 _NUMBERS = r"\d{1,3}(?:[,\-–]\d{1,3})*"
 _NOTE = re.compile(
     rf"(?<=.)(?:\[(?:{_NUMBERS}|[a-z]|\^[\w\-]{{1,32}}|(?:nb|note)\d+)\](?:[,\-–](?=\[)|:\d{{1,4}})?"
     r"|\[(?:nb|note|n|notes|citation|clarification|page|better|original|verification)$"
     r"|[\u00b9\u00b2\u00b3\u2070\u2074-\u2079†‡]+)"
+    rf"|(?<=[.{FINAL_MARKS}…])(?:{picture()})+"
 )
 _NOTE_ALONE = re.compile(
     rf"(?:\[(?:{_NUMBERS}|\^[\w\-]{{1,32}})\](?::\d{{1,4}})?)+$|(?:\d{{1,3}}|needed)\]$"
