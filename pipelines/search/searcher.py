@@ -83,13 +83,13 @@ class Searcher:
             check_has_tokens(self.index)
         return self.encoder.encode(query)
 
-    def prepare(self, encoded: EncodedQuery, options: SearchOptions) -> None:
-        """Tell the senses that `search_encoded` will ask for, which may take long."""
+    def forms_with_senses(self, encoded: EncodedQuery, options: SearchOptions) -> WordForms | None:
+        """Return the forms whose senses `search_encoded` will ask for; None if it will not."""
         told = options.senses or options.sense is not None
-        if encoded.word is not None and encoded.token_vector is not None and told:
-            forms = self._forms(encoded.word, encoded.token_index == 0, options)
-            if forms is not None and forms.indexed:
-                self._tell_senses(self.index, forms)
+        if encoded.word is None or encoded.token_vector is None or not told:
+            return None
+        forms = self._forms(encoded.word, encoded.token_index == 0, options)
+        return forms if forms is not None and forms.indexed else None
 
     def search_encoded(self, query: str, encoded: EncodedQuery, options: SearchOptions) -> Hits:
         """Do as `search` with a query that is encoded already."""

@@ -159,31 +159,36 @@ class WordSearch:
             numbers = senses.of(table.vector_ids)
             if len(senses.senses) > 1:
                 ranked = ranked - SENSE_BONUS * (numbers != query_s_sense(scores, numbers))
-        return self._located(places, ranked, numbers, forms, options, hits)
+        return self._located(places, ranked, numbers, target, forms, options, hits)
 
     def _located(
         self,
         places: dict[str, Positions],
         scores: Floats,
         numbers: NDArray[np.int32] | None,
+        target: Target,
         forms: WordForms,
         options: SearchOptions,
         hits: Hits,
     ) -> list[LocatedHit]:
-        """Return those occurrences that pass the filters."""
+        """Return the best of those occurrences that pass the filters."""
+        wanted = options.k + len(target.excluded)
         found, row = [], 0
         for name, where in places.items():
             shard = self._index.shards[name]
             positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-            passing = positions_of(shard, forms.ranges, options.filters)
-            if isinstance(passing, slice):
-                passing = np.arange(passing.start, passing.stop)
-            rows = row + np.flatnonzero(np.isin(positions, passing))
+            rows = row + np.arange(len(positions))
+            if options.filters:
+                passing = positions_of(shard, forms.ranges, options.filters)
+                if isinstance(passing, slice):
+                    passing = np.arange(passing.start, passing.stop)
+                rows = rows[np.isin(positions, passing)]
             if options.sense is not None and numbers is not None:
                 rows = rows[numbers[rows] == options.sense]
             hits.compared += len(rows)
             ids = shard.keys["vector_id"][positions[rows - row]]
-            for place, vector_id in zip(rows.tolist(), ids.tolist(), strict=True):
+            best = np.lexsort((ids, -scores[rows]))[:wanted]
+            for place, vector_id in zip(rows[best].tolist(), ids[best].tolist(), strict=True):
                 number = None if numbers is None else int(numbers[place])
                 position = int(positions[place - row])
                 found.append(

@@ -15,7 +15,8 @@ from pipelines.search.searcher import Searcher
 from pipelines.senses.lines import TellWordSenses
 from pipelines.senses.service import word_senses
 from pipelines.serving.corpus_facts import describe_corpus
-from pipelines.serving.micro_batches import MicroBatches
+from pipelines.serving.micro_batches import MicroBatches, Model
+from pipelines.serving.model_by_count import ModelByCount
 from pipelines.serving.senses_cache import SensesCache
 from pipelines.serving.settings import ServeSettings
 
@@ -176,12 +177,18 @@ class LiveCorpus:
         """Return the model in service if the corpus's vectors are its, or load another."""
         if self.served is not None and self.served.model.fingerprint == corpus.fingerprint:
             return self.served.model
-        encoder = QueryEncoder(corpus, model=self.settings.model, device=self.settings.device)
-        elmo = encoder.model
+        name, device = self.settings.model, self.settings.device
+        encoder = QueryEncoder(corpus, model=name, device=device)
+        elmo: Any = QueryEncoder(corpus, model=name, device=device, batches=True).model
+        model: Model = elmo
+        if device in ("auto", "cpu"):
+            model = ModelByCount(encoder.model, elmo)
+        else:
+            encoder = QueryEncoder(corpus, loaded=elmo)
         return LoadedModel(
             name=str(corpus.segments[0].model["name"]),
             dim=int(elmo.dim),
             fingerprint=corpus.fingerprint,
-            batches=MicroBatches(elmo, self.settings.batch_tokens, self.observe),
+            batches=MicroBatches(model, self.settings.batch_tokens, self.observe),
             notes=tuple(encoder.notes),
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -12,6 +13,10 @@ from starlette.responses import Response
 
 from pipelines.errors import UsageError
 from pipelines.search.document_view import read_document
+from pipelines.search.hits import Hits
+from pipelines.search.occurrences import WordForms
+from pipelines.search.options import SearchOptions
+from pipelines.search.query_encoder import EncodedQuery
 from pipelines.senses.lines import DescribedSenses, describe_senses_in
 from pipelines.senses.map import map_points
 from pipelines.serving import parameters
@@ -129,18 +134,36 @@ def search_route(service: Service) -> Handler:
         options = search_options(values, service.settings)
         searcher = served.searcher
         if like:
-            hits = await service.scan(lambda: searcher.like(like, options, unlike=unlike))
-        else:
-            started = perf_counter()
-            encoded = await service.encode(searcher.encode, query)
-            encode_ms = 1000 * (perf_counter() - started)
-            if encoded.word is not None:
-                await service.tell(searcher.prepare, encoded, options)
-            hits = await service.scan(searcher.search_encoded, query, encoded, options)
-            hits.encode_ms = encode_ms
-        return answer(served, hits.to_json(), encode=hits.encode_ms, scan=hits.search_ms)
+            work = partial(searcher.like, like, options, unlike=unlike)
+            return await service.tell(_answer_hits, served, work)
+        started = perf_counter()
+        encoded, untold = await service.encode(_encode, served, query, options)
+        encode_ms = 1000 * (perf_counter() - started)
+        if untold is not None:
+            await service.tell(served.tell_senses, searcher.index, untold)
+        work = partial(searcher.search_encoded, query, encoded, options)
+        return await service.scan(_answer_hits, served, work, encode_ms)
 
     return search
+
+
+def _encode(
+    served: ServedCorpus, query: str, options: SearchOptions
+) -> tuple[EncodedQuery, WordForms | None]:
+    """Encode a query; return also the forms whose senses must be waited for."""
+    encoded = served.searcher.encode(query)
+    forms = served.searcher.forms_with_senses(encoded, options)
+    if forms is None or served.tell_senses.holds(served.searcher.index, forms):
+        return encoded, None
+    return encoded, forms
+
+
+def _answer_hits(
+    served: ServedCorpus, work: Callable[[], Hits], encode_ms: float = 0.0
+) -> Response:
+    """Search, and write the answer in the same thread: none of it holds up other connections."""
+    hits = work()
+    return answer(served, hits.to_json(), encode=encode_ms, scan=hits.search_ms)
 
 
 def senses_route(service: Service) -> Handler:

@@ -33,13 +33,14 @@ class SensesCache:
         self._locks: dict[_Key, threading.Lock] = {}
         self._lock = threading.Lock()
 
+    def holds(self, index: Any, forms: Any) -> bool:
+        """Say whether the senses of a word's forms can be told without waiting."""
+        with self._lock:
+            return _key_of(index, forms) in self._kept
+
     def __call__(self, index: Any, forms: Any) -> WordSenses:
         """Return the senses of a word's forms in an open index."""
-        key = (
-            index.manifest.index_id,
-            tuple(index.corpus.snapshot.tombstones),
-            tuple(sorted(forms.counts)),
-        )
+        key = _key_of(index, forms)
         with self._lock:
             found = self._look_up(key)
             if found is not None:
@@ -66,3 +67,11 @@ class SensesCache:
             while self._occurrences > self._max and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
                 self._occurrences -= len(oldest.vector_ids)
+
+
+def _key_of(index: Any, forms: Any) -> _Key:
+    return (
+        index.manifest.index_id,
+        tuple(index.corpus.snapshot.tombstones),
+        tuple(sorted(forms.counts)),
+    )

@@ -1,6 +1,7 @@
 """The GET routes: the same JSON as the commands print, and errors with the commands' words."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -235,3 +236,17 @@ def test_before_the_model_is_loaded_clients_are_told_when_to_ask_again(
     assert made.get("/healthz").status_code == 200
     made.load()
     assert made.get("/readyz").json() == {"status": "ready", "snapshot": 2, "problem": None}
+
+
+def test_a_search_of_a_word_whose_senses_are_held_waits_for_no_other(
+    start: Callable[..., Any], served_corpus: str
+) -> None:
+    server = start(served_corpus)
+    query = {"q": "They sat on the [bank] of the river"}
+    first = server.get("/v1/search", params=query)
+    metric = "sensegrep_senses_seconds_count"
+    told = re.findall(rf"^{metric} (\S+)", server.get("/metrics").text, re.MULTILINE)
+    second = server.get("/v1/search", params=query)
+    again = re.findall(rf"^{metric} (\S+)", server.get("/metrics").text, re.MULTILINE)
+    assert (told, again) == (["1.0"], ["1.0"])
+    assert second.json() == first.json()
