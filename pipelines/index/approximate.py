@@ -102,11 +102,6 @@ def _parameters(index: Any, nprobe: int, ef_search: int, selector: Any) -> Any:
     return faiss.SearchParameters(sel=selector)
 
 
-def read_trained(path: str | Path) -> Any:
-    """Read an index into memory, to add vectors to it."""
-    return faiss.read_index(str(path))
-
-
 def write_index(index: Any, path: str | Path) -> None:
     """Write an index to a local file."""
     faiss.write_index(index, str(path))

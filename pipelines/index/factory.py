@@ -25,6 +25,7 @@ class Factory:
       nlist: inverted lists, or None.
       links: HNSW links per vector, or None.
       code_bytes: of one vector's code.
+      centroids: of a product quantizer's parts, 0 without one.
       least_rows: fewer vectors cannot train it: lists, 256 centroids of OPQ, 2^bits of PQ.
       exact: whether its search is exact (Flat or SQfp16 alone).
       rerank: whether codes are so coarse that candidates are scored again in float16.
@@ -36,6 +37,7 @@ class Factory:
     nlist: int | None
     links: int | None
     code_bytes: int
+    centroids: int
     least_rows: int
     exact: bool
     rerank: bool
@@ -93,6 +95,7 @@ def parse_factory(text: str, dim: int) -> Factory:
         nlist=_number(group, "nlist"),
         links=_number(group, "links"),
         code_bytes=sizes[codes] if codes in sizes else ((pq or 0) * bits + 7) // 8,
+        centroids=2**bits if pq else 0,
         least_rows=max(_number(group, "nlist") or 0, 256 if opq else 0, 2**bits if pq else 0),
         exact=not {"nlist", "links", "opq", "pq"} & group.keys() and codes != "SQ8",
         rerank=codes not in ("Flat", "SQfp16"),

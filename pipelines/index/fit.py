@@ -14,6 +14,7 @@ from pipelines.corpus.checksums import HashingWriter
 from pipelines.index import approximate
 from pipelines.index.centering import Centering, fit_centering
 from pipelines.index.exact import BLOCK_BYTES, Floats, flat_header
+from pipelines.index.faiss_reader import read_approximate
 from pipelines.index.files import name_by_content
 from pipelines.index.format import IndexFile
 from pipelines.index.measure_parts import load_sample
@@ -65,7 +66,9 @@ def add_approximate(
 ) -> ShardFiles:
     """Add a shard's vectors to a copy of the trained index and write it."""
     with _local_copy(build, trained) as path:
-        index = approximate.read_trained(path)
+        factory = build.factories[table]
+        assert factory is not None
+        index = read_approximate(path, factory.text, build.dim, 0, mapped=False)
     approximate.add_blocks(index, _exact_blocks(exact, layout[shard].rows[table], build))
     file = _write_index(index, build, f"{shard}-{table}.ann.faiss")
     return ShardFiles(shard=shard, files={f"{table}_ann": file})

@@ -357,6 +357,8 @@ def _check(path: Path, file: IndexFile, *, full: bool = False) -> None:
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise _missing(file) from error
+    if not path.is_file():  # a pipe would never end
+        raise CorpusError(f"{path} is no regular file; a corpus holds nothing else")
     if size != file.bytes:
         raise CorpusError(
             f"{file.path} of the index is damaged: {size} bytes, expected {file.bytes};"

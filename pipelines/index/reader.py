@@ -20,7 +20,8 @@ from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
 from pipelines.index.approximate import search_index
 from pipelines.index.centering import Centering
-from pipelines.index.exact import FlatFile, Floats, read_index
+from pipelines.index.exact import FlatFile, Floats
+from pipelines.index.faiss_reader import read_approximate
 from pipelines.index.form_table import FormTable
 from pipelines.index.form_vectors import FormVectors
 from pipelines.index.format import (
@@ -158,7 +159,13 @@ class OpenShard:
     def approximate(self) -> Mapping[str, Any]:
         """For each table its approximate index, where it has one."""
         return {
-            table: read_index(self._path(f"{table}_ann"))
+            table: read_approximate(
+                self._path(f"{table}_ann"),
+                self._manifest.tables[table]["factory"],
+                self._manifest.dim,
+                self.shard.rows[table],
+                mapped=True,
+            )
             for table in ("sentences", "tokens")
             if f"{table}_ann" in self.shard.files
         }
@@ -359,6 +366,11 @@ class OpenIndex:
         while True:
             _, positions = search_index(index, query[None], wanted, tried, allowed)
             found = positions[0][positions[0] >= 0]
+            if len(found) and found.max() >= index.ntotal:
+                raise CorpusError(
+                    f"the index of {table} names the vector {found.max()}, but has {index.ntotal};"
+                    " build it again: sensegrep index --rebuild"
+                )
             # The lists tried may hold fewer than k that are allowed: try more of them.
             if len(found) >= min(k, reachable) or tried >= index.ntotal:
                 return np.sort(found)

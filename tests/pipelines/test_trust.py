@@ -68,6 +68,20 @@ def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
             use("pipe")
 
 
+def test_pipe_in_place_of_an_index_file_is_refused(
+    forged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = forged / "indexes/ecef3895f461c4c5/index.json"
+    forms = json.loads(path.read_text())["forms"]
+    (forged / forms["path"]).unlink()
+    os.mkfifo(forged / forms["path"])
+    change(path, forms={**forms, "bytes": 0})
+    assert (
+        main(["search", "the [bank]", "--corpus", str(forged), "--model", str(DATA / "model")]) == 1
+    )
+    assert "is no regular file; a corpus holds nothing else" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "fields", "words"),
     [
