@@ -1,7 +1,7 @@
 """Asks a server from many clients at once; a process of its own: python load_generator.py URL ...
 
-Prints one JSON object: requests, statuses, requests per second, percentiles in milliseconds, and the
-processor time that this process itself took per request, which the server does not have.
+Prints one JSON object: requests, statuses, requests per second, percentiles in milliseconds, and
+the processor time per request that this process itself took, which the server did not have.
 """
 
 import argparse
