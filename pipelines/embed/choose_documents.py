@@ -29,6 +29,7 @@ from pipelines.embed.choosing import (
     Output,
     decide,
     decide_reject,
+    first_examples,
     plan_piece,
     scan_live,
     scan_piece,
@@ -303,10 +304,11 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float) -> None:
         reasons = {n.removeprefix(REASON): c for n, c in counts.items() if n.startswith(REASON)}
         most = sorted(reasons.items(), key=lambda pair: -pair[1])[:3]
         listed = ", ".join(f"{count} {reason}" for reason, count in most)
+        examples = first_examples(counts)
         raise CorpusError(
             f"{rejected} of {read} records read were rejected, more than --max-reject-fraction"
             f" {limit} ({listed}); nothing was committed: check the input, --text-field and"
-            " --id-field, or raise the limit"
+            f" --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
         )
 
 

@@ -22,7 +22,7 @@ from pipelines.corpus.scan import read_tombstones, scan_rows
 from pipelines.corpus.store import Store
 from pipelines.embed.digest_table import DIGEST_BYTES, digest
 from pipelines.embed.remarks import Remarks
-from pipelines.reading.documents import Document, content_digest
+from pipelines.reading.documents import Document, Reject, content_digest
 from pipelines.reading.options import InputOptions
 from pipelines.reading.records import check_columns, scan
 from pipelines.reading.splits import FilePiece, piece_bounds
@@ -37,6 +37,9 @@ READ, CHANGED, UNCHANGED, REJECTED = "read", "changed", "unchanged", "rejected"
 REJECTED_SENTENCES = "rejected_sentences"
 REASON, DAMAGED = "reason ", "damaged "
 REMARK = "remark "  # with what `Remarks` says of a document
+EXAMPLE = "example "  # with the place and the detail of a reject, in the order of the input
+_PLACE_CHARACTERS = 32  # of an example; they say its order
+MAX_EXAMPLES = 3
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -89,7 +92,7 @@ def scan_piece(
     if piece.piece == 0:
         check_columns(piece.file, options)
     yield CHOSEN, (piece.index, bytes([_PIECE]) + pickle.dumps(piece))
-    place, read = _uri_digest(piece.file.uri), 0
+    place, read, examples = _uri_digest(piece.file.uri), 0, 0
     for record in scan(piece.file, options, *piece_bounds(piece)):
         read += 1
         if isinstance(record, Document):
@@ -105,8 +108,22 @@ def scan_piece(
             yield COUNTS, (DAMAGED + record.uri, 1)
         if record.doc_id is not None:
             yield RECORDS, (digest(record.doc_id), bytes([_MENTION]))
+        if examples < (1 if piece.index else MAX_EXAMPLES):
+            examples += 1
+            yield COUNTS, (_example(piece.index, record), 1)
         yield _new_reject(piece.index, record.position, place, record.reason, _REJECT)
     yield COUNTS, (READ, read)
+
+
+def _example(piece: int, reject: Reject) -> str:
+    place = f"{piece:010d} {reject.position:020d} "
+    return f"{EXAMPLE}{place}{reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
+
+
+def first_examples(counts: Iterable[str]) -> str:
+    """Return the first rejects among the names of COUNTS, each on a line of its own."""
+    found = sorted(name for name in counts if name.startswith(EXAMPLE))[:MAX_EXAMPLES]
+    return "".join(f"\n  {name[len(EXAMPLE) + _PLACE_CHARACTERS :]}" for name in found)
 
 
 def scan_live(

@@ -132,8 +132,12 @@ def _describe(uri: str) -> InputFile:
     filesystem, path = _filesystem(uri)
     try:
         info = filesystem.info(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"input file {uri} does not exist; check the path") from None
+    except FileNotFoundError as error:
+        reason = error.__cause__
+        if reason is None or isinstance(reason, FileNotFoundError) or "://" not in uri:
+            raise FileNotFoundError(f"input file {uri} does not exist; check the path") from None
+        # fsspec's HTTP says this of a host that does not answer, too.
+        raise OSError(f"input file {uri} cannot be reached: {reason}") from error
     except OSError as error:
         raise OSError(f"input file {uri} cannot be read: {error}") from error
     if info.get("type") == "directory":
@@ -159,5 +163,6 @@ def _filesystem(uri: str) -> tuple[Any, str]:
         return LocalFileSystem(), uri
     try:
         return url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"input {uri} cannot be opened: {error}") from error
+    except (ImportError, ValueError, OSError) as error:
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"input {uri} cannot be opened: {words}") from error

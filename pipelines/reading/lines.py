@@ -97,10 +97,17 @@ def what_bytes_are(data: bytes) -> str | None:
     for magic, name, advice in _MAGIC:
         if data.startswith(magic):
             return f"this is {name}, whatever the name says; {advice}"
-    if data[:200].count(b"\0") * 3 > len(data[:200]):
+    start = data[:200]
+    if start and not start.strip(b"\0"):
+        return "this is nothing but zero bytes: was the file written to its end?"
+    if start.count(b"\0") * 3 > len(start):
+        wide = start.count(b"\0\0") > len(start) // 8
+        name = f"UTF-{32 if wide else 16}"
+        # A line after the first may begin with a zero that is left of the line end before.
+        order = f"{name}LE" if start[0] else f"{name}BE (or {name}LE)"
         return (
-            "this looks like UTF-16 without a byte-order mark, expected UTF-8; convert the file:"
-            " iconv -f UTF-16LE -t UTF-8 FILE"
+            f"this looks like {name} without a byte-order mark, expected UTF-8; convert the file:"
+            f" iconv -t UTF-8 FILE -f {order}"
         )
     return None
 
@@ -122,5 +129,15 @@ _MAGIC = (
     (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are)", "unpack it, or save it as text"),
     (b"%PDF-", "a PDF document", "take its text out first, as pdftotext does"),
     (b"\x7fELF", "a program", "give the path of a text"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document", "save it as CSV or text"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
+    (b"Rar!", "a RAR archive", "unpack it"),
+    (b"\x04\x22\x4d\x18", "lz4", "unpack it, or compress it as .zst"),
+    (b"ARROW1", "an Arrow file", "write it as Parquet"),
+    (b"Obj\x01", "an Avro file", "write it as Parquet"),
+    (b"\x93NUMPY", "a NumPy array", "give files of text"),
+    (b"\x89HDF", "an HDF5 file", "give files of text"),
+    (b"\x89PNG", "a picture", "give files of text"),
+    (b"\xff\xd8\xff", "a picture", "give files of text"),
     (b"SQLite format 3", "an SQLite database", "export its rows as JSON lines or CSV"),
 )

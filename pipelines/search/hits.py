@@ -1,7 +1,7 @@
 """The result of a search: hits with their lines and senses."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -214,19 +214,6 @@ def make_hit(
         tokens=tuple(line["tokens"]),
         attention=tuple(line["attention"]),
     )
-
-
-def fold_identical(hits: Sequence[Hit]) -> list[Hit]:
-    """Return hits, best first, with identical sentences as one that counts them.
-
-    The same sentence has the same vectors, so identical lines are neighbours by score.
-    """
-    folded: dict[tuple[Any, ...], Hit] = {}
-    for hit in hits:
-        key = (hit.tokens, hit.token_index, round(hit.score, 4))
-        first = folded.get(key)
-        folded[key] = hit if first is None else replace(first, copies=first.copies + 1)
-    return list(folded.values())
 
 
 def sort_hits(hits: Hits, sort: str) -> None:

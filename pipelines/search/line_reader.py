@@ -11,6 +11,8 @@ from pipelines.index.reader import OpenIndex
 from pipelines.search.hits import Hit, Node, make_hit
 
 _LineKey = tuple[str, str, int]  # segment_id, doc_id, sentence_index
+# What identical lines share: the tokens of the sentence, and which of them was found.
+Identity = tuple[tuple[str, ...], int | None]
 
 
 class LocatedHit(NamedTuple):
@@ -73,6 +75,43 @@ class LineReader:
                 )
             )
         return hits
+
+    def fold(
+        self, found: Sequence[LocatedHit], table: str, known: dict[int, Identity]
+    ) -> list[tuple[LocatedHit, int]]:
+        """Return the first of each group of identical sentences, best first, and the group's size.
+
+        The same sentence has the same vectors, so identical lines are neighbours by score.
+
+        Args:
+          found: best first.
+          table: tokens or sentences.
+          known: what was read of lines before, by vector_id; filled here.
+        """
+        self._identify([one for one in found if one.vector_id not in known], table, known)
+        groups: dict[tuple[Identity, float], tuple[LocatedHit, int]] = {}
+        for one in found:
+            key = known[one.vector_id], round(one.score, 4)
+            first, copies = groups.get(key, (one, 0))
+            groups[key] = first, copies + 1
+        return list(groups.values())
+
+    def _identify(
+        self, found: Sequence[LocatedHit], table: str, known: dict[int, Identity]
+    ) -> None:
+        """Read the tokens of lines, and of a line no more than that."""
+        scanned = self._read_scanned([one for one in found if one.shard is None])
+        for one in found:
+            if one.shard is None:
+                line, _ = scanned[_line_key(one)]
+                known[one.vector_id] = tuple(line["tokens"]), one.row.get("token_index")
+                continue
+            shard = self._index.shards[one.shard]
+            number, place = one.position, None
+            if table == "tokens":
+                key = shard.keys[one.position]
+                number, place = int(key["sentence"]), int(key["token_index"])
+            known[one.vector_id] = tuple(shard.lines.value("tokens", number)), place
 
     def _read_indexed(
         self, shard_name: str, position: int, table: str

@@ -17,8 +17,8 @@ from pipelines.index.reader import OpenIndex, OpenShard
 from pipelines.search.checks import check_filters, check_has_tokens, refuse_word_options
 from pipelines.search.context_words import ContextWeights, ContextWords
 from pipelines.search.examples import find_example
-from pipelines.search.hits import Hit, Hits, fold_identical, sort_hits
-from pipelines.search.line_reader import LineReader, LocatedHit, by_score
+from pipelines.search.hits import Hit, Hits, sort_hits
+from pipelines.search.line_reader import Identity, LineReader, LocatedHit, by_score
 from pipelines.search.occurrences import WordForms, choose_forms, join_forms, scan_unindexed
 from pipelines.search.options import SearchOptions
 from pipelines.search.query_encoder import EncodedQuery, QueryEncoder
@@ -208,6 +208,7 @@ class Searcher:
     ) -> list[Hit]:
         """Return the k nearest lines, identical ones as one unless they are to be unfolded."""
         wanted = options.k + (0 if options.unfold else 1)  # one more tells whether a fold goes on
+        known: dict[int, Identity] = {}
         while True:
             hits.compared = 0
             asked = replace(options, k=wanted)
@@ -216,11 +217,18 @@ class Searcher:
             else:
                 found = self.words.search(target, forms, asked, hits)
             found = [one for one in found if one.vector_id not in target.excluded][:wanted]
-            lines = self.lines.hits(found, target.table, (options.left, options.right))
-            folded = lines if options.unfold else fold_identical(lines)
-            if options.unfold or len(found) < wanted or len(folded) > options.k:
-                return folded[: options.k]
-            wanted *= 4
+            if options.unfold:
+                groups = [(one, 1) for one in found]
+            else:
+                groups = self.lines.fold(found, target.table, known)
+            if options.unfold or len(found) < wanted or len(groups) > options.k:
+                firsts = [first for first, _ in groups[: options.k]]
+                lines = self.lines.hits(firsts, target.table, (options.left, options.right))
+                return [
+                    replace(line, copies=copies) if copies > 1 else line
+                    for line, (_, copies) in zip(lines, groups, strict=False)
+                ]
+            wanted *= 8
 
     def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[LocatedHit]:
         """Search all tokens or sentences: in the index, and in segments that it lacks."""

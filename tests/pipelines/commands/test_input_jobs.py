@@ -140,7 +140,12 @@ def test_a_file_may_be_called_anything(tmp_path: Path, embed: Any, name: str) ->
     ("name", "data", "status", "words"),
     [
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), 1, "UTF-16 without a byte-order mark"),
-        ("a.txt", "a bank".encode("utf-16-be"), 1, "UTF-16 without a byte-order mark"),
+        ("a.txt", "a bank".encode("utf-16-be"), 1, "-f UTF-16BE (or UTF-16LE)"),
+        ("b.jsonl", '{"text": "a"}\n'.encode("utf-32-le"), 1, "-f UTF-32LE"),
+        ("c.jsonl", bytes(99), 1, "nothing but zero bytes: was the file written to its end"),
+        ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", 2, "an old Excel or Word document"),
+        ("e.jsonl", b"ARROW1\0\0", 1, "this is an Arrow file"),
+        ("f.txt", b"7z\xbc\xaf'\x1c\0", 1, "this is a 7z archive"),
         ("a.csv", b"id,text\r1,a\r", 2, "carriage returns alone"),
         ("a.csv", b"\x1f\x8b\x08rest", 2, "this is gzip"),
         ("a.jsonl", b'{"text": \x1b[2J}\n', 1, "invalid-json"),

@@ -184,3 +184,29 @@ def test_reject_limit_tells_the_commonest_reasons() -> None:
     check_reject_fraction(counts, 0.6)
     with pytest.raises(CorpusError, match=r"6 of 10 .*0\.5 \(5 invalid-json, 1 duplicate-id\)"):
         check_reject_fraction(counts, 0.5)
+
+
+def test_reject_limit_shows_the_first_examples(tmp_path: Path) -> None:
+    counts: dict[str, int] = {}
+    for index in (11, 2, 0):
+        path = tmp_path / f"{index}.jsonl"
+        path.write_text('{"id": "a"}\n' * 5)
+        file = InputFile(str(path), "jsonl", size=path.stat().st_size)
+        for output, element in scan_piece(FilePiece(index, file), InputOptions()):
+            if output == COUNTS:
+                counts[element[0]] = counts.get(element[0], 0) + element[1]
+    counts[REJECTED] = 15
+    with pytest.raises(CorpusError) as caught:
+        check_reject_fraction(counts, 0.5)
+    assert str(caught.value).split("; the first are:\n")[1] == "\n".join(
+        f"  {tmp_path}/0.jsonl:{12 * n}: missing-text: the record has no field 'text'; it has id"
+        for n in range(3)
+    )
+    del counts[next(name for name in sorted(counts) if name.startswith("example "))]
+    assert "/2.jsonl:0: missing-text" in str(_refusal(counts))
+
+
+def _refusal(counts: dict[str, int]) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        check_reject_fraction(counts, 0.5)
+    return caught.value

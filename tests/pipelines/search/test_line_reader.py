@@ -83,6 +83,21 @@ def test_each_vector_gets_its_own_line(index: OpenIndex, table: str) -> None:
             assert (hit.left, hit.node, hit.token_index) == ("", line["text"], None)
 
 
+@pytest.mark.parametrize("table", ["tokens", "sentences"])
+def test_identical_lines_are_folded_as_hits_would_be(index: OpenIndex, table: str) -> None:
+    found = located(index, table)
+    reader, known = LineReader(index), {}
+    expected: dict[tuple, list[int]] = {}
+    for hit in reader.hits(found, table):
+        expected.setdefault((hit.tokens, hit.token_index, hit.score), []).append(hit.vector_id)
+    folded = reader.fold(found, table, known)
+    assert [(first.vector_id, n) for first, n in folded] == [
+        (ids[0], len(ids)) for ids in expected.values()
+    ]
+    assert max(n for _, n in folded) > 1
+    assert set(known) == {one.vector_id for one in found}
+
+
 def test_context_is_cut_on_both_sides(index: OpenIndex) -> None:
     found = located(index, "tokens")
 
