@@ -175,16 +175,14 @@ def openai_route(service: Service) -> Handler:
     async def embeddings(request: Request) -> Response:
         served = service.served()
         asked = read_openai(await read_object(request, known), served)
-        result, sentences = await service.encode(_encode, served, asked, service.settings)
-        count = sum(map(len, sentences))
-        return await service.scan(_openai_answer, served, asked, result, count)
+        return await service.encode(_openai_answer, served, asked, service.settings)
 
     return embeddings
 
 
-def _openai_answer(
-    served: ServedCorpus, asked: TextsRequest, result: BatchResult, count: int
-) -> Response:
+def _openai_answer(served: ServedCorpus, asked: TextsRequest, settings: ServeSettings) -> Response:
+    result, sentences = _encode(served, asked, settings)
+    count = sum(map(len, sentences))
     data = [
         {"object": "embedding", "index": i, "embedding": _written(vector, asked)}
         for i, vector in enumerate(_sentence_vectors(result, asked))
@@ -227,7 +225,10 @@ def _tei_route(
     async def embed(request: Request) -> Response:
         served = service.served()
         asked = read_tei(await read_object(request, known), normalize=True)
-        result, _ = await service.encode(_encode, served, asked, service.settings)
-        return await service.scan(lambda: answer(served, write(result, asked)))
+        return await service.encode(_embed, served, asked)
+
+    def _embed(served: ServedCorpus, asked: TextsRequest) -> Response:
+        result, _ = _encode(served, asked, service.settings)
+        return answer(served, write(result, asked))
 
     return embed
