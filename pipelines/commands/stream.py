@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.durations import parse_duration
@@ -26,7 +28,7 @@ DONE, REJECTED = 0, 3
 RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
     "--ahead", "--ahead-bytes", "--grace", "--max-starts", "--replace-source", "--accept-loss",
 }  # fmt: skip
-accepts_beam_flags = True  # to answer options of `embed` with what a stream has instead
+accepts_beam_flags = True
 
 _EMBED_ONLY = {
     "--commit-every": "a stream commits by time: give --every 60s, and --ahead for most records",
@@ -110,6 +112,12 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
         " recorded as a reject",
     )
     group.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="Beam runner, such as PrismRunner: one unbounded job on its workers; Beam's own flags"
+        " may follow, as --flag=value (default: this process)",
+    )
+    group.add_argument(
         "--metrics-port",
         type=int,
         metavar="PORT",
@@ -153,7 +161,7 @@ def _add_upkeep_arguments(group: argparse._ArgumentGroup) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Stream until a signal, or until the source is idle; 0, or 3 if something was rejected."""
-    _refuse_foreign(getattr(args, "beam_args", []))
+    _refuse_foreign(args.beam_args, args.runner)
     from pipelines.embed.jobs.beam_flags import quieten
 
     quieten(args.verbose)
@@ -161,13 +169,9 @@ def execute(args: argparse.Namespace) -> int:
     upkeep_options = _upkeep_options(args)
     from pipelines.commands.progress import ProgressDisplay
     from pipelines.embed.jobs.stream_job import StopRequest, StreamStatus
-    from pipelines.embed.jobs.streaming import stream
     from pipelines.maintenance.background_upkeep import BackgroundUpkeep
 
     stop, status = StopRequest(job.running.grace_seconds), StreamStatus()
-
-    def announce(place: str) -> None:
-        print(f"sensegrep: model {args.model} on {place}", file=sys.stderr)
 
     with ExitStack() as stack:
         stack.enter_context(_signals(stop))
@@ -177,18 +181,48 @@ def execute(args: argparse.Namespace) -> int:
             stack.enter_context(serve_metrics(status, args.metrics_port))
         stack.enter_context(BackgroundUpkeep(args.corpus, upkeep_options, args.single_writer))
         stack.enter_context(ProgressDisplay(status.describe))
-        report = stream(job, stop, status, announce)
+        report = _stream(args, job, stop, status)
     _print_report(report, args, status)
     rejected = report.rejected or report.rejected_sentences
     return REJECTED if rejected and not stop.requested else DONE
 
 
-def _refuse_foreign(rest: list[str]) -> None:
+def _stream(
+    args: argparse.Namespace, job: "StreamJob", stop: "StopRequest", status: "StreamStatus"
+) -> "StreamReport":
+    """Stream in this process, or on the engine that --runner names."""
+    from pipelines.embed.jobs.beam_flags import check_flags
+    from pipelines.embed.jobs.engines import absolute, choose_engine
+
+    def announce(place: str) -> None:
+        print(f"sensegrep: model {args.model} on {place}", file=sys.stderr)
+
+    named = [f"--runner={args.runner}"] if args.runner else []
+    engine = choose_engine([*check_flags(args.beam_args), *named]) if named else None
+    if engine is None:
+        from pipelines.embed.jobs.streaming import stream
+
+        return stream(job, stop, status, announce)
+    from pipelines.embed.jobs.unbounded import stream_on_engine
+
+    kind, _, pattern = job.source.partition(":")
+    config, model = job.kafka_config, job.model
+    job = replace(
+        job,
+        source=f"watch:{absolute(pattern)}" if kind == "watch" else job.source,
+        corpus=absolute(job.corpus),
+        kafka_config=None if config is None else absolute(config),
+        model=replace(model, model=absolute(model.model)) if os.path.exists(model.model) else model,
+    )
+    return stream_on_engine(job, engine, stop, status, announce)
+
+
+def _refuse_foreign(rest: list[str], runner: str | None) -> None:
     for word in rest:
         name = word.split("=", 1)[0]
         if name in _EMBED_ONLY:
             raise UsageError(f"{name} is an option of `sensegrep embed`; {_EMBED_ONLY[name]}")
-    if rest:
+    if rest and runner is None:
         raise UsageError(f"unknown option {rest[0]}; see: sensegrep stream --help")
 
 

@@ -1,7 +1,7 @@
 """What a stream knows of its corpus, and what a batch changes in it. Pure functions."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from pipelines.corpus.view import CorpusView
@@ -90,20 +90,19 @@ class BatchChoice:
     deleted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def supersede(self, known: StreamDocuments) -> dict[str, list[str]]:
-        """Return for each live segment the documents in it that must not stay."""
-        found: dict[str, list[str]] = {}
-        for doc_id in (*(document.doc_id for document in self.documents), *self.deletions):
-            live = known.find(doc_id)
-            if live is not None:
-                found.setdefault(live[0], []).append(doc_id)
-        return found
 
-
-def choose(messages: Iterable[Message], known: StreamDocuments) -> BatchChoice:
+def choose(
+    messages: Iterable[Message], known: StreamDocuments, pending: Container[str] = ()
+) -> BatchChoice:
     """Decide what is embedded: of equal ids the last version that is no reject.
 
     "Unchanged" rests on `known`, which must hold everything committed before this batch.
+
+    Args:
+      messages: of the batch.
+      known: the live documents.
+      pending: ids that batches before this one bring or delete and that `known` does not hold yet;
+        they are never unchanged.
     """
     choice = BatchChoice()
     last: dict[str, Document | Deletion] = {}
@@ -123,7 +122,7 @@ def choose(messages: Iterable[Message], known: StreamDocuments) -> BatchChoice:
             choice.deleted += 1
             choice.deletions.append(doc_id)
             continue
-        live = known.find(doc_id)
+        live = None if doc_id in pending else known.find(doc_id)
         if live is not None and live[1] == content_digest(message.sha256, message.metadata):
             choice.unchanged += 1
         else:

@@ -61,6 +61,8 @@ class KafkaTopic:
       UsageError: if the text, the file or the installation is not as it must be.
     """
 
+    acknowledges = False
+
     def __init__(
         self,
         text: str,

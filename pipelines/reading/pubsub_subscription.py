@@ -47,6 +47,8 @@ class PubsubSubscription:
       UsageError: if the text or the installation is not as it must be.
     """
 
+    acknowledges = True
+
     def __init__(self, text: str, options: InputOptions) -> None:
         if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", text):
             raise UsageError(

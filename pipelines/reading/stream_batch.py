@@ -97,9 +97,15 @@ class BatchLimits:
 
 
 class Source(Protocol):
-    """A source without end."""
+    """A source without end.
+
+    Attributes:
+      source_id: names it; a corpus has one.
+      acknowledges: `committed` tells the source that all that was read may be forgotten.
+    """
 
     source_id: str
+    acknowledges: bool
 
     def start(self, positions: Mapping[str, int], marks: Mapping[str, Mark]) -> dict[str, int]:
         """Go on after these positions; returns the positions of all partitions there are.

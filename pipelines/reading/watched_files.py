@@ -59,6 +59,8 @@ class WatchedFiles:
       UsageError: if the folder is not there, or the glob is none.
     """
 
+    acknowledges = False
+
     def __init__(self, pattern: str, options: InputOptions) -> None:
         self._pattern = pattern if "://" in pattern else os.path.abspath(pattern)
         self._options = options

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pipelines.corpus.atomic_files import LOCAL_PROTOCOLS
 from pipelines.embed.jobs.beam_flags import LOCAL_RUNNER, flag_value, quieten_workers
 from pipelines.embed.jobs.job import EmbedJob
+from pipelines.embed.jobs.stream_job import StreamJob
 from pipelines.errors import UsageError
 from pipelines.reading.input_files import STDIN
 
@@ -103,6 +104,31 @@ class Engine:
             )
         for pattern in job.inputs:
             self._check_url("the input", pattern)
+        if "/" in job.model.model or os.path.exists(job.model.model):
+            self._check_url("the model", job.model.model)
+        self.check_there(job.corpus)
+
+    def check_stream(self, job: StreamJob) -> None:
+        """Check that the engine is there, streams, and can see what a stream names.
+
+        Raises:
+          UsageError: if it is not, does not, or its workers cannot.
+        """
+        if self.name in ("FnApiRunner", "PortableRunner"):
+            raise UsageError(
+                f"{self.name} reads a source to its end before it does anything else, and a stream"
+                " has no end; name PrismRunner or DataflowRunner, or stream without --runner"
+            )
+        if job.single_writer:
+            raise UsageError(
+                "--single-writer does not go with --runner: the workers of an engine are several"
+                " writers, and need a store with an atomic creation (a disk, s3:// or gs://)"
+            )
+        kind, _, pattern = job.source.partition(":")
+        if kind == "watch":
+            self._check_url("the source", pattern)
+        if job.kafka_config is not None:
+            self._check_url("--kafka-config", job.kafka_config)
         if "/" in job.model.model or os.path.exists(job.model.model):
             self._check_url("the model", job.model.model)
         self.check_there(job.corpus)

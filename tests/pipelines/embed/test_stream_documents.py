@@ -72,5 +72,4 @@ def test_the_last_version_counts_and_unchanged_is_what_is_live(
     assert [document.doc_id for document in choice.documents] == ["a", "late"]
     assert choice.deletions == ["new", "c"]
     assert (choice.read, choice.replaced, choice.unchanged, choice.rejected) == (8, 2, 1, 1)
-    assert choice.supersede(found) == {"00000001": ["a", "c"]}
     assert choice.read == 8 == len(choice.documents) + 2 + 2 + 1 + 1

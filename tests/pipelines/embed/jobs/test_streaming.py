@@ -11,7 +11,8 @@ import pytest
 from pipelines.corpus import stream_owner
 from pipelines.corpus.commits import Change, commit
 from pipelines.corpus.view import CorpusView
-from pipelines.embed.jobs import streaming
+from pipelines.embed.jobs import stream_commit, streaming
+from pipelines.embed.jobs.stream_commit import StreamFenced
 from pipelines.embed.jobs.stream_job import (
     StopRequest,
     StreamJob,
@@ -19,7 +20,7 @@ from pipelines.embed.jobs.stream_job import (
     StreamReport,
     StreamStatus,
 )
-from pipelines.embed.jobs.streaming import StreamFenced, stream
+from pipelines.embed.jobs.streaming import stream
 from pipelines.embed.options import ModelOptions
 from pipelines.errors import CorpusError, UsageError
 from pipelines.maintenance.compact import compact
@@ -41,6 +42,7 @@ class Log:
     """A source in memory: for each partition its messages, and what is to go wrong."""
 
     source_id = "kafka:cluster/log"
+    acknowledges = False
 
     def __init__(self) -> None:
         self.partitions: dict[str, list[bytes | None]] = {}
@@ -326,7 +328,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(
         return found
 
     log.put("0", version("a", 1), version("a", 2), version("b", 1))
-    monkeypatch.setattr(streaming, "commit", loses_answers)
+    monkeypatch.setattr(stream_commit, "commit", loses_answers)
     report = run(ahead=few(1))
     assert texts() == [("a", "Version 2 of a."), ("b", "Version 1 of b.")]
     assert report.commits == 0  # each start found its batch committed
@@ -428,11 +430,11 @@ def test_other_writers_beside_a_stream_lose_nothing(
 
     def after_the_other(corpus: CorpusView, change: Change) -> CorpusView:
         if change.add:
-            monkeypatch.setattr(streaming, "commit", real)
+            monkeypatch.setattr(stream_commit, "commit", real)
             other()
         return real(corpus, change)
 
-    monkeypatch.setattr(streaming, "commit", after_the_other)
+    monkeypatch.setattr(stream_commit, "commit", after_the_other)
     assert run().written == 3
     expected = {"a": 2, "b": 2, "c": 1, "d": 1} | ({"x": 90} if which == 0 else {})
     assert texts() == [(k, f"Version {v} of {k}.") for k, v in sorted(expected.items())]
