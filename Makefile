@@ -77,7 +77,7 @@ $(KAFKA_LIBS)/.copied: tests/kafka/pom.xml
 		-DoutputDirectory=$(CURDIR)/$(KAFKA_LIBS) -DincludeScope=runtime
 	@touch $@
 
-test-kafka: $(STAMP) $(KAFKA_LIBS)/.copied ## run the tests of streams with a Kafka broker (needs Java and Maven)
+test-kafka: $(STAMP) $(PRISM) $(KAFKA_LIBS)/.copied ## run the tests of streams with a Kafka broker (needs Java and Maven)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kafka tests/kafka
 
 # One process: the tests share a server and a browser.

@@ -109,7 +109,7 @@ def test_a_stream_whose_engine_stays_away_is_given_up(
 
 
 def test_a_stream_ends_when_idle_and_says_what_it_did(
-    start_engine: Run, start_sensegrep: Run, sensegrep: Run, tmp_path: Path, words: list[str]
+    start_engine: Run, start_sensegrep: Run, tmp_path: Path, words: list[str]
 ) -> None:
     lines = [{"id": f"d{n}", "text": f"Number {n} sits on the bank."} for n in range(100)]
     lines += [{"id": "d3", "deleted": True}, {"id": "d4", "text": "Another."}, {"text": " "}]

@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.api import Corpus
+from tests.engines.running_engines import needs_prism
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS, MESSAGES, PARTITIONS, KILLS = 200, 1500, 3, 4
@@ -50,28 +52,32 @@ class Writer(threading.Thread):
 def start(
     tmp_path: Path, tiny_elmo_dir: Path, source: Callable[[], str]
 ) -> Callable[..., "subprocess.Popen[str]"]:
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "pipelines", "stream", source(), "--every", "1s"]
+    def start(*arguments: str, stderr: Path | None = None) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "pipelines", *(["--verbose"] if stderr else [])]
+        command += ["stream", source(), "--every", "1s"]
         command += ["--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         more = ["--ahead", "100", "--compact-every", "4", *arguments]
-        return subprocess.Popen(
-            [*command, *more], env=environment, stderr=subprocess.PIPE, text=True
-        )
+        with stderr.open("w") if stderr else nullcontext(subprocess.PIPE) as errors:
+            return subprocess.Popen([*command, *more], env=environment, stderr=errors, text=True)
 
     return start
 
 
+@pytest.mark.parametrize("engine", ["here", "prism"])
 def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
-    broker: Any, topic: str, tmp_path: Path, start: Callable[..., Any]
+    broker: Any, topic: str, tmp_path: Path, start: Callable[..., Any], engine: str
 ) -> None:
+    flags: list[str] = []
+    if engine == "prism":
+        flags = ["--runner=PrismRunner", f"--prism_location={needs_prism()}"]
     broker.make_topic(topic, PARTITIONS)
     snapshots, chance = tmp_path / "corpus" / "snapshots", random.Random(11)
     writer = Writer(broker, topic, seed=11)
     writer.start()
     for _ in range(KILLS):
         before = len(list(snapshots.glob("*.json")))
-        process = start()
+        process = start(*flags)
         deadline = time.monotonic() + 90
         while len(list(snapshots.glob("*.json"))) < before + 2:
             assert process.poll() is None, process.communicate()
@@ -81,7 +87,7 @@ def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
         process.kill()
         process.communicate()
     writer.join()
-    process = start("--until-idle", "2s")
+    process = start("--until-idle", "2s", *flags)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     corpus = Corpus.open(tmp_path / "corpus")
@@ -95,3 +101,37 @@ def test_a_stream_killed_again_and_again_ends_with_the_latest_versions(
     each = MESSAGES // 50 * (50 // PARTITIONS)
     assert corpus.snapshot.stream is not None
     assert corpus.snapshot.stream.positions == {str(n): each for n in range(PARTITIONS)}
+
+
+def test_a_broker_that_is_killed_and_comes_back_is_read_on(
+    broker: Any, tmp_path: Path, topic: str, start: Callable[..., Any]
+) -> None:
+    broker.make_topic(topic)
+    broker.put(topic, {"id": "before", "text": "Hi."})
+    process = start("--max-starts", "20", stderr=tmp_path / "stderr.txt")
+
+    def until_live(names: set[str], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not (tmp_path / "corpus" / "snapshots").exists() or live(tmp_path) != names:
+            told = (tmp_path / "stderr.txt").read_text()
+            assert process.poll() is None, told
+            assert time.monotonic() < deadline, told[-5000:]
+            time.sleep(0.2)
+
+    try:
+        until_live({"before"}, 120)
+        broker.kill()
+        time.sleep(3)
+        broker.start()
+        broker.put(topic, {"id": "after", "text": "Hi again."})
+        until_live({"before", "after"}, 240)
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def live(directory: Path) -> set[str]:
+    corpus = Corpus.open(directory / "corpus")
+    return {d for b in corpus.read("documents") for d in b.column("doc_id").to_pylist()}
