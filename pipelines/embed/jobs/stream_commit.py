@@ -137,7 +137,16 @@ def claim_stream(
         positions = source.start({}, {})
     entry = replace(base, epoch=base.epoch + 1, positions=positions, owner=owner)
     change = Change(operation="stream", stream=entry, stream_before=before)
-    return entry, _commit(corpus, change, entry)
+    try:
+        return entry, _commit(corpus, change, entry)
+    except StreamFenced:
+        current = corpus.refresh()
+        now = current.snapshot.stream
+        if before is None or now is None or now.epoch != before.epoch:
+            raise
+        # Only a batch of the stream that is to be replaced came between, as its workers elsewhere
+        # go on until they see that they are.
+        return claim_stream(current, source, owner, replace_source=replace_source)
 
 
 class StreamCommitter:

@@ -47,6 +47,7 @@ from pipelines.embed.jobs.streaming import check_accounts, check_corpus, supervi
 from pipelines.embed.recipe import Recipe, make_recipe
 from pipelines.embed.record_segments import RecordEmbedder
 from pipelines.embed.stream_documents import StreamDocuments
+from pipelines.errors import UsageError
 from pipelines.reading.sources import open_source
 from pipelines.reading.stream_batch import Lag
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
@@ -285,6 +286,11 @@ def stream_on_engine(
     model = describe_model(job.model)
 
     def run() -> None:
+        if status.restarts:
+            try:
+                engine.check_there(job.corpus)  # one that is gone would be waited for without end
+            except UsageError as error:
+                raise RuntimeError(str(error)) from error
         source = open_source(job.source, job.reading, job.kafka_config, job.running.accept_loss)
         try:
             corpus = check_corpus(job, source)
