@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import IO, Any
 
 import pyarrow as pa
@@ -168,4 +169,19 @@ def _python(value: pa.Scalar) -> Any:
             return {name: _python(each) for name, each in value.items()}
         if isinstance(value, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
             return [_python(each) for each in value.values]
-        return _values("", pa.array([value]))[0]
+        if pa.types.is_duration(value.type):
+            return _duration(value)
+        if pa.types.is_temporal(value.type) and not _is_interval(value.type):
+            return _values("", pa.array([value]))[0]
+        raise
+
+
+def _duration(value: pa.Scalar) -> str:
+    """Return a duration as Python writes one, to the nanosecond: -1 day, 23:59:59.5."""
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[value.type.unit]
+    seconds, rest = divmod(value.value, per_second)
+    try:
+        whole = str(timedelta(seconds=seconds))
+    except OverflowError:  # Python's durations end at some millions of years
+        return f"{value.value} {value.type.unit}"
+    return f"{whole}.{rest:0{len(str(per_second)) - 1}d}".rstrip("0") if rest else whole

@@ -199,6 +199,23 @@ def test_cells_inside_lists_are_text_too(tmp_path: Path) -> None:
     assert "gap" not in second.metadata
 
 
+@pytest.mark.parametrize(
+    ("unit", "number", "text"),
+    [
+        ("ns", 1, "0:00:00.000000001"),
+        ("ns", -1, "-1 day, 23:59:59.999999999"),
+        ("ns", 90_000_000_000, "0:01:30"),
+        ("us", 1_500_000, "0:00:01.500000"),
+        ("s", 5, "0:00:05"),
+        ("s", 2**62, f"{2**62} s"),
+    ],
+)
+def test_durations_are_text(tmp_path: Path, unit: str, number: int, text: str) -> None:
+    column = pa.array([number], pa.duration(unit))
+    [document] = documents(write_table(tmp_path / "t.parquet", {"text": ["a"], "d": column}))
+    assert document.metadata == {"d": text}
+
+
 def test_binary_fields_are_named_not_kept(tmp_path: Path) -> None:
     columns = {"text": ["a"], "image": [b"\xff\xd8"], "page": [{"bytes": b"\xff", "n": 1}]}
     [document] = documents(write_table(tmp_path / "t.parquet", columns))
