@@ -14,6 +14,7 @@ import faiss
 
 from pipelines.errors import CorpusError, UsageError
 from pipelines.index.factory import Factory, parse_factory
+from pipelines.index.faiss_layout import check_layout
 
 # FAISS computes tables of a few megabytes beside what a file holds.
 ROOM_BYTES = 64 << 20
@@ -48,9 +49,10 @@ def read_approximate(
             f" least {least:,}; {_ADVICE}"
         )
     try:
+        check_layout(path)
         with _bounded_by(size):
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except (RuntimeError, MemoryError) as error:  # FAISS's own, and bad_alloc
+    except (ValueError, RuntimeError, MemoryError) as error:  # ours, FAISS's own, and bad_alloc
         what = str(error).rpartition("Error: ")[2].strip().splitlines() or ["not enough memory"]
         raise CorpusError(f"{path} is damaged ({what[0][:200]}); {_ADVICE}") from error
     empty = faiss.index_factory(dim, factory.text, faiss.METRIC_INNER_PRODUCT)

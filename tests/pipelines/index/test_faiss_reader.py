@@ -133,9 +133,10 @@ def test_index_must_be_what_the_manifest_names(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_index_within_indexes_without_end_is_refused(tmp_path: Path) -> None:
     inner = faiss.serialize_index(faiss.IndexFlatIP(DIM)).tobytes()
-    outer = faiss.serialize_index(faiss.IndexPreTransform(faiss.IndexFlatIP(DIM))).tobytes()
+    turned = faiss.IndexPreTransform(faiss.LinearTransform(DIM, DIM), faiss.IndexFlatIP(DIM))
+    outer = faiss.serialize_index(turned).tobytes()
     (tmp_path / "x.faiss").write_bytes(outer[: -len(inner)] * 100_000 + inner)
-    with pytest.raises(CorpusError, match=r"nesting depth exceeds .*--rebuild"):
+    with pytest.raises(CorpusError, match=r"an index in an index, over 4 deep.*--rebuild"):
         read_approximate(tmp_path / "x.faiss", "HNSW8", DIM, 1, mapped=True)
 
 
