@@ -105,7 +105,8 @@ class BiLmConfig:
         if "char_cnn" not in options:
             raise ValueError(
                 f"{where}: no 'char_cnn', so this biLM reads words and not characters; only "
-                "character-input biLMs can be loaded (found keys: " + ", ".join(options) + ")"
+                "character-input biLMs can be loaded; give another model, such as en-small "
+                "(found keys: " + ", ".join(options) + ")"
             )
         try:
             lstm, cnn = options["lstm"], options["char_cnn"]

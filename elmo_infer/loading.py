@@ -80,7 +80,7 @@ def load(
         if options is None or weights is None:
             raise ValueError(
                 f"load needs a model, or options and weights; found model=None, "
-                f"options={options!r}, weights={weights!r}"
+                f"options={options!r}, weights={weights!r}; for the bundled model: load('en-small')"
             )
         files = ModelFiles.of_pair(str(options), str(weights))
         name = str(options)

@@ -218,7 +218,8 @@ def _read_nnlm(name: str, fs: Any, path: str) -> tuple[list[str], Floats, Floats
         raise ValueError(f"{where}: format and version are {found}; expected ('nnlm', 1)")
     if unknown not in words or len(set(words)) != len(words):
         raise ValueError(
-            f"{where}: the vocabulary must hold each word once, and the unknown word {unknown!r}"
+            f"{where}: the vocabulary must hold each word once, and the unknown word {unknown!r};"
+            " use the files as `sensegrep train nnlm` wrote them"
         )
     where = f"{name}/{NNLM_WEIGHTS}"
     tensors = read_safetensors(fs.cat_file(f"{path}/{NNLM_WEIGHTS}"), where)

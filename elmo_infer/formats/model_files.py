@@ -150,7 +150,8 @@ class ModelFiles:
             data: bytes = self.filesystem.cat_file(path)
         except zipfile.BadZipFile as error:
             raise ValueError(
-                f"{self.label(name)}: cannot be read from its archive: {error}"
+                f"{self.label(name)}: cannot be read from its archive: {error}; the "
+                "archive is damaged, fetch it again"
             ) from error
         return data
 
@@ -272,7 +273,8 @@ def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
         raise ValueError(f"{files.label(name)}: cannot be read as JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise ValueError(
-            f"{files.label(name)}: holds a JSON {type(parsed).__name__}, expected an object"
+            f"{files.label(name)}: holds a JSON {type(parsed).__name__}, expected an object; is it "
+            "another file of that name? Put the model's own in its place"
         )
     return parsed
 

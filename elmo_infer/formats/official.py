@@ -22,7 +22,7 @@ def read_official(file: Hdf5Tensors, config: BiLmConfig, where: str) -> BiLmWeig
     if "char_embed" not in file and "embedding" in file:
         raise ValueError(
             f"{where}: holds word vectors ('embedding') and no 'char_embed': a word-input biLM; "
-            "only character-input biLMs can be loaded"
+            "only character-input biLMs can be loaded; give another model, such as en-small"
         )
     read = TensorReader(where, file.get)
     convolutions = tuple(

@@ -170,7 +170,10 @@ def _read_stream(where: str, stream: Stream, bound: int) -> tuple[list[str], Flo
         )
     count, dim = int(header[1]), int(header[2])
     if not (count and dim):
-        raise ValueError(f"{where}: header says {count} words of {dim} dimensions")
+        raise ValueError(
+            f"{where}: header says {count} words of {dim} dimensions, expected at least 1 of each;"
+            " save the vectors again"
+        )
     # A number takes two bytes in text, four in binary: a header that promises more than the file
     # can hold must not reserve memory.
     if count * (2 * dim + 1) > bound:
