@@ -97,7 +97,7 @@ def _difference(found: Any, expected: Any, rows: int) -> str:
     ):
         if getattr(found, name) != wanted:
             return f"{name} is {getattr(found, name)}, expected {wanted}"
-    for part in ("code_size", "bbs", "M2", "nlist", "by_residual"):
+    for part in ("code_size", "bbs", "M2", "implem", "qbs2", "nlist", "by_residual"):
         mine, theirs = getattr(found, part, None), getattr(expected, part, None)
         if mine != theirs:
             return f"{part} is {mine}, expected {theirs}"

@@ -1,8 +1,11 @@
 """The command line as a whole: what it says when it is not understood."""
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.__main__ import main
+from pipelines.commands import info
 
 
 def test_unknown_option_is_told_beside_the_options_of_its_command(
@@ -22,3 +25,31 @@ def test_unknown_command_is_told_beside_the_commands(capsys: pytest.CaptureFixtu
         main(["serch", "the [bank]"])
     assert stopped.value.code == 2
     assert "invalid choice: 'serch'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("said", "words"), [("", "memory; free"), ("9 GB", "memory (9 GB); free")])
+def test_memory_that_is_short_is_told_with_what_lowers_it(
+    said: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def short(_: object) -> int:
+        raise MemoryError(*filter(None, [said]))
+
+    monkeypatch.setattr(info, "execute", short)
+    assert main(["info", "--corpus", "c"]) == 1
+    error = capsys.readouterr().err
+    assert f"sensegrep: error: there is not enough {words} some, or lower" in error
+    assert "--max-memory of index" in error
+
+
+@pytest.mark.parametrize("command", [["embed"], ["embed", "--dry-run"]])
+def test_header_of_a_csv_commands_no_terminal(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("id,te\x1b[2Jxt\n1,a\n")
+    assert main([*command, str(tmp_path / "in.csv"), "--corpus", str(tmp_path / "c")]) != 0
+    said = capsys.readouterr()
+    assert "in.csv" in said.err
+    assert "\x1b" not in said.err + said.out

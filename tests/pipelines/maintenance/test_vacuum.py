@@ -75,3 +75,31 @@ def test_directory_of_a_job_on_an_engine_stays_while_its_workers_write(
     assert os.path.exists(report)
     vacuum(corpus, older_than_seconds=0)
     assert not os.path.exists(report)
+
+
+def test_age_counts_from_when_nothing_names_a_file_and_not_from_its_writing(
+    corpus_dir: str,
+) -> None:
+    old = [path for path in Path(corpus_dir).rglob("*") if path.is_file()]
+    for path in old:
+        os.utime(path, (1, 1))
+    number = Corpus.open(corpus_dir).snapshot.number
+    main(["compact", "--corpus", corpus_dir])
+    vacuum(Corpus.open(corpus_dir), older_than_seconds=3600)
+    named = Path(corpus_dir) / f"snapshots/{number:08d}.json"  # it was current until just now
+    assert named.exists()
+    assert list(Path(corpus_dir).glob("segments/00000001/sentences/*"))
+    vacuum(Corpus.open(corpus_dir), older_than_seconds=0)
+    assert not named.exists()
+    assert not list(Path(corpus_dir).glob("segments/00000001/sentences/*"))
+
+
+def test_what_a_failed_index_left_goes(corpus_dir: str) -> None:
+    left = Path(corpus_dir) / "indexes/0123456789abcdef/.tmp-0123-00000-tokens.faiss"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    vacuum(Corpus.open(corpus_dir), older_than_seconds=3600)
+    assert left.exists()  # it may be an index being written elsewhere
+    os.utime(left, (1, 1))
+    vacuum(Corpus.open(corpus_dir), older_than_seconds=3600)
+    assert not left.parent.exists()
