@@ -73,3 +73,13 @@ def test_the_last_version_counts_and_unchanged_is_what_is_live(
     assert choice.deletions == ["new", "c"]
     assert (choice.read, choice.replaced, choice.unchanged, choice.rejected) == (8, 2, 1, 1)
     assert choice.read == 8 == len(choice.documents) + 2 + 2 + 1 + 1
+
+
+def test_what_has_another_version_on_its_way_is_never_unchanged(
+    embed: Callable[..., CorpusView],
+) -> None:
+    found = known(embed(a="One.", b="One."))
+    # v1, v2, v1 of a, of which v2 is read and not committed.
+    choice = choose([Document("a", "One."), Document("b", "One.")], found, frozenset({"a"}))
+    assert [document.doc_id for document in choice.documents] == ["a"]
+    assert choice.unchanged == 1

@@ -453,3 +453,38 @@ def test_the_count_must_add_up(log: Log, run: Callable, monkeypatch: pytest.Monk
     monkeypatch.setattr(streaming, "choose", miscounts)
     with pytest.raises((CorpusError, RuntimeError), match="the count must add up"):
         run(max_starts=1)
+
+
+def test_a_partition_that_lags_is_read_whole(
+    log: Log, run: Callable, texts: Callable, view: Callable
+) -> None:
+    log.put("0", *({"id": f"fast{n}", "text": "Hi."} for n in range(30)))
+    log.put("1", {"id": "slow0", "text": "Hi."})
+    late = iter([{"id": "slow1", "text": "Hi."}, {"id": "fast3", "text": "From the slow one."}])
+
+    def trickle() -> None:
+        message = next(late, None)
+        if message is not None:
+            log.put("1", message)
+
+    log.before_fill = trickle
+    run(ahead=BatchLimits(records=7, bytes=1 << 20))
+    assert len(texts()) == 32
+    assert view().snapshot.stream.positions == {"0": 30, "1": 3}
+
+
+def test_a_claim_is_made_again_after_a_batch_of_the_stream_that_it_replaces(
+    log: Log, run: Callable, view: Callable
+) -> None:
+    """Its workers elsewhere go on until they see that they are replaced."""
+    log.put("0", {"id": "a", "text": "Hi."}, {"id": "b", "text": "Hi."})
+    run()
+    before = view()
+    entry = before.snapshot.stream
+    moved = replace(entry, positions={"0": 1})
+    commit(before, Change(operation="stream", stream=moved, stream_before=entry))
+    claimed, corpus = stream_commit.claim_stream(before, log, {})
+    assert (claimed.epoch, claimed.positions) == (entry.epoch + 1, {"0": 1})
+    assert corpus.snapshot.stream == claimed
+    with pytest.raises(StreamFenced, match="another stream took over"):  # one with a newer epoch
+        stream_commit.claim_stream(before, log, {})
