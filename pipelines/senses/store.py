@@ -141,7 +141,10 @@ def to_bytes(found: WordSenses) -> bytes:
     text = json.dumps(about)
     checksum = _checksum(text, found.vector_ids, found.numbers)
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"senses": text, "sha256": checksum}), buffer)
+    # Without Arrow's own copy of the schema, which would hold the text once more, as base64.
+    with pq.ParquetWriter(buffer, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"senses": text, "sha256": checksum})
     return buffer.getvalue()
 
 

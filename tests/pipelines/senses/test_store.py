@@ -1,11 +1,13 @@
 """Senses beside their index: read back as they were, or refused as damaged, never misread."""
 
 import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.api import Corpus
@@ -122,3 +124,8 @@ def test_verify_names_damaged_senses(told_apart: Corpus) -> None:
     [fault] = verify(Corpus.open(corpus.root)).faults
     assert path.name in fault
     assert "remove it, and the senses are induced again" in fault
+
+
+def test_the_text_stands_in_the_file_once(found: WordSenses) -> None:
+    metadata = pq.ParquetFile(io.BytesIO(to_bytes(found))).metadata.metadata
+    assert sorted(metadata) == [b"senses", b"sha256"]
