@@ -191,7 +191,8 @@ class Hdf5Tensors:
             self._file = h5py.File(source, "r")
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file
+        with self._explained():
+            return name in self._file
 
     def get(self, name: str) -> np.ndarray | None:
         """Return a tensor, or None if there is none of that name.
@@ -200,10 +201,10 @@ class Hdf5Tensors:
           ValueError: if the file is damaged there, leads to other files, or unpacks to far more
             bytes than it has.
         """
-        item = self._item(name)
-        if item is None:
-            return None
         with self._explained():
+            item = self._item(name)
+            if item is None:
+                return None
             _check_unpacked(
                 f"{self._where}: tensor {name!r}", item.nbytes, item.id.get_storage_size()
             )
@@ -242,7 +243,10 @@ class Hdf5Tensors:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        # h5py's kinds of error for damage differ by where it meets it.
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if str(error).startswith(self._where):
+                raise  # it says so already
             raise ValueError(
                 f"{self._where}: cannot be read as HDF5: {error}. "
                 "The file is damaged or its download was cut short; fetch it again"

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -85,7 +86,7 @@ def read_word2vec(location: str | Path) -> tuple[list[str], Floats]:
             bound = size * GZIP_LARGEST_RATIO
         try:
             words, vectors = _read_stream(where, stream, bound)
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{where}: damaged gzip file: {error}") from error
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
