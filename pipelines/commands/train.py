@@ -20,7 +20,7 @@ from pipelines.commands.bilm_options import (
     teacher_directory,
     teaching_options,
 )
-from pipelines.commands.help_format import HelpFormatter
+from pipelines.commands.help_format import CommandParser, HelpFormatter
 from pipelines.commands.progress import ProgressDisplay, duration
 from pipelines.commands.train_mean import MEAN_SUMMARY, add_mean_arguments, train_mean
 from pipelines.commands.train_senses import SUMMARY, add_senses_arguments, train_senses
@@ -44,6 +44,17 @@ KINDS = {
 }
 
 
+# Of `train elmo`: what only --help-all shows.
+RARE_ELMO_OPTIONS = frozenset(
+    ("--shares", "--max-tokens", "--lowercase-share", "--steps", "--tokens-per-batch", "--samples",
+     "--learning-rate", "--vocabulary", "--precision", "--weights-dtype", "--checkpoint-minutes",
+     "--processes", "--lowercase-each-pass", "--layer-weights", "--word-epochs", "--review-words",
+     "--freeze-token-layer", "--fading-cells", "--filters", "--highways", "--teacher-layers",
+     "--teacher-sentence", "--teacher-share", "--teacher-weight", "--teacher-loss", "--fold-case",
+     "--seed", "--projection", "--layers")
+)  # fmt: skip
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare a subcommand for each kind of model."""
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
@@ -63,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _add_text_arguments(subparser, input_required=kind != "elmo")
         if kind == "elmo":
             add_bilm_arguments(subparser)
+            if isinstance(subparser, CommandParser):
+                subparser.show_rare_only_on_demand(RARE_ELMO_OPTIONS)
         else:
             _add_static_arguments(subparser)
         if kind == "nnlm":

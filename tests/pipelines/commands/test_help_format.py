@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.__main__ import COMMANDS, completion_script, main
 from pipelines.commands.help_examples import EXAMPLES
+from pipelines.commands.train import RARE_ELMO_OPTIONS
 
 SCREEN = 54
 LARGER = {"stream": 60}
@@ -33,6 +34,15 @@ def test_help_is_a_screen_with_examples(capsys: pytest.CaptureFixture[str], comm
     assert "default: []" not in said
     assert "default: True" not in said
     assert "default: None" not in said
+
+
+def test_help_of_training_is_a_screen_too(capsys: pytest.CaptureFixture[str]) -> None:
+    short, whole = (printed(capsys, "train", "elmo", flag) for flag in ("--help", "--help-all"))
+    assert len(short.splitlines()) <= SCREEN
+    assert "--teacher NAME|DIR" in short
+    assert "--help-all" in short
+    assert "--fading-cells" not in short
+    assert set(whole.replace(",", " ").split()) >= RARE_ELMO_OPTIONS
 
 
 def test_rare_options_are_shown_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
