@@ -86,6 +86,7 @@ WITHOUT = {
 # Test files that are of no single module, and what they are of.
 OF_NO_MODULE = {
     "tests/elmo_infer/formats/test_archives.py": "archives as people make them, of any format",
+    "tests/elmo_infer/formats/test_damaged_models.py": "files of any format, damaged at random",
     "tests/pipelines/corpus/test_histories.py": "orders of steps that once lost or doubled data",
     "tests/pipelines/test_trust.py": "a corpus from somebody else",
     "tests/pipelines/commands/test_input_jobs.py": "faulty input through whole jobs",
