@@ -12,16 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.corpus.interleaving import (
-    SteppedStore,
-    Turns,
-    Worker,
-    clean,
-    embed,
-    index,
-    merge,
-    remove,
-)
+from tests.pipelines.corpus.interleaving import Turns, Worker
+from tests.pipelines.corpus.stepped_commands import clean, embed, index, merge, remove
+from tests.pipelines.corpus.stepped_store import SteppedStore
 
 COMMANDS: dict[str, Any] = {
     "embed": embed({"a": "a2", "d": "d1", "e": "e1"}, slice_documents=2),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pipelines.corpus.interleaving import Turns, clean, embed, index, merge, remove
+from tests.pipelines.corpus.interleaving import Turns
+from tests.pipelines.corpus.stepped_commands import clean, embed, index, merge, remove
 
 AB = {"a": "a1", "b": "b1"}
 

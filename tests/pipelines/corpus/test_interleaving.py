@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.pipelines.corpus.interleaving import Turns, clean, embed, index, merge, remove
+from tests.pipelines.corpus.interleaving import Turns
+from tests.pipelines.corpus.stepped_commands import clean, embed, index, merge, remove
 
 IDS = st.sampled_from("abc")
 STEPS = st.one_of(st.integers(1, 12), st.sampled_from([20, 40, 80, 160, 400]))
