@@ -28,10 +28,10 @@ from pipelines.search.similarity import around_mean, search_scores
 from pipelines.search.word_bags import weighted_bag, weighted_bags
 from pipelines.text.normal_forms import folded_form
 
-NEAREST = 10
+NEAREST = 20
 NEIGHBOUR_WEIGHT = 2.0
 BAG_WEIGHT = 0.18
-SENSE_BONUS = 0.1
+SENSE_BONUS = 0.4
 MAX_TABLE = 1200
 FEEDBACK = 3
 RESCORED = 1000
@@ -87,12 +87,17 @@ class NeighbourTable:
         return np.asarray(self.bags @ (centered / length), np.float32)
 
 
+def neighbourhood(count: int) -> int:
+    """Return how many of a word's occurrences are near one of them: at most a quarter of all."""
+    return min(NEAREST, max(1, count // 4))
+
+
 def make_table(
     vector_ids: NDArray[np.int64], scores: Floats, bags: Floats, bag_mean: Floats
 ) -> NeighbourTable:
     """Make a table of n >= 2 occurrences from their scores among themselves, [n, n]."""
     count = len(scores)
-    kept = min(NEAREST, max(1, count // 4))
+    kept = neighbourhood(count)
     others = scores.copy()
     np.fill_diagonal(others, -np.inf)
     nearest = greatest(others, kept)
@@ -206,7 +211,7 @@ def query_s_sense(scores: Floats, senses: NDArray[np.int32]) -> int:
       scores: [n] of the occurrences.
       senses: [n] from 1; 0 where it is not known.
     """
-    near = np.argsort(-scores, kind="stable")[:NEAREST]
+    near = np.argsort(-scores, kind="stable")[: neighbourhood(len(scores))]
     votes = np.bincount(senses[near], weights=np.maximum(scores[near], 0))
     votes[0] = 0
     return int(votes.argmax()) if votes.any() else 0

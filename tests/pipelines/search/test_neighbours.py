@@ -6,10 +6,10 @@ import pytest
 from pipelines.index.centering import normalize
 from pipelines.search.neighbours import (
     BAG_WEIGHT,
-    NEAREST,
     NEIGHBOUR_WEIGHT,
     greatest,
     make_table,
+    neighbourhood,
     query_s_sense,
 )
 
@@ -26,7 +26,7 @@ def test_scores_are_cosines_of_vectors_joined_with_their_neighbours(
     table = make_table(np.arange(60), scores, none, none[0])
 
     def joined(vector: np.ndarray, by: np.ndarray) -> np.ndarray:
-        near = np.argsort(-by, kind="stable")[:NEAREST]
+        near = np.argsort(-by, kind="stable")[: neighbourhood(60)]
         return normalize((vector + NEIGHBOUR_WEIGHT * vectors[near].mean(axis=0))[None])[0]
 
     others = scores - 99 * np.eye(60)
@@ -60,11 +60,13 @@ def test_a_few_occurrences_can_be_ranked(count: int, rng: np.random.Generator) -
 
 
 def test_the_query_has_the_sense_of_most_of_its_nearest() -> None:
-    scores = np.array([0.95, 0.5, 0.5, -0.4, 0.1], np.float32)
-    assert query_s_sense(scores, np.array([1, 2, 2, 1, 1], np.int32)) == 1
-    assert query_s_sense(scores, np.array([1, 2, 2, 2, 2], np.int32)) == 2
-    assert query_s_sense(scores, np.array([0, 0, 0, 0, 2], np.int32)) == 2
-    assert query_s_sense(scores, np.zeros(5, np.int32)) == 0
+    # A quarter of them is near: the first three of twelve.
+    scores = np.array([0.95, 0.5, 0.5, *[0.1] * 9], np.float32)
+    far = [2] * 9
+    assert query_s_sense(scores, np.array([1, 2, 2, *far], np.int32)) == 2
+    assert query_s_sense(scores, np.array([1, 1, 2, *far], np.int32)) == 1
+    assert query_s_sense(scores, np.array([0, 0, 1, *far], np.int32)) == 1
+    assert query_s_sense(scores, np.array([0, 0, 0, *far], np.int32)) == 0
 
 
 def test_the_greatest_of_each_row_are_those_of_a_stable_sort(rng: np.random.Generator) -> None:
