@@ -127,6 +127,8 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
         "compression_level": 1,
         "use_dictionary": [name for name in schema.names if name not in plain],
         "write_page_index": False,
+        # Who copies a few rows of a large file checks the pages that it reads, not the whole file.
+        "write_page_checksum": True,
     }
     if "vector" in schema.names:
         settings["use_byte_stream_split"] = [_VECTOR_COLUMN]

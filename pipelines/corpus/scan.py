@@ -101,7 +101,8 @@ def scan_documents(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of some documents of a Parquet file, in order.
 
-    Of other documents only the ids are read.
+    Of other documents only the ids are read. Each page that is read is compared with its checksum;
+    files of version 0.1 have none.
 
     Args:
       store: of the corpus.
@@ -114,7 +115,10 @@ def scan_documents(
     """
     place = f"{path} of the corpus at {store.url}"
     try:
-        with store.open(path) as file, pq.ParquetFile(file) as parquet:
+        with (
+            store.open(path) as file,
+            pq.ParquetFile(file, page_checksum_verification=True) as parquet,
+        ):
             for group in range(parquet.num_row_groups):
                 ids = parquet.read_row_group(group, columns=["doc_id"]).column("doc_id")
                 if not pc.any(pc.is_in(ids, doc_ids)).as_py():

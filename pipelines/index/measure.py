@@ -115,7 +115,7 @@ def draw_queries(index: OpenIndex, table: str, held_out: HeldOut, seed: int) -> 
 def _ids_of(shard: OpenShard, table: str, positions: Ids) -> Ids:
     if table == "tokens":
         return np.asarray(shard.keys["vector_id"][positions])
-    return np.asarray(shard.lines.table()["vector_id"].take(positions).to_numpy())
+    return np.asarray(shard.lines.column("vector_id").take(positions).to_numpy())
 
 
 def recalls(found: list[list[VectorHit]], truth: list[list[VectorHit]]) -> NDArray[np.float64]:

@@ -3,9 +3,10 @@
 Several threads may search one: readers of files that keep a state take turns.
 """
 
+import contextlib
 import threading
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -50,29 +51,61 @@ class VectorHit(NamedTuple):
 
 
 class ArrowRows:
-    """Rows of a memory-mapped Arrow file by number; only the batch of a row is touched."""
+    """Rows of a memory-mapped Arrow file by number; only the batch of a row is touched.
+
+    A batch, or a column of all, is checked when it is first read: offsets that point outside it
+    would be followed.
+
+    Raises:
+      CorpusError: from each method, if the file is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._path = path
+        self._checked: set[int] = set()
+        self._checked_columns: set[str] = set()
         self._lock = threading.Lock()
+        with self._told():
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
 
     def row(self, number: int) -> dict[str, Any]:
         """Return one row as a mapping of Python values."""
-        with self._lock:
-            batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
-        place = number % LINE_BATCH_ROWS
-        return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+        batch, place = self._batch(number // LINE_BATCH_ROWS), number % LINE_BATCH_ROWS
+        with self._told():
+            return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
 
     def value(self, name: str, number: int) -> Any:
         """Return one column of a row as a Python value."""
-        with self._lock:
-            batch = self._reader.get_batch(number // LINE_BATCH_ROWS)
-        return batch.column(name)[number % LINE_BATCH_ROWS].as_py()
+        batch = self._batch(number // LINE_BATCH_ROWS)
+        with self._told():
+            return batch.column(name)[number % LINE_BATCH_ROWS].as_py()
 
-    def table(self) -> pa.Table:
-        """Return all rows, still on the disk."""
-        with self._lock:
-            return self._reader.read_all()
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one column of all rows, still on the disk; the others are not touched."""
+        with self._lock, self._told():
+            column = self._reader.read_all().column(name)
+            if name not in self._checked_columns:
+                column.validate(full=True)
+                self._checked_columns.add(name)
+        return column
+
+    def _batch(self, number: int) -> pa.RecordBatch:
+        with self._lock, self._told():
+            batch = self._reader.get_batch(number)
+            if number not in self._checked:
+                batch.validate(full=True)
+                self._checked.add(number)
+        return batch
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
+            raise CorpusError(
+                f"{self._path} is damaged ({error}); build the index again: sensegrep index"
+                " --rebuild"
+            ) from error
 
 
 class OpenShard:
@@ -173,8 +206,8 @@ class OpenShard:
     @cached_property
     def sentence_documents(self) -> NDArray[np.int32]:
         """[sentences] the document number of each line."""
-        table = self.lines.table()
-        return table["document"].to_numpy() if len(table) else np.zeros(0, np.int32)
+        numbers = self.lines.column("document")
+        return numbers.to_numpy() if len(numbers) else np.zeros(0, np.int32)
 
     @cached_property
     def deleted(self) -> NDArray[np.bool_] | None:
@@ -184,12 +217,12 @@ class OpenShard:
         suspects = [s for s in self.shard.segments if s not in live or s in tombstones]
         if not suspects:
             return None
-        table = self.documents.table()
-        deleted = np.zeros(len(table), bool)
+        segment_ids, doc_ids = self.documents.column("segment_id"), self.documents.column("doc_id")
+        deleted = np.zeros(len(doc_ids), bool)
         for segment_id in suspects:
-            mine = pc.equal(table["segment_id"], segment_id)
+            mine = pc.equal(segment_ids, segment_id)
             if segment_id in live:
-                mine = pc.and_(mine, pc.is_in(table["doc_id"], tombstones[segment_id]))
+                mine = pc.and_(mine, pc.is_in(doc_ids, tombstones[segment_id]))
             deleted |= mine.to_numpy()
         return deleted if deleted.any() else None
 
@@ -198,7 +231,7 @@ class OpenShard:
         allowed = None if self.deleted is None else ~self.deleted
         if not filters:
             return allowed
-        metadata = self.documents.table()["metadata"]
+        metadata = self.documents.column("metadata")
         for key, value in filters.items():
             carries = matches(metadata, key, value)
             allowed = carries if allowed is None else allowed & carries

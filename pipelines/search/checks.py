@@ -51,7 +51,7 @@ def check_filters(index: OpenIndex, options: SearchOptions) -> None:
     keys = {
         key
         for shard in shards
-        for row in shard.documents.table()["metadata"].slice(0, 1000).to_pylist()
+        for row in shard.documents.column("metadata").slice(0, 1000).to_pylist()
         for key, _ in row
     }
     asked = ", ".join(f"{key}={value}" for key, value in filters.items())

@@ -91,7 +91,7 @@ def read_document(
 
 def _live_number(shard: OpenShard, doc_id: str) -> int | None:
     """Return the row of a live document in a shard."""
-    same = pc.equal(shard.documents.table()["doc_id"], doc_id).to_numpy()
+    same = pc.equal(shard.documents.column("doc_id"), doc_id).to_numpy()
     for number in np.flatnonzero(same).tolist():
         if shard.deleted is None or not shard.deleted[number]:
             return int(number)

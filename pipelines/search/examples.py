@@ -39,8 +39,8 @@ def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -
         if table == "tokens":
             ids = shard.keys["vector_id"]
         else:
-            lines = shard.lines.table()
-            ids = lines["vector_id"].to_numpy() if len(lines) else np.zeros(0, np.int64)
+            column = shard.lines.column("vector_id")
+            ids = column.to_numpy() if len(column) else np.zeros(0, np.int64)
         places = np.flatnonzero(ids == vector_id)
         if len(places) and _is_live(shard, table, int(places[0])):
             vector = shard.flat(table).vectors(places[:1])[0]

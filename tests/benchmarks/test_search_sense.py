@@ -316,7 +316,7 @@ def _documents_of(searcher: Searcher, word: str, vector_ids: np.ndarray) -> list
     for stretch in searcher.index.forms.ranges(word):
         shard = searcher.index.shards[stretch.shard]
         keys = shard.keys[stretch.first : stretch.first + stretch.rows]
-        table = shard.documents.table()["doc_id"].to_pylist()
+        table = shard.documents.column("doc_id").to_pylist()
         for key in keys:
             found[int(key["vector_id"])] = table[int(key["document"])]
     return [found[int(vector_id)] for vector_id in vector_ids]

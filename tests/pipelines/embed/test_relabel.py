@@ -194,3 +194,31 @@ def test_damage_is_not_copied(write_jsonl: Run, run_embed: Run, tmp_path: Path, 
     assert [path for path in left if path.is_file()] == [
         tmp_path / "corpus/segments/00000002/reserved"
     ]
+
+
+def test_flipped_bits_of_vectors_are_not_copied(
+    write_jsonl: Run, run_embed: Run, tmp_path: Path
+) -> None:
+    """Wherever one bit of the vectors' pages flips; many of the values stay finite."""
+    import pyarrow.parquet as pq
+
+    run_embed(write_jsonl(RECORDS))
+    path = tmp_path / "corpus/segments/00000001/sentences/part-00000.parquet"
+    whole = path.read_bytes()
+    group = pq.read_metadata(path).row_group(0)
+    (column,) = (
+        column
+        for column in map(group.column, range(group.num_columns))
+        if column.path_in_schema.startswith("vector.")
+    )
+    end = column.data_page_offset + column.total_compressed_size
+    places = range(end - column.total_compressed_size // 2, end, 19)
+    assert len(places) >= 5
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(CorpusError, match=r"sentences/part-00000.parquet .* is damaged \("):
+            run_embed(write_jsonl(FINAL))
+    path.write_bytes(whole)
+    assert run_embed(write_jsonl(FINAL)).relabelled == len(RECORDS)

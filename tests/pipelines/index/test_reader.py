@@ -31,7 +31,7 @@ def test_dead_documents_are_not_indexed_and_die_in_an_index(
     [shard] = OpenIndex.open(corpus).shards.values()
     allowed = shard.allowed_documents({})
     assert allowed is not None
-    dead = shard.documents.table()["doc_id"].filter(~allowed).to_pylist()
+    dead = shard.documents.column("doc_id").filter(~allowed).to_pylist()
     assert dead == ["2/5"]
 
 

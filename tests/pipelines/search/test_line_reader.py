@@ -28,7 +28,7 @@ def located(index: OpenIndex, table: str) -> list[LocatedHit]:
         ids = (
             shard.keys["vector_id"].tolist()
             if table == "tokens"
-            else shard.lines.table()["vector_id"].to_pylist()
+            else shard.lines.column("vector_id").to_pylist()
         )
         found += [
             LocatedHit(0.5, vector_id, name, position, {}, "", 2)
