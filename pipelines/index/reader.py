@@ -3,10 +3,8 @@
 Several threads may search one: readers of files that keep a state take turns.
 """
 
-import contextlib
-import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError
 from pipelines.index.approximate import search_index
+from pipelines.index.arrow_rows import ArrowRows
 from pipelines.index.centering import Centering
 from pipelines.index.exact import FlatFile, Floats
 from pipelines.index.faiss_reader import read_approximate
@@ -27,7 +26,6 @@ from pipelines.index.form_table import FormTable
 from pipelines.index.form_vectors import FormVectors
 from pipelines.index.format import (
     KEY,
-    LINE_BATCH_ROWS,
     IndexManifest,
     Shard,
     local_path,
@@ -48,64 +46,6 @@ class VectorHit(NamedTuple):
     score: float
     shard: str
     position: int
-
-
-class ArrowRows:
-    """Rows of a memory-mapped Arrow file by number; only the batch of a row is touched.
-
-    A batch, or a column of all, is checked when it is first read: offsets that point outside it
-    would be followed.
-
-    Raises:
-      CorpusError: from each method, if the file is damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._checked: set[int] = set()
-        self._checked_columns: set[str] = set()
-        self._lock = threading.Lock()
-        with self._told():
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
-
-    def row(self, number: int) -> dict[str, Any]:
-        """Return one row as a mapping of Python values."""
-        batch, place = self._batch(number // LINE_BATCH_ROWS), number % LINE_BATCH_ROWS
-        with self._told():
-            return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
-
-    def value(self, name: str, number: int) -> Any:
-        """Return one column of a row as a Python value."""
-        batch = self._batch(number // LINE_BATCH_ROWS)
-        with self._told():
-            return batch.column(name)[number % LINE_BATCH_ROWS].as_py()
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return one column of all rows, still on the disk; the others are not touched."""
-        with self._lock, self._told():
-            column = self._reader.read_all().column(name)
-            if name not in self._checked_columns:
-                column.validate(full=True)
-                self._checked_columns.add(name)
-        return column
-
-    def _batch(self, number: int) -> pa.RecordBatch:
-        with self._lock, self._told():
-            batch = self._reader.get_batch(number)
-            if number not in self._checked:
-                batch.validate(full=True)
-                self._checked.add(number)
-        return batch
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
-            raise CorpusError(
-                f"{self._path} is damaged ({error}); build the index again: sensegrep index"
-                " --rebuild"
-            ) from error
 
 
 class OpenShard:

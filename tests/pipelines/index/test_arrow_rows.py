@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import CorpusError
-from pipelines.index.reader import LINE_BATCH_ROWS, ArrowRows
+from pipelines.index.arrow_rows import ArrowRows
+from pipelines.index.format import LINE_BATCH_ROWS
 
 ROWS = LINE_BATCH_ROWS + 40
 
