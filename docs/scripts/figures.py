@@ -98,9 +98,14 @@ def readme_rows() -> Iterator[tuple[str, str]]:
     )
     yield (
         "lines of the same sense among the first ten, 22 words with several senses",
-        f"{cell('search-sense', 'that and the words around', 1):.0%} "
+        f"{cell('search-sense', 'that, with the neighbours', 1):.0%} "
         f"(static vectors {cell('search-sense', 'static vectors', 1):.0%}, "
         f"chance {cell('search-sense', 'chance', 1):.0%})",
+    )
+    yield (
+        "commands killed, or with errors of the disk, at a random operation",
+        f"{shown(cell('faults', 'together', 1))}, of which "
+        f"{shown(cell('faults', 'together', 2))} lost nothing",
     )
 
 
