@@ -377,25 +377,20 @@ def _prune(plan: SegmentPlan, counts: dict[str, int], missing: Sequence[tuple[st
     return len(missing)
 
 
+def has_ended(state: str) -> bool:
+    """Say whether a job is over; a state that Beam does not know never changes."""
+    return PipelineState.is_terminal(state) or state == PipelineState.UNRECOGNIZED
+
+
 def _wait(result: Any) -> None:
     """Wait for the job, and pass on what its metrics say."""
     with suppress(NotImplementedError):
-        while result.state not in _ENDED:
+        while not has_ended(result.state):
             _show(result)
             time.sleep(_POLL_SECONDS)
     state = result.wait_until_finish()
     if state not in (None, PipelineState.DONE):
         raise RuntimeError(f"the engine ended the job in state {state}; its log says why")
-
-
-_ENDED = (
-    PipelineState.DONE,
-    PipelineState.FAILED,
-    PipelineState.CANCELLED,
-    PipelineState.UPDATED,
-    PipelineState.DRAINED,
-    PipelineState.UNRECOGNIZED,
-)
 
 
 def _show(result: Any) -> None:

@@ -31,6 +31,7 @@ from pipelines.corpus.stream_plan import BatchSummary
 from pipelines.corpus.view import CorpusView
 from pipelines.embed.compatibility import check_recipe, fit_rules
 from pipelines.embed.inference import ElmoModelHandler, describe_model
+from pipelines.embed.jobs.bounded import has_ended
 from pipelines.embed.jobs.engines import Engine
 from pipelines.embed.jobs.errors import engine_error
 from pipelines.embed.jobs.stream_commit import (
@@ -58,14 +59,6 @@ logger = logging.getLogger(__name__)
 READ_SECONDS = 1.0
 _RESUME = Duration(seconds=0.05)
 _POLL_SECONDS = 0.5
-_ENDED = (
-    PipelineState.DONE,
-    PipelineState.FAILED,
-    PipelineState.CANCELLED,
-    PipelineState.UPDATED,
-    PipelineState.DRAINED,
-    PipelineState.UNRECOGNIZED,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,8 +338,7 @@ class _Launch:
                 result = pipeline.run()
                 self._watch(result)
             except BaseException as error:
-                with suppress(Exception):  # it may be gone
-                    result.cancel()
+                _cancel(result)
                 if not isinstance(error, Exception) or isinstance(error, StreamFenced):
                     raise
                 raise engine_error(error, self._engine.name) from error
@@ -356,7 +348,7 @@ class _Launch:
         self._look()
 
     def _watch(self, result: Any) -> None:
-        while result.state not in _ENDED:
+        while not has_ended(result.state):
             self._look()
             if self._stop.requested and not self._told:
                 self._plan.store.create_exclusive(stop_path(self._plan.job_id), b"")
@@ -366,8 +358,7 @@ class _Launch:
                     "the grace period ended before all that was read was committed; it is read"
                     " again at the next start"
                 )
-                with suppress(Exception):
-                    result.cancel()
+                _cancel(result)
                 return
             time.sleep(_POLL_SECONDS)
         state = result.wait_until_finish()
@@ -396,3 +387,11 @@ class _Launch:
         if snapshot.number != before.snapshot.number and report.commits > commits:
             status.committed_at = time.time()
             status.count_written()
+
+
+def _cancel(result: Any) -> None:
+    """Cancel a job; if that fails it is said, and the next start's epoch fences its workers."""
+    try:
+        result.cancel()
+    except Exception as error:  # an engine that is gone fails in its own way
+        logger.warning("the job could not be cancelled, its engine may be gone: %s", error)
