@@ -6,7 +6,7 @@
 set -euf
 : "${SENSEGREP_INPUT:?is not set; expected files, globs or URLs: set it in sensegrep.env}"
 : "${SENSEGREP_CORPUS:?is not set; expected a path or URL: set it in sensegrep.env}"
-# shellcheck disable=SC2086 # INPUT and FLAGS are lists, separated by blanks
+# shellcheck disable=SC2086 # INPUT and FLAGS are lists, separated by spaces
 exec sensegrep run ${SENSEGREP_INPUT} \
     --corpus "${SENSEGREP_CORPUS}" \
     --model "${SENSEGREP_MODEL:-en-small}" \

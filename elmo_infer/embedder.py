@@ -267,7 +267,7 @@ class Elmo:
     def _split(self, waiting: list[list[Indices]], together: Indices) -> None:
         """Put the halves of a group that did not fit in front of the others, and free memory."""
         logger.warning(
-            "out of memory on %s with %d sentences; trying half of them at once",
+            "out of memory on %s with %d sentences; trying half as many at once",
             self.device,
             len(together),
         )

@@ -142,8 +142,8 @@ def choose_device(device: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if chosen.type == "cuda" and (chosen.index or 0) >= count:
         raise ValueError(
-            f"device {device!r} is not there: {count} CUDA devices were found. "
-            "Use device='cpu', or device='auto' to take what there is"
+            f"device {device!r} was not found: this machine has {count} CUDA devices. Use"
+            " device='cpu', or device='auto' to use what there is"
         )
     if chosen.type == "cuda" and chosen.index is None:
         # "cuda" alone would mean another device in a thread that has chosen another one.
@@ -164,7 +164,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     chosen, devices = DTYPES[dtype]
     if device.type not in devices:
         raise ValueError(
-            f"dtype {dtype!r} cannot be computed on {device}; it needs {' or '.join(devices)}. "
+            f"dtype {dtype!r} cannot be used on {device}; it needs {' or '.join(devices)}. "
             f"On {device.type} there are: "
             + ", ".join(name for name, (_, where) in DTYPES.items() if device.type in where)
         )

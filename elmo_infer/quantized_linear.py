@@ -231,7 +231,7 @@ def has_onednn() -> bool:
     PlainLinear computes the same more slowly.
     """
     if not torch.backends.mkldnn.is_available():
-        logger.info("no oneDNN here: products with few rows will be slower")
+        logger.info("oneDNN is not available: products with few rows will be slower")
         return False
     weight, bias = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([1.0, 2.0, 3.0])
     rows = torch.tensor([[1.0, -1.0], [2.0, 0.0]])
@@ -249,8 +249,8 @@ def has_onednn() -> bool:
         return False
     if not right:
         logger.warning(
-            "torch %s computes something else in its oneDNN product on prepared weights, which is "
-            "not used then: products with few rows will be slower",
+            "the oneDNN product of torch %s on prepared weights gives wrong results, so it is"
+            " not used: products with few rows will be slower",
             torch.__version__,
         )
     return right

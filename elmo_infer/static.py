@@ -182,8 +182,8 @@ def load_static(
     """
     if device not in ("auto", "cpu"):
         raise ValueError(
-            f"device is {device!r}, but {location} is a static encoder, which only looks vectors "
-            "up; use 'cpu' or 'auto'"
+            f"device is {device!r}, but {location} is a static encoder, which runs on the CPU"
+            " only; use 'cpu' or 'auto'"
         )
     if dtype not in ("float32", "float64"):
         raise ValueError(f"unknown dtype {dtype!r}; expected float32 or float64")

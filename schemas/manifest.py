@@ -211,8 +211,8 @@ class Snapshot:
             found = _checksum(fields)
             if found != expected:
                 raise ManifestError(
-                    f"{path} has the SHA-256 {found}, but says it is {expected}: it was damaged or"
-                    " changed"
+                    f"{path} has the SHA-256 {found}, expected {expected}: the file was damaged"
+                    " or changed"
                 )
         try:
             known = {f.name for f in dataclass_fields(cls)} - {"more"}
@@ -281,7 +281,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[str, Any]:
@@ -291,10 +291,11 @@ def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[st
         raise ManifestError(f"{path} is not JSON: {error}") from error
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
-        raise ManifestError(f"{path} has no schema_version; it is not a manifest of a corpus")
+        raise ManifestError(f"{path} has no schema_version, so it is not a manifest of a corpus")
     if version > newest:
         raise ManifestError(
             f"{path} has schema version {version}, written by {fields.get('written_by')}; this"
-            f" program reads up to {newest}: install that version or a newer one"
+            f" program reads versions up to {newest}: install the program that wrote it, or a"
+            " newer one"
         )
     return fields

@@ -55,9 +55,9 @@ def vector_type(dtype: str, dim: int) -> pa.DataType:
       ValueError: if dtype is neither float16 nor float32, or dim is not positive.
     """
     if dtype not in ("float16", "float32"):
-        raise ValueError(f"vector dtype {dtype!r} is unknown; expected float16 or float32")
+        raise ValueError(f"vector dtype {dtype!r} is unknown, expected float16 or float32")
     if dim < 1:
-        raise ValueError(f"vector width {dim} is impossible; expected at least 1")
+        raise ValueError(f"vector width is {dim}, expected at least 1")
     value = pa.float16() if dtype == "float16" else pa.float32()
     return pa.list_(pa.field("element", value, nullable=False), dim)
 

@@ -100,7 +100,7 @@ def launch_body(corpus: str) -> dict[str, Any]:
             "jobName": "sensegrep-embed-{{ ts_nodash | lower }}",
             "containerSpecGcsPath": variable("SENSEGREP_TEMPLATE", "a gs:// URL"),
             "parameters": {
-                "input": variable("SENSEGREP_INPUT", "gs:// URLs, separated by blanks"),
+                "input": variable("SENSEGREP_INPUT", "gs:// URLs, separated by spaces"),
                 "corpus": corpus,
                 "sdk_container_image": variable(
                     "SENSEGREP_WORKER_IMAGE", "an image of target worker"

@@ -24,7 +24,7 @@ def command(given: Sequence[str]) -> list[str]:
     passed = [word for word in given if "=" not in word]
     inputs = named.pop("input", "").split()
     if not inputs:
-        raise SystemExit("parameter input is empty; expected gs:// URLs, separated by blanks")
+        raise SystemExit("parameter input is empty; expected gs:// URLs, separated by spaces")
     named.setdefault("runner", "DataflowRunner")
     flags = [f"--{name}={value}" for name, value in named.items() if value]
     return ["embed", *inputs, "--no-wait", *flags, *passed]

@@ -229,7 +229,7 @@ def _check_rows(
     expected = max(entries.values()) + 1
     if len(vectors) != expected:
         raise ValueError(
-            f"{files.label(name)}: its largest id asks for {expected} vectors, but "
+            f"{files.label(name)}: its largest id needs {expected} vectors, but "
             f"token_embedder.pkl has {len(vectors)}; the files belong to different models"
         )
 

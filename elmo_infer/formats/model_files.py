@@ -150,8 +150,8 @@ class ModelFiles:
             data: bytes = self.filesystem.cat_file(path)
         except zipfile.BadZipFile as error:
             raise ValueError(
-                f"{self.label(name)}: cannot be read from its archive: {error}; the "
-                "archive is damaged, fetch it again"
+                f"{self.label(name)}: cannot be read from its archive: {error}; the archive is"
+                " damaged; fetch it again"
             ) from error
         return data
 
@@ -221,7 +221,7 @@ class Hdf5Tensors:
                 return None
             if not isinstance(link, h5py.HardLink):
                 raise ValueError(
-                    f"{self._where}: {name!r} is a link to another place; weights must be in the"
+                    f"{self._where}: {name!r} is a link to another file; weights must be in the"
                     " file itself"
                 )
             with self._explained():
@@ -261,7 +261,7 @@ def _check_unpacked(place: str, unpacked: int, stored: int) -> None:
     if unpacked > UNPACKED_TIMES * stored + UNPACKED_ROOM_BYTES:
         raise ValueError(
             f"{place} is stored in {stored:,} bytes, but unpacks to {unpacked:,}; expected at most"
-            f" {UNPACKED_TIMES} times as many: this is no file of trained weights"
+            f" {UNPACKED_TIMES} times as many: this is not a file of trained weights"
         )
 
 
@@ -277,8 +277,8 @@ def read_json(files: ModelFiles, name: str) -> dict[str, Any]:
         raise ValueError(f"{files.label(name)}: cannot be read as JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise ValueError(
-            f"{files.label(name)}: holds a JSON {type(parsed).__name__}, expected an object; is it "
-            "another file of that name? Put the model's own in its place"
+            f"{files.label(name)}: holds a JSON {type(parsed).__name__}, expected an object; is"
+            " it a file of another program? Put the model's own file in its place"
         )
     return parsed
 

@@ -47,7 +47,10 @@ class TensorReader:
             )
         values = np.asarray(found, dtype=np.float32)
         if not np.isfinite(values).all():
-            raise ValueError(f"{self.where}: tensor {name!r} holds NaN or infinity; file damaged?")
+            raise ValueError(
+                f"{self.where}: tensor {name!r} holds NaN or infinity; the file is"
+                " damaged: fetch it again"
+            )
         return values
 
 

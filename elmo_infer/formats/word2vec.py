@@ -114,7 +114,10 @@ def write_word2vec(
         raise ValueError(f"{len(words)} words but {len(vectors)} vectors")
     for word in words:
         if not word or word != "".join(word.split()):
-            raise ValueError(f"word {word!r} is empty or holds white space, which ends a word here")
+            raise ValueError(
+                f"word {word!r} is empty or holds white space, which would end the"
+                " word in this format"
+            )
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it or choose another name")
     if binary is None:
@@ -154,7 +157,7 @@ def _read_stream(where: str, stream: Stream, bound: int) -> tuple[list[str], Flo
         )
     if start.startswith(FASTTEXT_MAGIC):
         raise ValueError(
-            f"{where}: fastText's own binary format, whose words are sums of pieces; write the"
+            f"{where}: fastText's own binary format, which cannot be read; write the"
             " words as text and load that: fasttext print-word-vectors, or save the .vec file"
         )
     if start.startswith(BYTE_ORDER_MARK):
@@ -324,12 +327,14 @@ def _binary_word(where: str, row: int, data: bytes, vector: Floats) -> str:
 
 
 def _truncated(where: str, row: int, count: int) -> str:
-    return f"{where}: ends after {row} words, its header says {count}; the file is truncated"
+    return f"{where}: ends after {row} words, but its header says {count}; the file is truncated"
 
 
 def _check_end(where: str, rest: bytes, count: int) -> None:
     if rest.strip():
-        raise ValueError(f"{where}: more follows after the {count} words its header says")
+        raise ValueError(
+            f"{where}: the file goes on after the {count} words of its header; the header is wrong"
+        )
 
 
 def _decode(where: str, row: int, data: bytes) -> str:
@@ -344,7 +349,7 @@ def _without_repeats(where: str, words: list[str], vectors: Floats) -> tuple[lis
     if len(first) == len(words):
         return words, vectors
     logger.warning(
-        "%s: %d words occur twice; their first vector is kept", where, len(words) - len(first)
+        "%s: %d words occur twice; the first vector of each is kept", where, len(words) - len(first)
     )
     rows = sorted(first.values())
     return [words[row] for row in rows], vectors[rows]

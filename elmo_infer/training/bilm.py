@@ -68,7 +68,7 @@ def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> Non
     free = shutil.disk_usage(out).free
     if free < bytes_needed:
         raise OSError(
-            f"no room in {out}: {free // 2**20} MB are free, the text and two checkpoints need "
+            f"no room in {out}: {free // 2**20} MB are free, but the text and two checkpoints need "
             f"{bytes_needed // 2**20} MB"
         )
 
@@ -188,11 +188,11 @@ def train_bilm(
     """
     teaching = teaching or TeachingOptions()
     if (lessons is not None or review_words) and teacher is None:
-        raise ValueError("lessons on single words were asked for without a teacher; give one")
+        raise ValueError("lessons on single words need a teacher; give one")
     if review_words and options.freeze_token_layer:
         raise ValueError(
-            "a review of single words was asked for, and a frozen token layer, which would not "
-            "learn from it; give one of the two"
+            "a review of single words teaches the token layer, and a frozen token layer does not"
+            " learn; give one of the two"
         )
     state = _state(store, out, config, options, resume, start_from, fading_cells)
     weights = _mix(config, layer_weights, start_from)
@@ -299,7 +299,7 @@ def _mix(
     weights = tuple(layer_weights) if layer_weights else (1.0 / n_layers,) * n_layers
     if len(weights) != n_layers:
         raise ValueError(
-            f"{len(weights)} layer weights were given for {n_layers} layers; give one each, the "
-            "token layer's first"
+            f"{len(weights)} layer weights were given for {n_layers} layers; give one number per"
+            " layer, the token layer first"
         )
     return weights

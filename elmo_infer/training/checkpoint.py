@@ -78,8 +78,8 @@ class PretrainOptions:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                "exactly one of minutes, epochs and steps must say how long to train; "
-                f"found {' and '.join(given) or 'none'}"
+                "give exactly one of minutes, epochs and steps, to say how long to train; found"
+                f" {' and '.join(given) or 'none'}"
             )
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"unknown precision {self.precision!r}; expected float32 or bfloat16")
@@ -185,8 +185,8 @@ def _workspaces_on(device: torch.device) -> Callable[[], Workspace]:
         from elmo_infer.training.lstm_kernels import TritonSteps
     except ImportError as error:
         raise ImportError(
-            f"training on {device} needs Triton, which PyTorch for CUDA brings along on Linux; "
-            f"found: {error}. Install triton in the version that your torch asks for, or train "
+            f"training on {device} needs Triton, which comes with PyTorch for CUDA on Linux;"
+            f" found: {error}. Install triton in the version that your torch asks for, or train "
             "with --device cpu"
         ) from error
     capture, steps = CudaGraphs(device), TritonSteps()
@@ -251,13 +251,14 @@ def read_checkpoint(
     for name in ours:
         if theirs.get(name) != ours[name]:
             raise ValueError(
-                f"{path} is of another configuration: its {name} is {theirs.get(name)}, "
-                f"the one asked for is {ours[name]}; use the same options or another directory"
+                f"{path} has another configuration: its {name} is {theirs.get(name)}, but"
+                f" {ours[name]} was asked for; use the same options or another directory"
             )
     if saved["store"] != store.digest:
         raise ValueError(
-            f"{path} was trained on another text: its digest is {saved['store'][:12]}, this "
-            f"text's is {store.digest[:12]}; give the same input, or start anew with --from"
+            f"{path} was trained on another text: its digest is {saved['store'][:12]}, but the"
+            f" digest of this text is {store.digest[:12]}; give the same input, or start again"
+            " with --from"
         )
     fixed = ("seed", "tokens_per_batch", "vocabulary", "draws", "lowercase_share")
     before = {"lowercase_share": 0.0} | json.loads(saved["options"])

@@ -82,8 +82,8 @@ def sense_map(
     repeats = _repeats(words, documents[places])
     if min(repeats) < _LEAST * dim:
         _LOG.warning(
-            "what tells senses apart cannot be learned from this text's documents, so the "
-            "teacher's states are taught whole: found %d repeated words within documents and %d "
+            "this text is too short to learn which directions distinguish senses, so the"
+            " teacher's states are used unchanged: found %d repeated words within documents and %d "
             "between them, expected %d of each; give more text in long documents, with empty "
             "lines between them",
             *repeats,

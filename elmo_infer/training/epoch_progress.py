@@ -39,7 +39,7 @@ def check_rereadable(sentences: Any) -> None:
     if isinstance(sentences, Iterator):
         raise TypeError(
             f"sentences is {type(sentences).__name__}, an iterator, which can be read only once; "
-            "pass a list, or an object whose __iter__ starts anew each time"
+            "pass a list, or an object whose __iter__ starts from the beginning each time"
         )
 
 

@@ -52,7 +52,7 @@ def check_fading_cells(n_cells: int, config: BiLmConfig, grown_from: BiLmConfig 
     if not 0 < n_cells <= min(cells, outputs):
         new = "" if grown_from is None else "new "
         raise ValueError(
-            f"{n_cells} fading cells were asked for, where there are {cells} {new}cells and "
+            f"{n_cells} fading cells were asked for, but there are {cells} {new}cells and "
             f"{outputs} {new}outputs of a direction; expected from 1 to the smaller number: give "
             "fewer, or more cells and a wider projection"
         )

@@ -89,7 +89,7 @@ def learn_pooling(
             )
     except ValueError as error:
         kept = "the mean token" if start is None else "the query of training as it is"
-        _LOG.warning("no pooling query was learned, the model uses %s: %s", kept, error)
+        _LOG.warning("no pooling query was learned, so the model uses %s: %s", kept, error)
         return
     save_pooling(directory, query, layer_weights)
 

@@ -31,29 +31,29 @@ def check_growth(small: BiLmConfig, large: BiLmConfig) -> None:
         ours, wanted = getattr(small, name), getattr(large, name)
         if ours != wanted:
             raise ValueError(
-                f"the model to start from has {name}={ours}, the one asked for {wanted}; only "
-                "cells, filters, highways and the projection can grow, so give the same"
+                f"the model to start from has {name}={ours}, but {wanted} was asked for; only"
+                " cells, filters, highways and the projection can grow, so give the same"
             )
     before, after = small.n_highway, large.n_highway
     if after < before or (after > before and small.activation != "relu"):
         raise ValueError(
             f"the model to start from has {before} highway layers and activation "
-            f"{small.activation}, the one asked for {after} highway layers; expected as many, or "
-            "more where the activation is relu"
+            f"{small.activation}, but {after} highway layers were asked for; expected as many,"
+            " or more if the activation is relu"
         )
     if [span for span, _ in small.filters] != [span for span, _ in large.filters]:
         raise ValueError(
-            f"the model to start from has filters {_spelled(small)}, those asked for are "
-            f"{_spelled(large)}; expected the same widths in the same order"
+            f"the model to start from has filters {_spelled(small)}, but {_spelled(large)} were"
+            " asked for; expected the same widths in the same order"
         )
     fewer = any(a > b for (_, a), (_, b) in zip(small.filters, large.filters, strict=True))
     narrower = small.projection_dim > large.projection_dim
     if fewer or narrower or small.cell_dim > large.cell_dim:
         raise ValueError(
             f"the model to start from has {small.cell_dim} cells, projection "
-            f"{small.projection_dim} and filters {_spelled(small)}, the one asked for "
-            f"{large.cell_dim}, {large.projection_dim} and {_spelled(large)}; expected at least "
-            "as many"
+            f"{small.projection_dim} and filters {_spelled(small)}, but {large.cell_dim},"
+            f" {large.projection_dim} and {_spelled(large)} were asked for; expected at least as"
+            " many"
         )
 
 

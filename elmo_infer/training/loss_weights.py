@@ -59,8 +59,7 @@ class LossWeights:
                 given[names[name]] = float(number)
             except KeyError:
                 raise ValueError(
-                    f"there is no loss {name!r}; expected NAME=WEIGHT with one of "
-                    f"{', '.join(names)}"
+                    f"unknown loss {name!r}; expected NAME=WEIGHT with one of {', '.join(names)}"
                 ) from None
             except ValueError:
                 raise ValueError(f"{text!r} has no weight; expected NAME=WEIGHT") from None

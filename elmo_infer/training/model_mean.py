@@ -70,7 +70,7 @@ def _config_of(directory: Path) -> BiLmConfig:
     path = directory / "options.json"
     if not path.is_file() or not (directory / "weights.hdf5").is_file():
         raise FileNotFoundError(
-            f"{directory} is no model in the official layout: expected options.json and "
+            f"{directory} is not a model in the official layout: expected options.json and "
             "weights.hdf5"
         )
     return BiLmConfig.from_options(json.loads(path.read_text(encoding="utf-8")), str(path))

@@ -86,7 +86,7 @@ def learn_query(
     if not pairs:
         raise ValueError(
             f"the text has fewer than {batch} documents with two neighbouring sentences of five "
-            "tokens; a pooling query needs that many to tell apart"
+            "tokens; a pooling query cannot be learned from fewer; give more text"
         )
     for step, (first, second) in enumerate(pairs):
         tokens = [

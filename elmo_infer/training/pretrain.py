@@ -265,7 +265,7 @@ def adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
                     raise ValueError(
                         f"the checkpoint's teacher loss has {name} of shape {found}, expected "
                         f"{tuple(value.shape)}: it was written with another teacher, or by "
-                        "another version of this package; start anew with --from its directory"
+                        "another version of this package; start again with --from its directory"
                     )
                 value.copy_(state.auxiliary[name])
             state.moments.setdefault(f"auxiliary/{name}", Moments.for_array(value.detach()))
@@ -275,7 +275,7 @@ def adopt_auxiliary(state: TrainingState, auxiliary: Auxiliary) -> None:
             raise ValueError(
                 f"the checkpoint's teacher loss remembers {name} of shape {tuple(value.shape)}, "
                 f"expected {None if mine is None else tuple(mine.shape)}: it was written by "
-                "another version of this package; start anew with --from its directory"
+                "another version of this package; start again with --from its directory"
             )
         mine.copy_(value)
     state.auxiliary, state.auxiliary_buffers = auxiliary.parameters, auxiliary.buffers

@@ -51,7 +51,7 @@ def read_softmax(directory: Path) -> tuple[Tensor, list[str]] | None:
     with safe_open(str(path), framework="pt") as file:
         metadata = file.metadata() or {}
         if "table" not in file.keys() or "words" not in metadata:  # noqa: SIM118 - no mapping
-            raise ValueError(f"{path} is no saved softmax: expected `table` and its words")
+            raise ValueError(f"{path} is not a saved softmax: expected `table` and its words")
         table = file.get_tensor("table").float()
     words: list[str] = json.loads(metadata["words"])
     if len(words) + N_SPECIAL != len(table):

@@ -47,7 +47,8 @@ def read_teacher_config(directory: Path) -> dict[str, Any]:
     for name in _NEEDED:
         if not (directory / name).is_file():
             raise FileNotFoundError(
-                f"{directory} is no teacher: {name} is missing; expected a sentence-transformers "
+                f"{directory} is not a teacher: {name} is missing; expected a"
+                " sentence-transformers "
                 f"directory with {', '.join(_NEEDED)} and {' or '.join(_VOCABULARIES)}"
             )
     vocabulary_of(directory)
@@ -70,7 +71,8 @@ def vocabulary_of(directory: Path) -> Path:
         if (directory / name).is_file():
             return directory / name
     raise FileNotFoundError(
-        f"{directory} is no teacher: it has neither {' nor '.join(_VOCABULARIES)}; expected one of "
+        f"{directory} is not a teacher: it has neither {' nor '.join(_VOCABULARIES)}; expected"
+        " one of "
         "them beside config.json"
     )
 

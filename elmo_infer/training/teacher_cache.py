@@ -230,8 +230,8 @@ class _Reader:
         free = shutil.disk_usage(self._directory).free
         if free < needed:
             raise OSError(
-                f"no room in {self._directory}: {free // 2**20} MB are free, what the teacher "
-                f"makes of the text needs {needed // 2**20} MB; give a smaller share of the text"
+                f"no room in {self._directory}: {free // 2**20} MB are free, the teacher's"
+                f" vectors of the text need {needed // 2**20} MB; give a smaller share of the text"
             )
 
     def read(
@@ -342,9 +342,10 @@ def _read_header(directory: Path, header: dict[str, object]) -> dict[str, object
     for name, wanted in header.items():
         if found.get(name) != wanted:
             raise ValueError(
-                f"{directory} holds what a teacher made of something else: its {name} is "
-                f"{found.get(name)}, expected {wanted}; use the same options and text, or delete "
-                "the directory to let the teacher read again"
+                f"{directory} holds a teacher's vectors of another text or with other options:"
+                f" its {name} is "
+                f"{found.get(name)}, expected {wanted}; use the same options and text, or delete"
+                " the directory to compute them again"
             )
     return found
 

@@ -45,7 +45,7 @@ class WordPieces:
             if name in self._ids:
                 return self._ids[name]
         raise ValueError(
-            f"{vocabulary} is no WordPiece vocabulary: found none of {', '.join(names)} among "
+            f"{vocabulary} is not a WordPiece vocabulary: found none of {', '.join(names)} among "
             f"its {len(self._ids)} pieces"
         )
 
@@ -82,8 +82,8 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     model = json.loads(text).get("model", {})
     if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
         raise ValueError(
-            f"{path} is of a tokenizer of kind {model.get('type')!r}; expected WordPiece, as BERT "
-            "and MPNet have it"
+            f"{path} describes a tokenizer of kind {model.get('type')!r}; expected WordPiece,"
+            " the kind of BERT and MPNet"
         )
     found: dict[str, int] = model["vocab"]
     return found

@@ -183,7 +183,7 @@ def _filter(text: str) -> tuple[int, int]:
     width, _, count = text.partition("x")
     if not (width.isdecimal() and count.isdecimal()):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no filter; expected WIDTHxCOUNT, such as 3x64"
+            f"{text!r} is not a filter; expected WIDTHxCOUNT, such as 3x64"
         )
     return int(width), int(count)
 
@@ -322,20 +322,20 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
         raise UsageError("--review-words needs a teacher; give --teacher DIR")
     if args.review_words and args.freeze_token_layer:
         raise UsageError(
-            "--review-words teaches the token layer, and --freeze-token-layer leaves it as it is; "
-            "give one of the two"
+            "--review-words teaches the token layer, but --freeze-token-layer keeps it"
+            " unchanged; give one of the two"
         )
     learned = args.resume or args.start_from is not None or args.word_epochs is not None
     if args.freeze_token_layer and not learned:
         raise UsageError(
-            "--freeze-token-layer would keep a token layer that has learned nothing; give --from "
+            "--freeze-token-layer would freeze a token layer that is not trained; give --from "
             "MODEL or --word-epochs X"
         )
     if args.fading_cells < 0:
         raise UsageError(f"--fading-cells is {args.fading_cells}; expected 0 or more")
     if args.fading_cells and not learned:
         raise UsageError(
-            "--fading-cells sum the vectors of words, and these have learned nothing; give --from "
+            "--fading-cells sum the vectors of words, but these are not trained; give --from "
             "MODEL or --word-epochs X"
         )
     if args.teacher_weight <= 0:
@@ -343,8 +343,8 @@ def _check_distillation(args: argparse.Namespace, config: "BiLmConfig") -> None:
     n_layers = config.n_lstm_layers + 1
     if args.layer_weights is not None and len(args.layer_weights) != n_layers:
         raise UsageError(
-            f"--layer-weights has {len(args.layer_weights)} numbers for {n_layers} layers; give "
-            "one each, the token layer's first"
+            f"--layer-weights has {len(args.layer_weights)} numbers for {n_layers} layers; give"
+            " one number per layer, the token layer first"
         )
 
 
@@ -364,8 +364,8 @@ def _check_teacher(args: argparse.Namespace) -> None:
         raise UsageError(f"--teacher-layers has {wrong[0]}; expected numbers from 1 to {n_layers}")
     if args.lowercase_each_pass and not is_uncased(directory):
         raise UsageError(
-            f"--lowercase-each-pass needs an uncased teacher, and {directory} tells cases apart: "
-            "what it made of a text is not true of that text in lower case; leave the option out"
+            f"--lowercase-each-pass needs an uncased teacher, but {directory} is cased: its"
+            " vectors of a text are not those of the text in lower case; leave the option out"
         )
 
 

@@ -43,7 +43,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.ids_from:
         doc_ids += read_ids(args.ids_from)
     if not doc_ids and not args.purge:
-        raise UsageError("no document is named; give ids, or --ids-from FILE")
+        raise UsageError("no document is given; give ids, or --ids-from FILE")
     corpus = CorpusView.open(args.corpus, single_writer=args.single_writer)
     found, missing = find_documents(corpus, doc_ids)
     if args.purge:  # one that was stopped goes on
@@ -61,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
         if writers:
             raise CorpusError(
                 f"{done}, but their rows are still on the disk: {writers[0]} is running and may"
-                f" read them; run again when it has ended: sensegrep delete --purge --corpus"
+                " read them; when it has ended, run: sensegrep delete --purge --corpus"
                 f" {args.corpus}"
             )
         done += ", and removed from the disk what was deleted or replaced"
@@ -104,7 +104,10 @@ class _Waiting:
             return False
         for writer in writers:
             if writer.writer_id not in self._told:
-                print(f"waiting for {writer} to end, since it may read rows that must go")
+                print(
+                    f"waiting for {writer} to end: it may still read the rows that are to be"
+                    " removed"
+                )
                 self._told.add(writer.writer_id)
         time.sleep(POLL_SECONDS)
         return True

@@ -15,5 +15,5 @@ def parse_duration(text: str, option: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if not match:
-        raise UsageError(f"{option} is {text!r}; write it like 90s, 30m, 12h or 7d")
+        raise UsageError(f"{option} is {text!r}; expected a duration such as 90s, 30m, 12h or 7d")
     return float(match[1]) * _UNITS[match[2]]

@@ -293,7 +293,9 @@ def check_flags_of_engines(args: argparse.Namespace) -> None:
     }
     for name, value in given.items():
         if value:
-            raise UsageError(f"{name} is for a job on an engine; give --runner, or leave it out")
+            raise UsageError(
+                f"{name} is for a job on an engine; give --runner too, or leave {name} out"
+            )
 
 
 def status(report: "EmbedReport") -> int:
@@ -384,8 +386,8 @@ def parse_layer_weights(text: str | None) -> tuple[float, ...] | int | None:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         raise UsageError(
-            f"--layer-weights is {text!r}; expected one number a layer, as in 0,0.5,0.5, or the"
-            " number of one layer, as in 2"
+            f"--layer-weights is {text!r}; expected one number per layer, such as 0,0.5,0.5, or"
+            " the number of one layer, such as 2"
         ) from None
 
 
@@ -452,4 +454,7 @@ def _print_reject_files(corpus: "CorpusView") -> None:
     for file in files[-3:]:
         print(f"rejects: {file}")
     if len(files) > 3:
-        print(f"rejects: and {counted(len(files) - 3, 'more file')}; see sensegrep info --rejects")
+        print(
+            f"rejects: and {counted(len(files) - 3, 'more file')}; see: sensegrep info --rejects"
+            f" --corpus {corpus.root}"
+        )

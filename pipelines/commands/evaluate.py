@@ -186,11 +186,13 @@ def _check_outputs(args: argparse.Namespace) -> None:
                 " or give another path"
             )
     if args.keys is not None and len(args.models) > 1:
-        raise UsageError("--keys writes the senses that one model gives; name one MODEL")
+        raise UsageError("--keys writes the senses of one model; give one MODEL")
     if args.keys is not None and args.keys.exists() and not args.keys.is_dir():
         raise UsageError(f"--keys {args.keys}: expected a folder, found a file")
     if args.plot is not None and args.plot.suffix != ".png":
-        raise UsageError(f"--plot {args.plot}: the plot is a PNG; end the name in .png")
+        raise UsageError(
+            f"--plot {args.plot}: the plot is a PNG file; give a name that ends in .png"
+        )
     if args.plot is not None and find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib; install it with: pip install 'sensegrep[plot]'")
 
@@ -227,14 +229,16 @@ def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[M
     for name in ("language", "sample", "seed"):
         if found["settings"][name] != now[name]:
             raise UsageError(
-                f"--beside {args.beside}: was made with {name} {found['settings'][name]}, this is "
-                f"{now[name]}; the numbers cannot be compared; score that model again, or leave"
+                f"--beside {args.beside} was made with {name} {found['settings'][name]}, but"
+                f" this run has {now[name]}, so the numbers cannot be compared; score that model"
+                " again, or leave"
                 " out --beside"
             )
     twice = [report.label for report in reports if report.label in labels]
     if twice:
         raise UsageError(
-            f"--beside {args.beside} holds a model {twice[0]}; name the new one: NAME={twice[0]}"
+            f"--beside {args.beside} already has a model {twice[0]}; give the new one another"
+            f" name: NAME={twice[0]}"
         )
     return reports
 
@@ -276,7 +280,7 @@ def _load_models(
                 raise UsageError(f"--layer-weights: {error}") from error
     if args.layer_weights and all(encoder.n_layers == 1 for encoder in encoders):
         raise UsageError(
-            "--layer-weights is for models with layers, and none of these has any; leave it out"
+            "--layer-weights is for models with layers, but none of these has layers; leave it out"
         )
     return encoders
 
@@ -340,7 +344,9 @@ def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
     short = [name for name, _ in named]
     labels = [(name if short.count(name) == 1 else path, path) for name, path in named]
     if len({label for label, _ in labels}) < len(labels):
-        raise UsageError(f"a model is given twice: {', '.join(models)}; name each with NAME=MODEL")
+        raise UsageError(
+            f"a model is given twice: {', '.join(models)}; give each its own name: NAME=MODEL"
+        )
     return labels
 
 

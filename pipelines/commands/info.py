@@ -108,7 +108,7 @@ def _print(facts: dict[str, Any]) -> None:
             f" sensegrep delete --purge --corpus {facts['corpus']}"
         )
     say(f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart")
-    say(f"index        {facts['index'] or 'none; make one with: sensegrep index'}")
+    say(f"index        {facts['index'] or 'none; build one with: sensegrep index --corpus DIR'}")
     _print_stream(facts["stream"])
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])

@@ -47,7 +47,10 @@ def execute(args: argparse.Namespace) -> int:
     """Embed, merge what is small, index, clean up, print what was done; 0, or 3 for rejects."""
     _check_upkeep(args)
     if args.no_wait:
-        raise UsageError("run indexes what it embedded, so it waits; use --no-wait with embed")
+        raise UsageError(
+            "--no-wait cannot be used with run, which indexes after it has"
+            " embedded; use: sensegrep embed ... --no-wait"
+        )
     report, corpus = embed.run_embed(args)
     assert report is not None
     merged = ""

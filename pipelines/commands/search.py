@@ -133,9 +133,9 @@ def execute(args: argparse.Namespace) -> int:
             "give either a query, such as 'They sat on the [bank]', or --like VECTOR_ID"
         )
     if args.html is not None and not args.explain:
-        raise UsageError("--html writes what --explain shows; give --explain as well")
+        raise UsageError("--html writes what --explain shows; give --explain too")
     if args.unlike and not args.like:
-        raise UsageError("--unlike needs --like VECTOR_ID as well")
+        raise UsageError("--unlike needs --like VECTOR_ID too")
     left, right = parse_context(args.context)
     options = SearchOptions(
         k=args.k,

@@ -78,7 +78,7 @@ def _sure(found: Any) -> str:
     if found.rule.surety is None:
         return ""
     share = f"{found.rule.surety:.0%} of words with one sense and as many occurrences"
-    return f"; falls apart more clearly than {share}"
+    return f"; more clearly separated than {share}"
 
 
 def print_senses(described: Any) -> None:

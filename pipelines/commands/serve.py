@@ -41,7 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _switch(text: str) -> bool:
     if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
-        raise ValueError(f"{text!r} is not a switch; write 1 or 0")
+        raise ValueError(f"{text!r} is neither on nor off; write 1 or 0")
     return text.lower() in ("1", "true", "yes")
 
 

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ' {"id": ..., "deleted": true} deletes a document',
     )
     parser.add_argument(
-        "--corpus", required=True, metavar="DIR", help="path or URL; made if it is not there"
+        "--corpus", required=True, metavar="DIR", help="path or URL; created if missing"
     )
     _add_stream_arguments(parser.add_argument_group("stream"))
     _add_upkeep_arguments(parser.add_argument_group("upkeep, beside the stream"))
@@ -278,7 +278,10 @@ def _signals(stop: "StopRequest") -> Iterator[None]:
         if stop.requested:
             raise KeyboardInterrupt
         name = signal.Signals(number).name
-        print(f"sensegrep: {name}: last commit; once more to end at once", file=sys.stderr)
+        print(
+            f"sensegrep: {name} received: making the last commit; send it again to stop at once",
+            file=sys.stderr,
+        )
         stop.request()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -178,7 +178,11 @@ def _train(
     if begun:
         given = {"--word-epochs": args.word_epochs, "--fading-cells": args.fading_cells}
         for name in (name for name, value in given.items() if value):
-            print(f"going on with sentences: {name} counts only at a start", file=sys.stderr)
+            print(
+                f"the run resumes in its sentences: {name} has an effect only at the start of"
+                " a run",
+                file=sys.stderr,
+            )
     state = train_bilm(
         store,
         out,
@@ -224,13 +228,15 @@ def _check_inputs(args: argparse.Namespace, out: Path) -> None:
     if args.input:
         check_training_files(args.input)
     elif not (args.resume and (out / "text" / "store.json").is_file()):
-        raise UsageError("--input names the training text; it may be left out only with --resume")
+        raise UsageError(
+            "--input is missing: give the training text; only --resume does not need it"
+        )
     if args.kind == "elmo" and args.valid:
         check_training_files(args.valid)
     if args.shares is not None and len(args.shares) != len(args.input or ()):
         raise UsageError(
-            f"--shares has {len(args.shares)} numbers for {len(args.input or ())} input files; "
-            "give one each"
+            f"--shares has {len(args.shares)} numbers for {len(args.input or ())} input files;"
+            " give one number per file"
         )
 
 
@@ -381,5 +387,6 @@ def _draw_curve(out: Path) -> None:
     try:
         draw_curve(out)
     except ImportError:
-        print("no picture of the curve: matplotlib is missing; pip install 'sensegrep[train]'",
+        print("the curve was not drawn, because matplotlib is not installed: pip install"
+        " 'sensegrep[train]'",
               file=sys.stderr)  # fmt: skip

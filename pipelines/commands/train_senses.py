@@ -123,8 +123,8 @@ def _output(args: argparse.Namespace, name: str) -> Path:
     directory = Path(model_location(args.model))
     if not directory.is_dir():
         raise UsageError(
-            f"--model {args.model} is not a directory here, so {name} cannot be put into it; say"
-            " where to write with --out"
+            f"--model {args.model} is not a local directory, so {name} cannot be written into"
+            " it; give --out FILE"
         )
     return directory / name
 

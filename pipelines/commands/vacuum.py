@@ -44,11 +44,11 @@ def execute(args: argparse.Namespace) -> int:
     )
     if report.young:
         print(
-            f"{counted(report.young, 'file')} that nothing names stayed: younger than"
+            f"{counted(report.young, 'file')} that no snapshot uses were kept: younger than"
             f" {args.older_than} (see --older-than)"
         )
     for writer in report.writers:
-        print(f"{writer} is running: what it may need stayed")
+        print(f"{writer} is running: the files that it may need were kept")
     return 0
 
 
@@ -60,5 +60,5 @@ def parse_age(text: str, option: str = "--older-than") -> float:
     """
     match = re.fullmatch(r"(\d+)([smhd])", text.strip())
     if not match:
-        raise UsageError(f"{option} is {text!r}; write it like 90s, 30m, 12h or 7d")
+        raise UsageError(f"{option} is {text!r}; expected a duration such as 90s, 30m, 12h or 7d")
     return float(int(match[1]) * _UNITS[match[2]])

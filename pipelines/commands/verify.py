@@ -25,5 +25,5 @@ def execute(args: argparse.Namespace) -> int:
     verdict = counted(len(report.faults), "fault") if report.faults else "all well"
     say(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
     if report.faults:
-        say("put these files back from a copy, or embed the documents into a new corpus")
+        say("restore these files from a backup, or embed the documents into a new corpus")
     return FAILED if report.faults else DONE

@@ -74,10 +74,11 @@ def check_part(store: Store, segment_id: str, part: Part) -> None:
         found = sha256_of(store, path)
     except FileNotFoundError as error:
         raise CorpusError(
-            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify"
+            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify --corpus"
+            f" {store.url}"
         ) from error
     if found != part.sha256:
         raise CorpusError(
             f"{path} of the corpus at {store.url} has SHA-256 {found}, expected {part.sha256}: it"
-            " was damaged or changed; nothing was made of it: put it back from a copy"
+            " was damaged or changed; it was not used; restore it from a backup"
         )

@@ -157,8 +157,8 @@ def commit(base: View, change: Change) -> View:
                 mark_committed(store, segment.segment_id)
             return type(base).newest(store, (*current.segments, *change.add))
     raise CorpusError(
-        f"could not commit to {base.root}: {MAX_COMMIT_ATTEMPTS} times another writer was"
-        " faster; run the command again"
+        f"could not commit to {base.root}: other writers committed first, {MAX_COMMIT_ATTEMPTS}"
+        " times in a row; run the command again"
     )
 
 
@@ -216,8 +216,7 @@ def next_snapshot(base: CorpusView, current: CorpusView, change: Change) -> Snap
     _check_writer(store, before, change)
     if change.stream is not None and before.stream != change.stream_before:
         raise StreamMoved(
-            f"another stream committed to {current.root} meanwhile; nothing of this batch was"
-            " committed"
+            f"another stream has committed to {current.root}; this batch was not committed"
         )
     supersede = rebase(base, current, _plan(base, current, change))
     segments = _segments_after(before, change)
@@ -272,8 +271,9 @@ def _check_writer(store: Store, before: Snapshot, change: Change) -> None:
     missing = change.writer and not store.exists(f"writers/{change.writer}.json")
     if given_up or fenced or missing:
         raise CommitRefusedError(
-            f"a vacuum took this {change.operation} for dead, since nothing was heard of it for"
-            " long, and removed its files; nothing was committed: run the command again"
+            f"a vacuum removed the files of this {change.operation}: it had shown no activity"
+            " for so long that it was taken for a process that had died. Nothing was committed;"
+            " run the command again"
         )
 
 
@@ -357,7 +357,7 @@ def _sum_of(store: Store, path: str) -> str:
         return sha256(store.read(path)).hexdigest()
     except FileNotFoundError as error:
         raise CommitRefusedError(
-            f"{path} is not there; write it before committing what names it"
+            f"{path} is missing; write it before the commit that names it"
         ) from error
 
 
@@ -369,7 +369,7 @@ def _check_parts(store: Store, segment: Segment) -> None:
                 size = store.size(path)
             except FileNotFoundError as error:
                 raise CommitRefusedError(
-                    f"{path} is not there, although segment.json names it; nothing was committed:"
+                    f"{path} is missing, although segment.json names it; nothing was committed:"
                     " run the command again"
                 ) from error
             if size != part.bytes:

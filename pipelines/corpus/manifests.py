@@ -47,7 +47,8 @@ def latest_snapshot(store: Store) -> Snapshot:
             # Newer ones were committed since the listing, and a vacuum took this one away.
             continue
     raise CorpusError(
-        f"{store.url}/{snapshot_path(numbers[-1])} is listed, but cannot be found; try again"
+        f"{store.url}/{snapshot_path(numbers[-1])} is listed but does not exist; run the command"
+        " again"
     )
 
 
@@ -65,8 +66,8 @@ def read_snapshot(store: Store, number: int) -> Snapshot:
         raise CorpusError(str(error)) from error
     if snapshot.number != number:
         raise CorpusError(
-            f"{store.url}/{path} says that its number is {snapshot.number}, expected {number}:"
-            " it was renamed or changed; put it back from a copy"
+            f"{store.url}/{path} has the number {snapshot.number} inside, expected {number}: it"
+            " was renamed or changed; restore it from a backup"
         )
     return snapshot
 
@@ -86,7 +87,9 @@ def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> 
     try:
         data = store.read(path)
     except FileNotFoundError as error:
-        raise CorpusError(f"{store.url}/{path} is missing; run: sensegrep verify") from error
+        raise CorpusError(
+            f"{store.url}/{path} is missing; run: sensegrep verify --corpus {store.url}"
+        ) from error
     check_sum(f"{store.url}/{path}", data, checksum)
     try:
         segment = Segment.from_json(data, f"{store.url}/{path}")
@@ -94,14 +97,14 @@ def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> 
         raise CorpusError(str(error)) from error
     if segment.segment_id != segment_id:
         raise CorpusError(
-            f"{store.url}/{path} is of segment {segment.segment_id!r}, expected {segment_id!r}:"
-            " it was moved or changed; put it back from a copy"
+            f"{store.url}/{path} describes segment {segment.segment_id!r}, expected {segment_id!r}:"
+            " it was moved or changed; restore it from a backup"
         )
     return segment
 
 
 def check_sum(
-    place: str, data: bytes, expected: str | None, advice: str = "put it back from a copy"
+    place: str, data: bytes, expected: str | None, advice: str = "restore it from a backup"
 ) -> None:
     """Check the bytes of a file that a snapshot names.
 

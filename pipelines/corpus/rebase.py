@@ -88,7 +88,7 @@ def rebase(base: CorpusView, current: CorpusView, plan: Plan) -> dict[str, list[
                 clashes.append(doc_id)
     if clashes:
         raise CommitRefusedError(
-            f"another writer committed {len(clashes)} of the same documents meanwhile, such as"
+            f"another writer has committed {len(clashes)} of the same documents, such as"
             f" {min(clashes)!r}; nothing of this slice was committed: run the command again"
         )
     if plan.remove:
@@ -143,8 +143,8 @@ def _died_meanwhile(base: CorpusView, current: CorpusView, removed: Sequence[str
     # Only compacting ends a segment that has rejects, and they are in the other's segment now.
     if taken or live.isdisjoint(removed):
         raise AlreadyReplacedError(
-            f"segments {', '.join(taken or removed)} are live no more: another writer replaced"
-            " them meanwhile; run the command again"
+            f"segments {', '.join(taken or removed)} are no longer live: another writer has"
+            " replaced them; run the command again"
         )
     died: list[str] = []
     for segment_id in removed:

@@ -49,13 +49,13 @@ def _tombstone_file(store: Store, path: str, checksum: str | None) -> pa.Table:
     try:
         data = store.read(path)
     except FileNotFoundError as error:
-        raise CorpusError(f"{place} is missing; put it back from a copy") from error
+        raise CorpusError(f"{place} is missing; restore it from a backup") from error
     check_sum(place, data, checksum)
     try:
         table = pq.read_table(io.BytesIO(data))
         check_schema(table.schema, TOMBSTONES, place)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise CorpusError(f"{place} is damaged ({error}); put it back from a copy") from error
+        raise CorpusError(f"{place} is damaged ({error}); restore it from a backup") from error
     return table
 
 
@@ -86,7 +86,8 @@ def scan_rows(
         file = store.open(path)
     except FileNotFoundError as error:
         raise CorpusError(
-            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify"
+            f"{path} of the corpus at {store.url} is missing; run: sensegrep verify --corpus"
+            f" {store.url}"
         ) from error
     with file, pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=needed):
@@ -128,9 +129,13 @@ def scan_documents(
                     if rows.num_rows:
                         yield rows
     except FileNotFoundError as error:
-        raise CorpusError(f"{place} is missing; run: sensegrep verify") from error
+        raise CorpusError(
+            f"{place} is missing; run: sensegrep verify --corpus {store.url}"
+        ) from error
     except (pa.ArrowException, OSError) as error:
-        raise CorpusError(f"{place} is damaged ({error}); run: sensegrep verify") from error
+        raise CorpusError(
+            f"{place} is damaged ({error}); run: sensegrep verify --corpus DIR"
+        ) from error
 
 
 def vectors_of(batch: pa.RecordBatch, dim: int) -> NDArray[Any]:

@@ -60,14 +60,16 @@ class Store:
             return self.base
         if {"", ".", ".."} & set(path.split("/")) or "\0" in path:
             raise CorpusError(
-                f"{self.url} names the file {path!r}; expected a plain path below the corpus"
+                f"a manifest of {self.url} names the file {path!r}; expected a path inside the"
+                " corpus"
             )
         full = posixpath.join(self.base, path)
         if is_local(self.fs):
             real, base = os.path.realpath(full), os.path.realpath(self.base)
             if not real.startswith(base.rstrip("/") + "/"):
                 raise CorpusError(
-                    f"{full} is a link to {real}, out of the corpus; put the file itself there"
+                    f"{full} is a link to {real}, outside of the corpus; put the file itself in"
+                    " place of the link"
                 )
         return full
 
@@ -75,7 +77,7 @@ class Store:
         full = self.full(path)
         # A pipe or a device would never end.
         if is_local(self.fs) and os.path.exists(full) and not os.path.isfile(full):
-            raise CorpusError(f"{full} is no regular file; a corpus holds nothing else")
+            raise CorpusError(f"{full} is not a regular file; a corpus holds only regular files")
         return full
 
     def open(self, path: str, mode: str = "rb") -> IO[bytes]:
@@ -148,7 +150,7 @@ class Store:
             " below that URL (roles/storage.objectAdmin; s3:ListBucket, GetObject, PutObject,"
             " DeleteObject)"
         )
-        return CorpusError(f"the corpus at {self.url} may not {what} ({error}); {need}")
+        return CorpusError(f"the corpus at {self.url} cannot {what} ({error}); {need}")
 
     def move(self, source: str, target: str) -> None:
         """Rename a file, replacing the target; atomic on a local disk."""

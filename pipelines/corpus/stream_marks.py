@@ -32,7 +32,7 @@ def read_marks(store: Store, paths: Iterable[str]) -> Marks:
         except FileNotFoundError as error:
             raise CorpusError(
                 f"{path} of the corpus at {store.url} is missing, although the newest snapshot"
-                " names it; run: sensegrep verify"
+                f" names it; run: sensegrep verify --corpus {store.url}"
             ) from error
         except pa.ArrowException as error:
             raise CorpusError(f"{path} of the corpus at {store.url} is damaged: {error}") from error

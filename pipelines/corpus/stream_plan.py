@@ -90,7 +90,7 @@ def plan_commit(
                 continue
             if len(fit) > 1:
                 raise StreamTorn(
-                    f"a batch of {dict(summary.ranges)} is committed in one partition and not in"
+                    f"a batch of {dict(summary.ranges)} is committed in one partition but not in"
                     f" another (positions {now}); start the stream again"
                 )
             waiting.remove(summary)

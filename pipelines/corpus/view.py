@@ -86,7 +86,9 @@ class CorpusView:
                     continue
                 raise
             return cls(store, snapshot, segments)
-        raise CorpusError(f"{store.url} is committed to faster than it can be opened; try again")
+        raise CorpusError(
+            f"{store.url} changes faster than it can be opened; run the command again"
+        )
 
     def refresh(self) -> Self:
         """Return the newest snapshot; manifests that this one has are not read again."""

@@ -56,8 +56,8 @@ def check_recipe(recipe: Recipe, corpus: CorpusView) -> None:
     differences = "; ".join(_differences(segment, recipe))
     raise UsageError(
         f"the corpus at {corpus.root} was embedded with other settings, and its vectors cannot be"
-        f" compared with new ones: {differences}. Give the settings of the corpus (sensegrep info"
-        f" --corpus {corpus.root} lists them), or embed into a new corpus; nothing was changed"
+        f" compared with new ones: {differences}. Give the settings of the corpus (to list them:"
+        f" sensegrep info --corpus {corpus.root}), or embed into a new corpus; nothing was changed"
     )
 
 

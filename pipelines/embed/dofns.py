@@ -115,7 +115,8 @@ class BatchFn(beam.DoFn):
 def _torn(part: PartId) -> str:
     return (
         f"part {part.part} of segment {part.segment_id} did not end in its bundle: the runner"
-        " split a part over bundles, which this sink does not support"
+        " split a part over several bundles, which is not supported; use an engine that"
+        " docs/engines.md lists"
     )
 
 

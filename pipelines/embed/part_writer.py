@@ -60,7 +60,8 @@ class PartWriter:
         if batch.sequence != self._next_sequence:
             raise RuntimeError(
                 f"part {self.part.part} got batch {batch.sequence} when {self._next_sequence} was"
-                " next: the runner split a part over bundles, which this sink does not support"
+                " next: the runner split a part over several bundles, which is not supported;"
+                " use an engine that docs/engines.md lists"
             )
         self._next_sequence += 1
         if len(batch):

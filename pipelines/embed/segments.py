@@ -147,13 +147,13 @@ def finish_segment(store: Store, recipe: Recipe, summaries: Iterable[PartSummary
     twice = [n for n, count in Counter(summary.part for summary in parts).items() if count > 1]
     if twice:
         raise CorpusError(
-            f"part {twice[0]} of segment {segment_id} was written twice; nothing was committed,"
+            f"part {twice[0]} of segment {segment_id} was written twice; nothing was committed;"
             " run the command again"
         )
     if len(parts) != parts[0].segment_parts:
         raise CorpusError(
             f"segment {segment_id} has {len(parts)} parts, but {parts[0].segment_parts} were"
-            " planned; nothing of it was committed, run the command again"
+            " planned; nothing of it was committed; run the command again"
         )
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
     for summary in parts:
@@ -162,8 +162,8 @@ def finish_segment(store: Store, recipe: Recipe, summaries: Iterable[PartSummary
     if accounted != counts["documents_planned"]:
         raise CorpusError(
             f"segment {segment_id} accounts for {accounted} documents, but"
-            f" {counts['documents_planned']} were planned; nothing was committed, run the command"
-            " again"
+            f" {counts['documents_planned']} were planned; nothing was committed; run the"
+            " command again"
         )
     files: dict[str, list[Part]] = {}
     for summary in parts:
@@ -191,11 +191,11 @@ def _settle(store: Store, temporary: str, path: str, part: Part) -> None:
         store.move(temporary, path)
     if not store.exists(path):
         raise CorpusError(
-            f"{path} is missing, expected {part.bytes} bytes; nothing was committed, run the"
+            f"{path} is missing, expected {part.bytes} bytes; nothing was committed; run the"
             " command again"
         )
     if (size := store.size(path)) != part.bytes:
         raise CorpusError(
-            f"{path} has {size} bytes, expected {part.bytes}: is the disk full? nothing was"
-            " committed, run the command again"
+            f"{path} has {size} bytes, expected {part.bytes}: is the disk full? Nothing was"
+            " committed; run the command again"
         )

@@ -36,7 +36,8 @@ class TokenBatcher:
         elif small.part != self._part:
             raise RuntimeError(
                 f"part {small.part.part} of segment {small.part.segment_id} began before part"
-                f" {self._part.part} ended: the runner mixed the records of two parts"
+                f" {self._part.part} ended: the runner mixed the records of two parts, which is"
+                " not supported; use an engine that docs/engines.md lists"
             )
         if self._batch is not None and self._tokens + size > self._max_tokens:
             yield self._take()

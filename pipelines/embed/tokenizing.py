@@ -29,7 +29,7 @@ def tokenize_document(
     last batch with a reject instead of an end.
     """
     if len(document.text) > MAX_PART_ROWS and _has_too_many_tokens(document, tokenizer):
-        detail = f"the text has more than {MAX_PART_ROWS} tokens; split it"
+        detail = f"the text has more than {MAX_PART_ROWS} tokens; split the document"
         yield SentenceBatch(part, rejects=[_document_reject(document, "too-large", detail)])
         return
     batch = SentenceBatch(part)

@@ -110,7 +110,7 @@ def read_semeval2013_wsi(folder: Path, locate: Locate) -> InductionSet:
             one = _instance(name, root, element, gold, locate)
             known = instances.setdefault(one.id, one)
             if known.context != one.context:
-                raise ValueError(f"{name}: instance {one.id} stands twice, with different texts")
+                raise ValueError(f"{name}: instance {one.id} occurs twice, with different texts")
     return InductionSet(name="semeval2013_wsi", instances=tuple(instances.values()), force=True)
 
 

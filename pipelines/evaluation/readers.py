@@ -108,7 +108,7 @@ def _read_occurrences(name: str, paths: Sequence[Path]) -> SenseSet:
                 )
             )
     if len({occurrence.id for occurrence in occurrences}) < len(occurrences):
-        raise ValueError(f"{name}: an id occurs twice; ids must tell the occurrences apart")
+        raise ValueError(f"{name}: an id occurs twice; each occurrence needs its own id")
     return SenseSet(name=name, occurrences=hold_out(occurrences))
 
 

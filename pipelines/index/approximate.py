@@ -30,8 +30,9 @@ def train_index(factory: Factory, dim: int, sample: Floats, seed: int) -> Any:
     _bound_training(index, seed)
     if len(sample) < factory.least_rows:
         raise UsageError(
-            f"--factory {factory.text} takes at least {factory.least_rows} vectors to train, but"
-            f" there are only {len(sample)}; give a coarser one, or none"
+            f"--factory {factory.text} needs at least {factory.least_rows} vectors for training,"
+            f" but there are only {len(sample)}; give a factory with fewer lists, or leave"
+            " --factory out"
         )
     if not index.is_trained:
         index.train(np.ascontiguousarray(sample))

@@ -66,5 +66,5 @@ class ArrowRows:
         except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
             raise CorpusError(
                 f"{self._path} is damaged ({error}); build the index again: sensegrep index"
-                " --rebuild"
+                " --rebuild --corpus DIR"
             ) from error

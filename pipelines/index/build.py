@@ -348,7 +348,8 @@ def _check_recall(manifest: IndexManifest, options: IndexOptions) -> None:
                 f" (at least {known['recall_bound']:.3f} with 95 % confidence, on"
                 f" {known['recall_queries']} queries that were not trained on), below"
                 f" --target-recall {options.target_recall}; nothing was committed: give more"
-                " --max-memory, a finer --factory, a lower target, or --allow-low-recall"
+                " --max-memory, a --factory with more lists or larger codes, a lower target, or"
+                " --allow-low-recall"
             )
 
 

@@ -18,7 +18,7 @@ from pipelines.index.faiss_layout import check_layout
 
 # FAISS computes tables of a few megabytes beside what a file holds.
 ROOM_BYTES = 64 << 20
-_ADVICE = "build the index again: sensegrep index --rebuild"
+_ADVICE = "build the index again: sensegrep index --rebuild --corpus DIR"
 _limits = threading.Lock()
 
 

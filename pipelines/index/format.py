@@ -234,8 +234,9 @@ class IndexManifest:
             if version > SCHEMA_VERSION:
                 raise CorpusError(
                     f"{path} has schema version {version}, written by {fields.get('written_by')};"
-                    f" this program reads up to {SCHEMA_VERSION}: install that version or a newer"
-                    " one, or build the index again: sensegrep index"
+                    f" this program reads versions up to {SCHEMA_VERSION}: install the program"
+                    " that wrote it, or a newer one, or build the index again: sensegrep index"
+                    " --rebuild --corpus DIR"
                 )
             check_fields(fields, cls, path)
             _check_widths(fields)
@@ -254,6 +255,7 @@ class IndexManifest:
             what = what.removeprefix(f"{path}: ")
             raise CorpusError(
                 f"{path} is damaged ({what}); build the index again: sensegrep index --rebuild"
+                " --corpus DIR"
             ) from error
 
 
@@ -289,14 +291,14 @@ def read_manifest(store: Store, index_id: str, checksum: str | None = None) -> I
     except FileNotFoundError as error:
         raise CorpusError(
             f"the corpus at {store.url} names the index {index_id}, but {path} is missing;"
-            " build it again: sensegrep index"
+            " build it again: sensegrep index --corpus DIR"
         ) from error
-    check_sum(path, data, checksum, "build the index again: sensegrep index --rebuild")
+    check_sum(path, data, checksum, "build the index again: sensegrep index --rebuild --corpus DIR")
     manifest = IndexManifest.from_json(data, path)
     if manifest.index_id != index_id:
         raise CorpusError(
-            f"{path} is of index {manifest.index_id!r}, expected {index_id!r}; build it again:"
-            " sensegrep index --rebuild"
+            f"{path} describes index {manifest.index_id!r}, expected {index_id!r}; build it again:"
+            " sensegrep index --rebuild --corpus DIR"
         )
     for file in manifest.files():
         if not file.path.startswith("indexes/"):
@@ -349,7 +351,9 @@ def default_cache_dir() -> Path:
 
 
 def _missing(file: IndexFile) -> CorpusError:
-    return CorpusError(f"{file.path} of the index is missing; build it again: sensegrep index")
+    return CorpusError(
+        f"{file.path} of the index is missing; build it again: sensegrep index --corpus DIR"
+    )
 
 
 def _check(path: Path, file: IndexFile, *, full: bool = False) -> None:
@@ -358,11 +362,11 @@ def _check(path: Path, file: IndexFile, *, full: bool = False) -> None:
     except FileNotFoundError as error:
         raise _missing(file) from error
     if not path.is_file():  # a pipe would never end
-        raise CorpusError(f"{path} is no regular file; a corpus holds nothing else")
+        raise CorpusError(f"{path} is not a regular file; a corpus holds only regular files")
     if size != file.bytes:
         raise CorpusError(
             f"{file.path} of the index is damaged: {size} bytes, expected {file.bytes};"
-            " build it again: sensegrep index --rebuild"
+            " build it again: sensegrep index --rebuild --corpus DIR"
         )
     if full or size <= FULL_CHECK_BYTES:
         with path.open("rb") as opened:
@@ -370,7 +374,7 @@ def _check(path: Path, file: IndexFile, *, full: bool = False) -> None:
         if found != file.sha256:
             raise CorpusError(
                 f"{file.path} of the index is damaged: its SHA-256 is {found[:12]}..., expected"
-                f" {file.sha256[:12]}...; build it again: sensegrep index --rebuild"
+                f" {file.sha256[:12]}...; build it again: sensegrep index --rebuild --corpus DIR"
             )
 
 

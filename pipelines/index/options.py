@@ -39,7 +39,7 @@ def parse_size(text: str) -> int:
     except (ValueError, OverflowError):
         size = 0
     if size <= 0:
-        raise UsageError(f"{text!r} is not a size; write it like 4G, 512M or 1048576")
+        raise UsageError(f"{text!r} is not a size; expected one such as 4G, 512M or 1048576")
     return size
 
 

@@ -173,7 +173,7 @@ def document_numbers(
     missing = doc_ids[int(np.flatnonzero(numbers < 0)[0])].as_py()
     raise CorpusError(
         f"document {missing!r} has sentences in segment {part.segment_id}, but no row in its"
-        " documents; run: sensegrep verify"
+        " documents; run: sensegrep verify --corpus DIR"
     )
 
 

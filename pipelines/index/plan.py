@@ -84,7 +84,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
     plans = _plans(segments, options, settings, dtype)
     anew = "there is no index yet"
     if options.rebuild:
-        anew = "asked for"
+        anew = "--rebuild was given"
     if base is not None:
         anew = _why_anew(base, fingerprint, dtype, settings, plans, segments)
     reused = () if anew or base is None else _kept_shards(base, segments)
@@ -120,7 +120,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
         fitted=fitted,
         settings=settings,
         base_forms=base.forms if reused and base is not None else None,
-        reason=f"all anew: {anew}" if anew else _addition(base, reused, segments),
+        reason=f"complete build: {anew}" if anew else _addition(base, reused, segments),
     )
 
 
@@ -142,9 +142,10 @@ def _plans(
         least = round(least * (1 + 2 * HELD_OUT_SHARE)) + 16
     if max(rows.values()) < least:
         raise UsageError(
-            f"--factory {factory} takes at least {least} vectors to train and to measure, but the"
-            f" corpus has {rows['tokens']} of tokens and {rows['sentences']} of sentences; give a"
-            " coarser one"
+            f"--factory {factory} needs at least {least} vectors for training and measuring, but"
+            " the"
+            f" corpus has {rows['tokens']} of tokens and {rows['sentences']} of sentences; give"
+            " a factory with fewer lists, or leave --factory out"
         )
     # The larger table first: what it needs is what a limit has to be raised to.
     return {
@@ -181,14 +182,14 @@ def _why_anew(
         known = base.tables[table]
         rows = sum(segment.counts[TABLES[table]] for segment in segments)
         if known["factory"] != plan.factory.text and rows > OUTGROWN * known["rows"]:
-            return f"{rows} {table} call for {plan.factory.text}, not {known['factory']}"
+            return f"{rows} {table} need {plan.factory.text}, not {known['factory']}"
         # A full sample is small only because the corpus was.
         if known["fitted_rows"] < CENTERING_ROWS and rows > OUTGROWN * max(known["rows"], 1):
             return f"{rows} {table} are over {OUTGROWN} times the {known['rows']} it was fitted to"
     total = sum(shard.rows["sentences"] for shard in base.shards)
     alive = sum(_live_sentences(shard, segments) for shard in base.shards)
     if alive < (1 - MAX_DELETED_SHARE) * total:
-        return f"of its {total} sentences only {alive} are in live segments"
+        return f"only {alive} of its {total} sentences are in live segments"
     kept = _kept_shards(base, segments)
     if not kept:
         return f"each of its shards has over {MAX_SHARD_DELETED_SHARE:.0%} in no live segment"

@@ -101,7 +101,7 @@ class OpenShard:
         if keys.dtype != KEY or len(keys) != rows:
             raise CorpusError(
                 f"{path} holds {len(keys)} keys of type {keys.dtype}, expected {rows} of {KEY};"
-                " build the index again: sensegrep index --rebuild"
+                " build the index again: sensegrep index --rebuild --corpus DIR"
             )
         return keys
 
@@ -114,7 +114,7 @@ class OpenShard:
         if lengths.dtype != np.int32 or lengths.shape != (rows,):
             raise CorpusError(
                 f"{path} holds {lengths.shape} of type {lengths.dtype}, expected {rows} int32;"
-                " build the index again: sensegrep index --rebuild"
+                " build the index again: sensegrep index --rebuild --corpus DIR"
             )
         return np.asarray(lengths)
 
@@ -342,7 +342,7 @@ class OpenIndex:
             if len(found) and found.max() >= index.ntotal:
                 raise CorpusError(
                     f"the index of {table} names the vector {found.max()}, but has {index.ntotal};"
-                    " build it again: sensegrep index --rebuild"
+                    " build it again: sensegrep index --rebuild --corpus DIR"
                 )
             # The lists tried may hold fewer than k that are allowed: try more of them.
             if len(found) >= min(k, reachable) or tried >= index.ntotal:

@@ -91,7 +91,7 @@ def plan_index(
     need += 0 if smallest.exact else smallest.row_bytes * min(rows, 100_000)
     raise UsageError(
         f"--max-memory is {max_memory_bytes >> 20}M, but an index of {rows} vectors of width {dim}"
-        f" takes at least {-(-need >> 20)}M to build ({smallest.text}); give that much"
+        f" needs at least {-(-need >> 20)}M to build ({smallest.text}); give at least that"
     )
 
 

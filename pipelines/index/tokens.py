@@ -173,7 +173,7 @@ class _Locator:
         raise CorpusError(
             f"token {batch.column('vector_id')[missing]} of segment {self._part.segment_id} has no"
             f" sentence (doc_id={doc_ids[missing].as_py()!r},"
-            f" sentence_index={indexes[missing]}); run: sensegrep verify"
+            f" sentence_index={indexes[missing]}); run: sensegrep verify --corpus DIR"
         )
 
     def _parts(self, table: str) -> list[PartRef]:
@@ -266,7 +266,7 @@ def assemble_tokens(
     if total != rows:
         raise CorpusError(
             f"shard {shard} has {rows} live token vectors, but {total} came through the sort;"
-            " the corpus changed underneath: run sensegrep index again"
+            " the corpus changed during the build: run the command again"
         )
     vectors = FinalFile(build, f"{shard}-tokens.faiss")
     vectors.writer.write(flat_header(rows, build.dim, build.dtype))

@@ -127,8 +127,8 @@ def _rewrite(corpus: CorpusView) -> CorpusView:
             if segment_id in corpus.snapshot.segments:
                 corpus = compact(corpus, [segment_id], forget=gone)
     raise CorpusError(
-        f"{corpus.root}: documents are deleted or replaced faster than their rows can be removed;"
-        " run the command again"
+        f"{corpus.root}: other commands delete or replace documents faster than their rows can"
+        " be removed; run the command again"
     )
 
 

@@ -87,7 +87,7 @@ def _check_text(file: InputFile, stream: IO[bytes]) -> None:
         start = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
     known = what_bytes_are(start)
     if known is None and b"\r" in start.rstrip(b"\r") and b"\n" not in start:
-        known = "its lines end in carriage returns alone; convert it: tr '\\r' '\\n'"
+        known = "its lines end in carriage returns only; convert it: tr '\\r' '\\n'"
     if known is not None:
         raise UsageError(f"input {file.uri} cannot be read: {known}")
 
@@ -164,7 +164,7 @@ class _Rows:
             elif "unexpected end" in str(error):
                 advice = f"a quote in the row at byte {start} is not closed"
             else:
-                advice = "" if large else "a quote inside a quoted field is written twice"
+                advice = "" if large else "inside a quoted field, write each quote twice"
             return [], Fault(reason, f"{detail}; {advice}" if advice else str(detail))
 
 

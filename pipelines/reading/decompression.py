@@ -61,7 +61,9 @@ class _Decompressed(io.RawIOBase):
             data = self._behind() or self._raw.read(_READ_BYTES)
             if not data:
                 if self._stream is not None:
-                    raise EOFError("the compressed data ends too early")
+                    raise EOFError(
+                        "the compressed data is incomplete; fetch or write the file again"
+                    )
                 return 0
             if self._stream is None:
                 data = data.lstrip(b"\0")  # padding between streams
@@ -82,8 +84,8 @@ class _Decompressed(io.RawIOBase):
         known = data[: len(magic)] == magic[: len(data)]
         if not known and not (self._compression == ".zst" and data[1:4] == _ZSTD_SKIPPABLE):
             raise OSError(
-                f"it is not compressed as {self._compression} says: it begins with {data[:8]!r};"
-                " give the file the suffix of what it is"
+                f"it is not {self._compression} data: it begins with {data[:8]!r}; give the file"
+                " the suffix of its real format"
             )
 
     def _behind(self) -> bytes:

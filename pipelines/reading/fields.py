@@ -87,8 +87,9 @@ def _doc_id(file: InputFile, options: InputOptions, position: int, fields: dict[
             raise Fault("missing-id", f"the record has no field {field!r}, which --id-field names")
         if file.uri == STDIN:
             detail = (
-                "records from standard input need an id, for their place says nothing tomorrow;"
-                " give them a field id, or name another with --id-field"
+                "the record has no id, and records from standard input need one: without it a"
+                " later run cannot recognise the document; give each record a field id, or name"
+                " its field with --id-field"
             )
             raise Fault("missing-id", detail)
         return f"{file.uri}#{position}"
@@ -114,7 +115,7 @@ def _text(fields: dict[str, Any], field: str) -> str:
     text = text.removeprefix("\ufeff")
     if not text or text.isspace():
         raise Fault(
-            "empty-document", "the text is empty or only blanks; expected at least one word"
+            "empty-document", "the text is empty or only white space; expected at least one word"
         )
     _check_unicode(text)
     return text
@@ -125,7 +126,7 @@ def _check_unicode(*texts: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            detail = f"a lone surrogate at character {error.start}, which is no text"
+            detail = f"character {error.start} is a lone surrogate, which is not valid Unicode"
             raise Fault("lone-surrogate", detail) from None
 
 

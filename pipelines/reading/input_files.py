@@ -66,7 +66,7 @@ def find_inputs(patterns: Iterable[str]) -> list[InputFile]:
     if not found:
         raise UsageError("no input was given; name files, globs or URLs, or - for standard input")
     if sum(file.uri == STDIN for file in found) > 1:
-        raise UsageError("standard input (-) can be read only once, but is named twice")
+        raise UsageError("standard input (-) is given twice, but can be read only once")
     return found
 
 
@@ -143,14 +143,17 @@ def _describe(uri: str) -> InputFile:
     if info.get("type") == "directory":
         raise UsageError(f"input {uri} is a directory; name its files, as in '{uri}/*.jsonl'")
     if _is_file(uri) and not os.access(uri, os.R_OK):
-        raise PermissionError(f"input file {uri} may not be read; check its permissions")
+        raise PermissionError(f"input file {uri} cannot be read; check its permissions")
     if suffix not in FORMATS:
         raise UsageError(
-            f"input {uri} has a name without a known ending; expected one of"
+            f"input {uri} has a name without a known suffix; expected one of"
             f" {', '.join(FORMATS)}, each also with .gz, .zst, .xz or .bz2"
         )
     if suffix == ".parquet" and compression:
-        raise UsageError(f"input {uri}: Parquet is compressed within; remove the {compression}")
+        raise UsageError(
+            f"input {uri}: Parquet files have their own compression; decompress the"
+            f" {compression} first"
+        )
     size = info.get("size")
     name = uri if "://" in uri else os.path.realpath(uri)
     return InputFile(

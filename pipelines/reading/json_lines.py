@@ -32,7 +32,7 @@ def record_from_line(file: InputFile, options: InputOptions, position: int, line
     if len(line) > MAX_STRUCTURE_BYTES and not _is_mostly_text(line):
         detail = (
             f"more than {MAX_STRUCTURE_BYTES} bytes of the record are outside of its strings;"
-            " leave out its lists of numbers"
+            " remove its lists of numbers"
         )
         return reject_record(file, position, Fault("too-large", detail), line)
     try:
@@ -68,7 +68,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(
             name for name, count in Counter(name for name, _ in pairs).items() if count > 1
         )
-        raise Fault("duplicate-field", f"the object has the field {twice!r} twice; leave one out")
+        raise Fault("duplicate-field", f"the object has the field {twice!r} twice; remove one")
     return fields
 
 
@@ -105,17 +105,17 @@ def _advice(line: bytes) -> str:
     bare = line.strip()
     start = bare[:1]
     if b"\r" in bare and bare.count(b"}\r") > 0:
-        return "; the lines end in carriage returns alone: convert the file (tr '\\r' '\\n')"
+        return "; the lines end in carriage returns only: convert the file (tr '\\r' '\\n')"
     if bare[:2] in (b"{'", b"{u"):
         return "; this looks like a Python dictionary: JSON has double quotes (json.dumps)"
     if start == b"{" and bare.endswith(b"},"):
-        return "; a comma is behind the object: leave it out (jq -c . FILE)"
+        return "; a comma follows the object: remove it (jq -c . FILE)"
     if start not in (b"{", b"[", b"]", b"}") and line[:1] == start:
         return '; expected a JSON object on each line, as in {"text": "..."}'
     if start == b"[":
-        return "; this looks like a JSON array: write an object a line (jq -c '.[]' FILE)"
+        return "; this looks like a JSON array: write one object per line (jq -c '.[]' FILE)"
     if line.strip() in (b"{", b"}", b"},", b"]") or line[:1].isspace():
-        return "; this looks like JSON over several lines: write an object a line (jq -c . FILE)"
+        return "; this looks like JSON over several lines: write one object per line (jq -c . FILE)"
     if b"}{" in bare or b"} {" in bare:
-        return "; more than one object is on the line: write an object a line (jq -c . FILE)"
+        return "; more than one object is on the line: write one object per line (jq -c . FILE)"
     return ""

@@ -128,14 +128,14 @@ class KafkaTopic:
             codes.CLUSTER_AUTHORIZATION_FAILED,
         ):
             raise UsageError(
-                f"topic {self._topic!r} at {self._brokers} may not be read by this user; it needs"
-                " READ and DESCRIBE on the topic (see --kafka-config for who it is)"
+                f"this user may not read topic {self._topic!r} at {self._brokers}; it needs READ"
+                " and DESCRIBE on the topic (--kafka-config sets the user)"
             )
         if found.error is not None or not found.partitions:
             why = "" if found.error is None else f" ({found.error.str()})"
             raise SourceUnavailable(
-                f"topic {self._topic!r} is not there at {self._brokers}{why}; make it, or check the"
-                " name"
+                f"topic {self._topic!r} does not exist at {self._brokers}{why}; create it, or"
+                " check the name"
             )
         return sorted(found.partitions)
 
@@ -175,8 +175,9 @@ class KafkaTopic:
         place = f"partition {partition} of topic {self._topic!r}"
         if position > high:
             raise RecordsLost(
-                f"{place} ends at offset {high}, but the corpus has read it to {position}: was the"
-                " topic made anew? Give --replace-source to read it from its beginning"
+                f"{place} ends at offset {high}, but the corpus has read it to {position}: was"
+                " the topic deleted and created again? Give --replace-source to read it from its"
+                " beginning"
             )
         if position < low:
             if not self._accept_loss:
@@ -305,8 +306,8 @@ def _read_config(path: str | None) -> dict[str, str]:
             )
         if name in _OURS:
             raise UsageError(
-                f"--kafka-config {path}, line {number}: {name} is not yours to set; a stream needs"
-                f" it to be {_OURS[name]!r}"
+                f"--kafka-config {path}, line {number}: {name} cannot be set here, because a"
+                f" stream needs it to be {_OURS[name]!r}; remove the line"
             )
         settings[name] = value.strip()
     return settings

@@ -96,10 +96,10 @@ def what_bytes_are(data: bytes) -> str | None:
     """Say what bytes are that are no UTF-8 text, and what to do; None if that is not plain."""
     for magic, name, advice in _MAGIC:
         if data.startswith(magic):
-            return f"this is {name}, whatever the name says; {advice}"
+            return f"this is {name}, although the file's name says text; {advice}"
     start = data[:200]
     if start and not start.strip(b"\0"):
-        return "this is nothing but zero bytes: was the file written to its end?"
+        return "it holds only zero bytes: was the file written completely?"
     if start.count(b"\0") * 3 > len(start):
         wide = start.count(b"\0\0") > len(start) // 8
         name = f"UTF-{32 if wide else 16}"
@@ -115,7 +115,7 @@ def what_bytes_are(data: bytes) -> str | None:
 def not_utf8(error: UnicodeDecodeError, data: bytes) -> str:
     """Say what bytes are that cannot be decoded, and what to do."""
     return what_bytes_are(data) or (
-        f"byte 0x{data[error.start]:02x} at {error.start} is no UTF-8; if the text is in another"
+        f"byte 0x{data[error.start]:02x} at {error.start} is not UTF-8; if the text is in another"
         " encoding, convert the file, as in: iconv -f WINDOWS-1252 -t UTF-8 FILE"
     )
 

@@ -53,7 +53,7 @@ def record_from_text(file: InputFile, options: InputOptions, position: int, data
         text = data.decode("utf-8")
         known = what_bytes_are(data)
         if known is None and options.lines and _is_one_line(file, position, data):
-            known = "the lines end in carriage returns alone; convert the file: tr '\\r' '\\n'"
+            known = "the lines end in carriage returns only; convert the file: tr '\\r' '\\n'"
         if known is not None:
             return reject_record(file, position, Fault("not-text", known), data)
     except UnicodeDecodeError as error:

@@ -52,7 +52,7 @@ class PubsubSubscription:
     def __init__(self, text: str, options: InputOptions) -> None:
         if not re.fullmatch(r"projects/[^/]+/subscriptions/[^/]+", text):
             raise UsageError(
-                f"source pubsub:{text} names no subscription; expected"
+                f"source pubsub:{text} does not name a subscription; expected"
                 " pubsub:projects/PROJECT/subscriptions/SUBSCRIPTION"
             )
         try:
@@ -101,13 +101,13 @@ class PubsubSubscription:
             answer = self._client.test_iam_permissions(request=request, timeout=_DEADLINE_SECONDS)
         except self._errors.NotFound as error:
             raise SourceUnavailable(
-                f"subscription {self._subscription} is not there; make it, or check the name"
+                f"subscription {self._subscription} does not exist; create it, or check the name"
             ) from error
         except self._errors.GoogleAPICallError as error:
             raise SourceUnavailable(f"{self.source_id} does not answer: {error}") from error
         if needed not in answer.permissions:
             raise UsageError(
-                f"{self.source_id} may not be read by these credentials; they need {needed}"
+                f"these credentials may not read {self.source_id}; they need {needed}"
                 " (roles/pubsub.subscriber)"
             )
 

@@ -69,8 +69,8 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(
-            f"input {file.uri} has more than one column {', '.join(map(repr, twice))}; give each a"
-            " name of its own"
+            f"input {file.uri} has more than one column {', '.join(map(repr, twice))}; give each"
+            " column its own name"
         )
     wanted = [options.text_field, *([options.id_field] if options.id_field else [])]
     for name in wanted:
@@ -87,9 +87,9 @@ def _column_advice(file: InputFile, names: list[str], flag: str) -> str:
     for mark, wanted in ((";", "csv"), ("\t", "csv"), ("|", "csv"), (",", "tsv")):
         if file.format == wanted and len(names) == 1 and mark in names[0]:
             kind = "a .tsv file has tabs, a .csv file commas"
-            return f"its fields are parted by {mark!r}, but {kind}; convert it, or rename it"
+            return f"its fields are separated by {mark!r}, but {kind}; convert it, or rename it"
     if not names:
-        return "a table begins with a row of names"
+        return "the first row of a table must hold the names of its columns"
     return f"give the name of yours: {flag} NAME"
 
 

@@ -38,6 +38,6 @@ def open_source(
 
         return PubsubSubscription(rest, options)
     raise UsageError(
-        f"source {text!r} is of no known kind; expected watch:GLOB, kafka:BROKERS/TOPIC or"
+        f"unknown kind of source {text!r}; expected watch:GLOB, kafka:BROKERS/TOPIC or"
         " pubsub:projects/PROJECT/subscriptions/SUBSCRIPTION"
     )

@@ -73,7 +73,8 @@ class StreamBatch:
         first, last = self.ranges.get(partition, (start, start))
         if start != last:
             raise RuntimeError(
-                f"partition {partition} was read from {start} after {last}; expected no gap"
+                f"partition {partition} was read up to {last} and then from {start}; expected no"
+                " gap"
             )
         if end > first:
             self.ranges[partition] = (first, end)

@@ -39,20 +39,20 @@ def check_training_files(paths: Sequence[str]) -> None:
             ) from error
         except PermissionError as error:
             raise PermissionError(
-                f"training text {path} may not be read; check its permissions"
+                f"training text {path} cannot be read; check its permissions"
             ) from error
         except DAMAGE as error:
             raise _damaged(path, error) from error
         if not start.strip():
-            raise ValueError(f"training text is empty: {path}; expected one paragraph a line")
+            raise ValueError(f"training text is empty: {path}; expected one paragraph per line")
         # A code point may be cut where the sniffed part ends, hence "incomplete" is no fault.
         decoded = start.decode("utf-8", errors="replace")
         bad = decoded[:-1].count("\ufffd") + decoded.count("\x00")
         if bad:
             raise ValueError(
                 f"training text is not UTF-8 text: {path} has {bad} undecodable or NUL "
-                f"characters in its first {len(start)} bytes; expected one paragraph a line, "
-                "plain or as .gz, .bz2, .xz or .zst"
+                f"characters in its first {len(start)} bytes; expected one paragraph per line,"
+                " plain or as .gz, .bz2, .xz or .zst"
             )
 
 
@@ -70,7 +70,8 @@ def read_training_documents(
     rates = list(shares) if shares else [1.0] * len(paths)
     if len(rates) != len(paths):
         raise UsageError(
-            f"--shares has {len(rates)} numbers for {len(paths)} input files; give one each"
+            f"--shares has {len(rates)} numbers for {len(paths)} input files; give one number"
+            " per file"
         )
     readers: list[Iterator[list[str]] | None] = [_paragraphs(path) for path in paths]
     due = [0.0] * len(paths)
@@ -114,5 +115,5 @@ def _open(path: str) -> IO[bytes]:
 
 def _damaged(path: str, error: Exception) -> ValueError:
     return ValueError(
-        f"training text {path} cannot be read to its end: {error}; replace the file by a whole one"
+        f"training text {path} cannot be read to its end: {error}; fetch or write the file again"
     )

@@ -87,8 +87,8 @@ class WatchedFiles:
     def _check_folder(self, kind: type[Exception] = FileNotFoundError) -> None:
         if not self._filesystem.isdir(self._folder):
             raise kind(
-                f"source {self.source_id}: its folder {self._folder} is not there; make it, or"
-                " check the path and the quotes"
+                f"source {self.source_id}: its folder {self._folder} does not exist; create it,"
+                " or check the path and the quotes"
             )
 
     def start(self, positions: Mapping[str, int], marks: Mapping[str, Mark]) -> dict[str, int]:
@@ -190,7 +190,7 @@ class WatchedFiles:
             self._warn(uri, f"its name does not say what it is ({', '.join(FORMATS)})")
             return None
         if "://" not in uri and not os.access(uri, os.R_OK):
-            self._warn(uri, "it may not be read; check its permissions")
+            self._warn(uri, "it cannot be read; check its permissions")
             return None
         size = info.get("size")
         file = InputFile(uri, file_format, compression_of(uri), None if size is None else int(size))
@@ -199,7 +199,7 @@ class WatchedFiles:
     def _warn(self, uri: str, why: str) -> None:
         if uri not in self._warned:
             self._warned.add(uri)
-            logger.warning("file %s is passed over: %s", uri, why)
+            logger.warning("file %s is skipped: %s", uri, why)
 
     def _read_piece(self, batch: StreamBatch, limits: BatchLimits) -> bool:
         """Read from the open file until the batch is full; returns whether anything counts."""

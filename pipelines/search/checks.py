@@ -19,7 +19,7 @@ def refuse_word_options(options: SearchOptions) -> None:
             )
     if options.sense is not None:
         raise UsageError(
-            "--sense picks a sense of a word, but the query has none in [brackets]; put one"
+            "--sense chooses a sense of a word, but the query has no word in [brackets]; put one"
             " in brackets"
         )
     if options.sort[:1].isdigit():
@@ -37,7 +37,7 @@ def check_sense(number: int | None, senses: SensesOfWord | None, word: str) -> N
     if number > known:
         raise UsageError(
             f"--sense is {number}, but {word!r} has {known} sense{'' if known == 1 else 's'} here;"
-            f" see: sensegrep senses {word}"
+            f" see: sensegrep senses {word} --corpus DIR"
         )
 
 
@@ -56,7 +56,7 @@ def check_filters(index: OpenIndex, options: SearchOptions) -> None:
     }
     asked = ", ".join(f"{key}={value}" for key, value in filters.items())
     raise UsageError(
-        f"no document has the metadata {asked}; there are the keys:"
+        f"no document has the metadata {asked}; the metadata keys of this corpus are:"
         f" {', '.join(sorted(keys)) or 'none'}"
     )
 

@@ -53,20 +53,24 @@ class SearchOptions:
         if self.k < 1:
             raise UsageError(f"k is {self.k}; ask for at least 1 hit")
         if self.any_word and (self.fold_case or self.inflections):
-            raise UsageError("--any-word already takes every form: drop --fold-case/--inflections")
+            raise UsageError(
+                "--any-word already finds every form: leave out --fold-case and --inflections"
+            )
         if self.sense is not None and self.sense < 1:
             raise UsageError(f"--sense is {self.sense}; senses are numbered from 1")
         if self.sense is not None and self.any_word:
-            raise UsageError("--sense picks a sense of one word; it cannot go with --any-word")
+            raise UsageError(
+                "--sense chooses a sense of one word, so it cannot be used with --any-word"
+            )
         if self.sort not in SORTS:
-            raise UsageError(f"--sort is {self.sort!r}; one of {', '.join(SORTS)}")
+            raise UsageError(f"--sort is {self.sort!r}; expected one of {', '.join(SORTS)}")
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"--sample is {self.sample}; ask for at least 1 hit")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise UsageError(f"--min-score is {self.min_score}; give a finite number")
         for side in (self.left, self.right):
             if side is not None and side < 0:
-                raise UsageError(f"context of {side} tokens; give 0 or more")
+                raise UsageError(f"--context is {side} tokens; give 0 or more")
 
 
 def parse_context(text: str) -> tuple[int | None, int | None]:

@@ -50,7 +50,7 @@ def parse_query(query: str) -> ParsedQuery:
         elif character == "]":
             if start is None or end is not None:
                 raise UsageError(
-                    f"']' at character {position} of {_shown(query)} closes nothing;"
+                    f"']' at character {position} of {_shown(query)} matches no '[';"
                     r" write \] for a literal bracket"
                 )
             end = len(characters)
@@ -59,7 +59,7 @@ def parse_query(query: str) -> ParsedQuery:
         position += 1
     if start is not None and end is None:
         raise UsageError(
-            rf"the bracket in {_shown(query)} is not closed; write \[ for a literal one"
+            rf"the bracket in {_shown(query)} is not closed; write \[ for a literal bracket"
         )
     text = "".join(characters)
     if not text.strip():
@@ -90,7 +90,7 @@ def _shown(query: str) -> str:
 
 def _second_bracket(query: str, *, closed: bool) -> str:
     if closed:
-        return f"two words are in brackets in {_shown(query)}; a search is for the sense of one"
+        return f"two words are in brackets in {_shown(query)}; put only one word in brackets"
     return rf"'[' inside brackets in {_shown(query)}; write \[ for a literal bracket"
 
 
@@ -127,7 +127,8 @@ def find_node(text: str, node: tuple[int, int], starts: Sequence[int], ends: Seq
         )
     if not touched:
         raise UsageError(
-            f"the brackets hold {word!r}, which is no word; put a word of the query in [brackets]"
+            f"the brackets hold {word!r}, which is not a word; put a word of the query in"
+            " [brackets]"
         )
     index = touched[0]
     if (starts[index], ends[index]) != node:

@@ -75,8 +75,9 @@ class QueryEncoder:
         self._name = model or str(self._segment.model["name"])
         if model is None and "://" in self._name:
             raise CorpusError(
-                f"the corpus at {corpus.root} was embedded with the model {self._name}, which is"
-                f" not fetched unasked; if you trust it, give --model {self._name}"
+                f"the corpus at {corpus.root} was embedded with the model {self._name}, and"
+                f" sensegrep does not fetch a model because a corpus names it; if you trust it,"
+                f" give --model {self._name}"
             )
         self._device = device
         self._batches = batches
@@ -113,8 +114,8 @@ class QueryEncoder:
                 )
                 return older
         raise CorpusError(
-            f"the model {self._name} (fingerprint {elmo.fingerprint[:12]}...) is not the one"
-            f" the corpus was embedded with ({expected[:12]}...), so their vectors cannot be"
+            f"the model {self._name} (fingerprint {elmo.fingerprint[:12]}...) is not the model"
+            f" that the corpus was embedded with ({expected[:12]}...), so their vectors cannot be"
             " compared; give that model with --model, or embed the corpus again"
         )
 
@@ -129,7 +130,7 @@ class QueryEncoder:
         except (FileNotFoundError, ValueError) as error:
             raise CorpusError(
                 f"the corpus was embedded with the model {name}, which cannot be loaded"
-                f" ({error}); say where it is now with --model"
+                f" ({error}); give its place with --model"
             ) from error
 
     def tokens(self, text: str) -> list[tuple[int, int]]:

@@ -130,7 +130,7 @@ class Searcher:
             raise UsageError("give at least one vector_id to search for more like it")
         tables = {table_of(vector_id) for vector_id in (*vector_ids, *unlike)}
         if len(tables) > 1:
-            raise UsageError("the examples mix tokens and sentences; give ids of one kind")
+            raise UsageError("the examples are tokens and sentences; give ids of only one kind")
         [table] = tables
         examples = {
             i: find_example(self.index, self.scorer, table, i) for i in (*vector_ids, *unlike)

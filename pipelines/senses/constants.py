@@ -86,7 +86,7 @@ def from_bytes(data: bytes, source: str) -> tuple[SenseConstants, dict[str, Any]
         directions = tensors.pop("directions", None)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CorpusError(
-            f"{source} cannot be read ({error}); make it again: sensegrep train senses"
+            f"{source} cannot be read ({error}); make it again with: sensegrep train senses"
         ) from error
     digest = hashlib.sha256(data).hexdigest()[:16]
     found = SenseConstants(directions=directions, table=table, source=source, digest=digest)

@@ -275,8 +275,8 @@ def learn_directions(embedded: Embedded, rank: int = RANK) -> Floats:
         n_between += len(sizes) - 1
     if not n_within or not n_between:
         raise ValueError(
-            "no word stands twice in one document and in two documents, so nothing tells documents"
-            " apart; give more text, with an empty line between documents"
+            "the text is too small: no word occurs twice in one document and also in another"
+            " document; give more text, with an empty line between documents"
         )
     within, between = within / n_within, between / n_between
     floor = _SHRINKAGE * np.trace(within) / width * np.eye(width)

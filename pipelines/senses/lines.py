@@ -93,10 +93,10 @@ def describe_senses_in(
     if word.strip("[]") != word:
         raise UsageError(
             f"the word is {word!r}; write it without brackets: sensegrep senses"
-            f" {word.strip('[]') or 'bank'}"
+            f" {word.strip('[]') or 'bank'} --corpus DIR"
         )
     if not word.strip():
-        raise UsageError("the word is empty; give one, such as: sensegrep senses bank")
+        raise UsageError("the word is empty; give one, such as: sensegrep senses bank --corpus DIR")
     check_has_tokens(index)
     forms = choose_forms(index, word, fold_case=fold_case, inflected=inflections)
     if not forms.indexed:

@@ -46,4 +46,7 @@ class SenseOptions:
         if not 1 <= self.at_most <= _MOST:
             raise UsageError(f"--at-most is {self.at_most}; give a number from 1 to {_MOST}")
         if self.force and self.at_most == 1:
-            raise UsageError("--force splits a word, and --at-most 1 forbids it; give one of them")
+            raise UsageError(
+                "--force splits a word into senses, but --at-most 1 forbids that;"
+                " give one of the two"
+            )

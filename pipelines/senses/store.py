@@ -164,14 +164,14 @@ def _read(data: bytes, path: str) -> tuple[pa.Table, dict[str, Any]]:
         text = table.schema.metadata[b"senses"].decode()
         ids, numbers = table["vector_id"].to_numpy(), table["sense"].to_numpy()
         if table.schema.metadata[b"sha256"].decode() != _checksum(text, ids, numbers):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum does not match")
         return table, json.loads(text)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(path: str, error: Exception) -> CorpusError:
-    return CorpusError(f"{path} is damaged ({error}); remove it, and the senses are induced again")
+    return CorpusError(f"{path} is damaged ({error}); remove it; the senses are then induced again")
 
 
 def from_bytes(data: bytes, word: str, path: str, directions: Floats | None) -> WordSenses:

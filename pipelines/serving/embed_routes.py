@@ -56,9 +56,7 @@ async def read_object(request: Request, known: tuple[str, ...]) -> dict[str, Any
         )
     unknown = sorted(set(fields) - set(known))
     if unknown:
-        raise MalformedRequest(
-            f"there is no field {unknown[0]!r} here; there are {', '.join(known)}"
-        )
+        raise MalformedRequest(f"unknown field {unknown[0]!r}; the fields are {', '.join(known)}")
     return fields
 
 
@@ -71,10 +69,10 @@ def read_openai(fields: dict[str, Any], served: ServedCorpus) -> TextsRequest:
     """
     model = fields.get("model")
     if model is not None and model != served.model.name:
-        raise AbsentModel(f"model is {model!r}; this server has {served.model.name!r}")
+        raise AbsentModel(f"model is {model!r}, but this server has {served.model.name!r}")
     encoding = fields.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
-        raise UsageError(f"encoding_format is {encoding!r}; one of float, base64")
+        raise UsageError(f"encoding_format is {encoding!r}; expected float or base64")
     dimensions = fields.get("dimensions")
     if dimensions is not None and (isinstance(dimensions, bool) or dimensions != served.model.dim):
         raise UsageError(
@@ -121,7 +119,9 @@ def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
         if not text.strip():
             raise UsageError(f"text {number} of {name} is empty; give at least one word")
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise UsageError(f"text {number} of {name} holds a lone surrogate: it is no Unicode")
+            raise UsageError(
+                f"text {number} of {name} holds a lone surrogate, which is not valid Unicode"
+            )
     return tuple(texts)
 
 

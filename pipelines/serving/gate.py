@@ -113,7 +113,7 @@ class Gate:
             return problem(400, "host_not_allowed", text)
         origin = headers.get("origin")
         if not self._may_ask(origin, host):
-            text = f"pages of {origin!r} may not ask this server (--allow-origin)"
+            text = f"pages of {origin!r} may not use this server (--allow-origin)"
             return problem(403, "origin_not_allowed", text)
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._settings.max_body_bytes:

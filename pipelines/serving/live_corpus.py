@@ -157,7 +157,11 @@ class LiveCorpus:
     def _complain(self, problem: str) -> None:
         if problem != self.problem and self.served is not None:
             number = self.served.corpus.snapshot.number
-            logger.warning("a newer snapshot cannot serve, %d stays: %s", number, problem)
+            logger.warning(
+                "a newer snapshot cannot be served, so snapshot %d is still served: %s",
+                number,
+                problem,
+            )
         self.problem = problem
 
     def _open(self, corpus: Corpus) -> ServedCorpus:

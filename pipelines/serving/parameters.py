@@ -168,7 +168,7 @@ def read_parameters(
         parameter = table.get(name)
         if parameter is None:
             raise MalformedRequest(
-                f"there is no parameter {name!r} here; there are {', '.join(table)}"
+                f"unknown parameter {name!r}; the parameters are {', '.join(table)}"
             )
         value = _read(parameter, text, settings.max_query_chars)
         if parameter.repeated:
@@ -195,7 +195,7 @@ def _read(parameter: Parameter, text: str, max_chars: int) -> Any:
         if "\x00" in text:
             raise MalformedRequest(f"{name} holds a NUL character")
         if parameter.choices and text not in parameter.choices:
-            raise UsageError(f"{name} is {text!r}; one of {', '.join(parameter.choices)}")
+            raise UsageError(f"{name} is {text!r}; expected one of {', '.join(parameter.choices)}")
         return text
     if parameter.kind == "boolean":
         if text.lower() not in ("true", "false", "1", "0"):

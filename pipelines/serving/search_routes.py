@@ -104,7 +104,7 @@ class Service:
         except UnicodeDecodeError as error:
             raise MalformedRequest(f"the query string is not UTF-8 ({error})") from error
         except ValueError as error:
-            raise MalformedRequest("more than 1,000 parameters") from error
+            raise MalformedRequest("the query string has more than 1,000 parameters") from error
         return read_parameters(known, pairs, self.settings)
 
 
@@ -130,7 +130,7 @@ def search_route(service: Service) -> Handler:
         if (query is None) == (not like):
             raise UsageError("give either q, a query, or like, the vector_id of a line")
         if unlike and not like:
-            raise UsageError("unlike needs like as well")
+            raise UsageError("unlike needs like too")
         options = search_options(values, service.settings)
         searcher = served.searcher
         if like:

@@ -228,10 +228,13 @@ async def _load_and_refresh(
 ) -> None:
     settings, live = service.settings, service.live
     if not settings.checked_hosts:
-        logger.warning("any Host header is accepted; name this server's own with --allow-host")
+        logger.warning(
+            "every Host header is accepted; give the name of this server with --allow-host"
+        )
     if settings.host not in LOOPBACK and settings.api_key is None:
         logger.warning(
-            "whoever reaches %s can search the corpus; set SENSEGREP_API_KEY", settings.host
+            "everyone who can reach %s can search the corpus; set SENSEGREP_API_KEY to prevent it",
+            settings.host,
         )
     await asyncio.to_thread(live.load, corpus)
     host, port = opened.getsockname()[:2]
@@ -242,4 +245,4 @@ async def _load_and_refresh(
             if await asyncio.to_thread(live.refresh):
                 service.metrics.refreshes.inc()
         except Exception:
-            logger.exception("looking for a newer snapshot failed; the old one stays")
+            logger.exception("looking for a newer snapshot failed; the old one is still served")

@@ -102,4 +102,4 @@ def parse_seconds(text: str) -> float:
     try:
         return float(number) * factor
     except ValueError:
-        raise ValueError(f"{text!r} is not a duration; write it like 10s or 500ms") from None
+        raise ValueError(f"{text!r} is not a duration; expected one such as 10s or 500ms") from None

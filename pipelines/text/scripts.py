@@ -47,8 +47,8 @@ def wrong_language(text: str, language: str) -> str | None:
         return None
     codes = _UNSPACED[script][1]
     asked = " or ".join(f"--language {code}" for code in codes)
-    advice = f"give {asked}" if asked else "put blanks between its words, and give --pretokenized"
+    advice = f"give {asked}" if asked else "put spaces between its words, and give --pretokenized"
     return (
-        f"{script} is written without blanks between words, and --language {language} does not find"
-        f" them: whole clauses become single tokens; {advice}"
+        f"{script} has no spaces between words, and --language {language} does not find the"
+        f" words: whole clauses become single tokens; {advice}"
     )

@@ -56,7 +56,7 @@ def _jieba_words() -> Callable[[str], Iterator[tuple[str, int]]]:
     except ImportError as error:
         raise UsageError(
             "language 'zh' needs jieba, which is not installed: pip install 'sensegrep[zh]',"
-            " or take --language zh-char"
+            " or use --language zh-char"
         ) from error
     import logging
 

@@ -215,8 +215,9 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
     rules = identity["rules"]
     if not 1 <= rules <= RULES_VERSION:
         raise UsageError(
-            f"the corpus was tokenised by version {rules} of the token rules, but this sensegrep"
-            f" knows versions 1 to {RULES_VERSION}; use the newer sensegrep that made the corpus"
+            f"the corpus was tokenised with version {rules} of the token rules, but this"
+            f" sensegrep has versions 1 to {RULES_VERSION}; install the newer sensegrep that"
+            " made the corpus"
         )
     language, limit = identity["language"], identity["max_sentence_tokens"]
     tokenizer: Tokenizer | PretokenizedText
@@ -226,7 +227,7 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
         tokenizer = shared_tokenizer(language, limit, identity.get("line_breaks", AUTO), rules)
     if tokenizer.identity != identity:
         raise UsageError(
-            f"the corpus was tokenised by {identity}, but here is {tokenizer.identity};"
+            f"the corpus was tokenised with {identity}, but {tokenizer.identity} is installed;"
             " install that version, or embed the documents into a new corpus"
         )
     return tokenizer

@@ -144,7 +144,7 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "parameter input is empty; expected gs:// URLs, separated by blanks" in done.stderr
+    assert "parameter input is empty; expected gs:// URLs, separated by spaces" in done.stderr
 
 
 def test_every_parameter_of_the_template_is_a_flag(entry: ModuleType) -> None:

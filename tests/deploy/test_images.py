@@ -233,7 +233,11 @@ def test_an_image_of_another_version_than_the_submitting_machine_is_told(
     ("changed", "status", "words"),
     [
         ({"SENSEGREP_INPUT": ""}, 2, "SENSEGREP_INPUT: is not set; expected files, globs or URLs"),
-        ({"SENSEGREP_DEVICE": "cuda"}, 1, "device 'cuda' is not there: 0 CUDA devices were found"),
+        (
+            {"SENSEGREP_DEVICE": "cuda"},
+            1,
+            "device 'cuda' was not found: this machine has 0 CUDA devices",
+        ),
         ({"SENSEGREP_MODEL": "/opt/nowhere"}, 1, "no model at /opt/nowhere: there is no such"),
         ({"SENSEGREP_CORPUS": "/opt/corpus"}, 1, "/opt/corpus"),
     ],

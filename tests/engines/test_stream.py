@@ -141,5 +141,5 @@ def test_what_an_engine_cannot_do_is_refused_before_anything_is_read(
     assert "name PrismRunner or DataflowRunner, or stream without --runner" in failed.err
     failed = sensegrep(*words, "--single-writer", "--runner=PrismRunner")
     assert failed.status == 2
-    assert "--single-writer does not go with --runner" in failed.err
+    assert "--single-writer cannot be used with --runner" in failed.err
     assert not (tmp_path / "corpus").exists()

@@ -205,7 +205,7 @@ def test_a_topic_that_is_not_there_is_bad_usage(
     run: Callable, topic: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert run() == 2
-    assert f"topic '{topic}' is not there" in capsys.readouterr().err
+    assert f"topic '{topic}' does not exist" in capsys.readouterr().err
     assert not (tmp_path / "corpus").exists()
 
 
@@ -253,8 +253,8 @@ def test_a_topic_without_rights_is_bad_usage_before_anything_is_read(
     broker.allow("reader", topic)
     assert as_user("stranger", "secret") == 2
     error = capsys.readouterr().err
-    assert f"topic '{topic}' at {broker.sasl_address} may not be read by this user" in error
-    assert "it needs READ and DESCRIBE on the topic (see --kafka-config" in error
+    assert f"this user may not read topic '{topic}' at {broker.sasl_address}" in error
+    assert "it needs READ and DESCRIBE on the topic (--kafka-config" in error
     assert not (tmp_path / "corpus").exists()
     assert as_user("reader", "secret") == 0
     assert live() == {"a": "Version 1 of a."}

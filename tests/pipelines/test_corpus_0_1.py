@@ -97,7 +97,7 @@ def change(path: Path, changed: Callable[[dict[str, Any]], None]) -> None:
 @pytest.mark.parametrize(
     ("file", "remedy"),
     [
-        ("snapshots/00000007.json", "install that version or a newer one"),
+        ("snapshots/00000007.json", "install the program that wrote it, or a newer one"),
         ("indexes/ecef3895f461c4c5/index.json", "or build the index again: sensegrep index"),
     ],
 )
@@ -108,7 +108,10 @@ def test_a_newer_format_says_what_to_run(
     change(Path(corpus, file), lambda fields: fields.update(newer))
     assert main([*QUERY, corpus]) == 1
     error = capsys.readouterr().err
-    assert "has schema version 99, written by sensegrep 9.0.0; this program reads up to" in error
+    assert (
+        "has schema version 99, written by sensegrep 9.0.0; this program reads versions up to"
+        in error
+    )
     assert remedy in error
 
 

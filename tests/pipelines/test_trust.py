@@ -40,7 +40,7 @@ def test_only_plain_paths_below_the_corpus_are_opened(path: str, tmp_path: Path)
     (tmp_path / "x").write_text("secret")
     store = Store(tmp_path / "corpus")
     for use in (store.read, store.open, store.exists, store.size, store.remove):
-        with pytest.raises(CorpusError, match="expected a plain path below the corpus"):
+        with pytest.raises(CorpusError, match="expected a path inside the corpus"):
             use(path)
 
 
@@ -50,9 +50,9 @@ def test_link_out_of_the_corpus_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/senses").symlink_to(tmp_path / "outside")
     store = Store(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match=r"is a link to .*outside/x, out of the corpus"):
+    with pytest.raises(CorpusError, match=r"is a link to .*outside/x, outside of the corpus"):
         store.read("senses/x")
-    with pytest.raises(CorpusError, match="out of the corpus"):
+    with pytest.raises(CorpusError, match="outside of the corpus"):
         store.open("senses/new", "wb")
     assert os.listdir(tmp_path / "outside") == ["x"]
     (tmp_path / "named").symlink_to(tmp_path / "corpus")  # a link that the user names is followed
@@ -64,7 +64,7 @@ def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     store = Store(tmp_path)
     for use in (store.read, store.open):
-        with pytest.raises(CorpusError, match="pipe is no regular file"):
+        with pytest.raises(CorpusError, match="pipe is not a regular file"):
             use("pipe")
 
 
@@ -79,16 +79,16 @@ def test_pipe_in_place_of_an_index_file_is_refused(
     assert (
         main(["search", "the [bank]", "--corpus", str(forged), "--model", str(DATA / "model")]) == 1
     )
-    assert "is no regular file; a corpus holds nothing else" in capsys.readouterr().err
+    assert "is not a regular file; a corpus holds only regular files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("name", "fields", "words"),
     [
-        ("snapshots/00000007.json", {"index": "../../evil"}, "expected a plain path below"),
-        ("snapshots/00000007.json", {"tombstones": ["/dev/zero"]}, "expected a plain path below"),
+        ("snapshots/00000007.json", {"index": "../../evil"}, "expected a path inside"),
+        ("snapshots/00000007.json", {"tombstones": ["/dev/zero"]}, "expected a path inside"),
         ("snapshots/00000007.json", {"tombstones": "x"}, "field 'tombstones' is 'x', expected a l"),
-        ("snapshots/00000007.json", {"number": 9}, "says that its number is 9, expected 7"),
+        ("snapshots/00000007.json", {"number": 9}, "has the number 9 inside, expected 7"),
         ("segments/00000001/segment.json", {"segment_id": "00000002"}, "expected '00000001'"),
         ("segments/00000001/segment.json", {"dim": "wide"}, "field 'dim' is 'wide', expected an"),
         ("indexes/ecef3895f461c4c5/index.json", {"index_id": "x"}, "expected 'ecef3895f461c4c5'"),
@@ -117,7 +117,9 @@ def test_model_named_by_a_corpus_is_not_fetched(
         model = json.loads(path.read_text())["model"]
         change(path, model={**model, "name": "http://127.0.0.1:9/model.zip"})
     assert main(["search", "the [bank]", "--corpus", str(forged)]) == 1
-    assert "not fetched unasked; if you trust it, give --model http://" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "does not fetch a model because a corpus names it" in told
+    assert "if you trust it, give --model http://" in told
 
 
 @pytest.mark.parametrize("name", ["segments/00000001/segment.json", "index.json", "tombstones"])

@@ -80,7 +80,7 @@ def test_wrong_types_are_told_with_field_found_and_expected(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema_version": 1, "number": NaN}', "NaN is no number of JSON"),
+        ('{"schema_version": 1, "number": NaN}', "NaN is not a JSON number"),
         ("[" * 100_000, "is not JSON"),
         ('{"schema_version": 1, "number": 1, "segments": [{"segment_id": 3}]}', "is 3, expected"),
         ('{"schema_version": 1, "number": 1, "segments": [], "retired": [[1]]}', "1 values, exp"),
@@ -101,5 +101,5 @@ def test_fields_that_a_program_does_not_know_survive_it() -> None:
 
 def test_changed_snapshot_is_told() -> None:
     text = Snapshot(number=3, segments=("00000001",)).to_json()
-    with pytest.raises(ManifestError, match="it was damaged or changed"):
+    with pytest.raises(ManifestError, match="the file was damaged or changed"):
         Snapshot.from_json(text.replace("00000001", "00000002"))

@@ -80,9 +80,9 @@ def test_schemas_survive_parquet(table: str, dtype: str) -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="no table 'words'; expected one of documents"):
         table_schema("words", dtype="float16", dim=4)
-    with pytest.raises(ValueError, match="'int8' is unknown; expected float16 or float32"):
+    with pytest.raises(ValueError, match="'int8' is unknown, expected float16 or float32"):
         vector_type("int8", 4)
-    with pytest.raises(ValueError, match="width 0 is impossible"):
+    with pytest.raises(ValueError, match="width is 0, expected at least 1"):
         vector_type("float16", 0)
 
 

@@ -339,8 +339,9 @@ def finish_job(
     if report["read"] != report["written"] + report["rejected"] + report["unchanged"]:
         raise CorpusError(
             f"{report['read']} documents were read, but {report['written']} written,"
-            f" {report['rejected']} rejected and {report['unchanged']} unchanged; the count must"
-            " add up"
+            f" {report['rejected']} rejected and {report['unchanged']} unchanged; the counts"
+            " must add up. This is a fault of sensegrep: run the command again, and report it if"
+            " it happens twice"
         )
     if prune:
         report["pruned"] = _prune(plan, counts, missing)
@@ -365,7 +366,7 @@ def _prune(plan: SegmentPlan, counts: dict[str, int], missing: Sequence[tuple[st
     if damaged:
         raise CorpusError(
             f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-            " which documents it has no more; what was embedded is committed"
+            " which documents are missing in it; what was embedded is committed"
         )
     supersede: dict[str, list[str]] = {}
     for segment_id, doc_id in missing:

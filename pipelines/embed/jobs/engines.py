@@ -88,13 +88,13 @@ class Engine:
             )
         if job.single_writer:
             raise UsageError(
-                "--single-writer does not go with --runner: the workers of an engine are several"
-                " writers, and need a store with an atomic creation (a disk, s3:// or gs://)"
+                "--single-writer cannot be used with --runner: an engine has several workers"
+                " that write, so it needs a store with atomic creation (a disk, s3:// or gs://)"
             )
         if not job.running.wait and (dry_run or self.environment == "LOOPBACK" or self.starts_here):
             raise UsageError(
-                f"--no-wait does not go with {'--dry-run' if dry_run else self.name} here: what"
-                " does the work ends with this command; use it with a job server and workers of"
+                f"--no-wait cannot be used with {'--dry-run' if dry_run else self.name} here:"
+                " the workers end with this command; use it with a job server and workers of"
                 " their own (--job_endpoint, --environment_type=EXTERNAL), or with Dataflow"
             )
         if STDIN in job.inputs:
@@ -121,8 +121,8 @@ class Engine:
             )
         if job.single_writer:
             raise UsageError(
-                "--single-writer does not go with --runner: the workers of an engine are several"
-                " writers, and need a store with an atomic creation (a disk, s3:// or gs://)"
+                "--single-writer cannot be used with --runner: an engine has several workers"
+                " that write, so it needs a store with atomic creation (a disk, s3:// or gs://)"
             )
         kind, _, pattern = job.source.partition(":")
         if kind == "watch":
@@ -200,7 +200,7 @@ class Engine:
                 " --job_endpoint=HOST:PORT of one that runs; nothing is downloaded"
             )
         if not os.access(path, os.X_OK) or os.path.isdir(path):
-            raise UsageError(f"--prism_location is {path}, which is no program; {build}")
+            raise UsageError(f"--prism_location is {path}, which is not a program; {build}")
 
     def _check_job_server(self) -> None:
         if not self.address:
@@ -351,7 +351,7 @@ def _die_with_parent() -> None:
 def _check_answers(address: str, what: str, remedy: str) -> None:
     host, _, port = address.removeprefix("http://").rpartition(":")
     if not host or not port.isdigit():
-        raise UsageError(f"{address!r} is no address of a {what}; expected HOST:PORT")
+        raise UsageError(f"{address!r} is not an address of a {what}; expected HOST:PORT")
     if not _answers(host, int(port), CONNECT_SECONDS):
         raise UsageError(f"no {what} answers at {address}; {remedy}, or correct the address")
 
@@ -366,7 +366,7 @@ def _check_serves(address: str, what: str, remedy: str) -> None:
             grpc.channel_ready_future(channel).result(CONNECT_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise UsageError(
-                f"what answers at {address} is no {what}: it does not speak gRPC; {remedy}, or"
+                f"the server at {address} is not a {what}: it does not speak gRPC; {remedy}, or"
                 " correct the address"
             ) from error
 

@@ -32,8 +32,8 @@ def engine_error(error: BaseException, engine: str) -> Exception:
         status: Any = error
         details = status.details() if hasattr(status, "details") else str(error)
         return RuntimeError(
-            f"{engine} does not answer any more ({details}); what was committed before is safe: see"
-            " that it runs, and run the command again"
+            f"{engine} no longer answers ({details}); what was committed before is safe: check"
+            f" that {engine} runs, and run the command again"
         )
     told = worker_error(error)
     if _LOST_WORKER.search(str(told)):

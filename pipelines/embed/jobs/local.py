@@ -222,8 +222,9 @@ class _LocalRun:
         if report.read != report.written + report.rejected + report.unchanged:
             raise CorpusError(
                 f"{report.read} documents were read, but {report.written} written,"
-                f" {report.rejected} rejected and {report.unchanged} unchanged; the count must"
-                " add up"
+                f" {report.rejected} rejected and {report.unchanged} unchanged; the counts must"
+                " add up. This is a fault of sensegrep: run the command again, and report it if"
+                " it happens twice"
             )
 
     def _embed(self, current: Slice) -> Counter[str]:
@@ -331,7 +332,7 @@ def check_prunable(damaged: Sequence[str]) -> None:
     if damaged:
         raise CorpusError(
             f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-            " which documents it has no more; what was embedded is committed"
+            " which documents are missing in it; what was embedded is committed"
         )
 
 

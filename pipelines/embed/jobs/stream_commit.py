@@ -250,8 +250,8 @@ class StreamCommitter:
         plan = plan_commit(self.entry.epoch, {**batch.origins, **self.entry.positions}, [summary])
         if not plan.taken:
             raise CorpusError(
-                f"a batch of {batch.ranges} does not join the committed positions"
-                f" {dict(self.entry.positions)}"
+                f"a batch of {batch.ranges} does not follow the committed positions"
+                f" {dict(self.entry.positions)}; start the stream again"
             )
         marks = {**self._marks, **{k: (m.value, m.position) for k, m in batch.marks.items()}}
         marks = {key: mark for key, mark in marks.items() if mark[0]}

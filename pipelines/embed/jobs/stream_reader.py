@@ -144,7 +144,8 @@ class StreamReader:
         if self._pending and time.monotonic() - self._pending[0].since > STALL_SECONDS:
             raise CorpusError(
                 f"a batch of {dict(self._pending[0].ranges)} was read {STALL_SECONDS:.0f} s ago and"
-                " is not committed: the engine lost it, or is too slow for --ahead"
+                " is not committed: the engine lost it, or is too slow; start the stream again,"
+                " with more workers or a smaller --ahead"
             )
         self._ending = self._ending or self._store.exists(stop_path(self._job_id))
 

@@ -141,7 +141,7 @@ def check_corpus(job: StreamJob, source: Source) -> CorpusView:
     if is_running_here(entry.owner):
         raise UsageError(
             f"another stream (process {entry.owner['process']}) feeds the corpus at {job.corpus};"
-            " stop it first: of two streams the older one would fail"
+            " stop it first: if both ran, the older one would fail"
         )
     return corpus
 
@@ -294,7 +294,8 @@ def check_accounts(report: StreamReport) -> None:
     if report.read != accounted:
         raise CorpusError(
             f"{report.read} records were read, but {accounted} are accounted for ({report});"
-            " the count must add up"
+            " the counts must add up. This is a fault of sensegrep: start the stream again, and"
+            " report it if it happens twice"
         )
 
 

@@ -74,8 +74,8 @@ def bomb(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (external, "is a link to another place"),
-        (soft, "is a link to another place"),
+        (external, "is a link to another file"),
+        (soft, "is a link to another file"),
         (stored_outside, "is stored in other files"),
         (virtual, "is stored in other files"),
         (group, "is a group, expected a tensor"),

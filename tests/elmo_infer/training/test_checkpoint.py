@@ -56,7 +56,7 @@ def test_checkpoint_of_another_configuration_is_refused(store: TokenStore, tmp_p
     out = _made(tmp_path / "out")
     train_bilm(store, out, CONFIG, options())
     other = BiLmConfig(**{**vars(CONFIG), "cell_dim": 32})
-    with pytest.raises(ValueError, match="its cell_dim is 64, the one asked for is 32"):
+    with pytest.raises(ValueError, match="its cell_dim is 64, but 32 was asked for"):
         train_bilm(store, out, other, options(), resume=True)
     with pytest.raises(ValueError, match="trained with seed=1, not 2"):
         train_bilm(store, out, CONFIG, options(seed=2), resume=True)
@@ -149,7 +149,9 @@ def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durations", [{}, {"steps": 3, "minutes": 1.0}])
 def test_run_needs_one_length(durations: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="exactly one of minutes, epochs and steps"):
+    with pytest.raises(
+        ValueError, match=r"give exactly one of minutes, epochs and steps.*found (none|.* and)"
+    ):
         PretrainOptions(**durations)  # type: ignore[arg-type]
 
 

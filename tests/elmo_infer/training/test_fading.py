@@ -114,7 +114,7 @@ def test_cells_learn_and_are_read_by_what_is_new(rng: np.random.Generator) -> No
 @pytest.mark.parametrize(
     ("n_cells", "own", "words"),
     [
-        (25, None, "25 fading cells were asked for, where there are 80 cells and 24 outputs of a"),
+        (25, None, "25 fading cells were asked for, but there are 80 cells and 24 outputs of a"),
         (-1, None, "expected from 1 to the smaller number"),
         (9, SMALL, "16 new cells and 8 new outputs of a direction; expected from 1 to"),
         (8, LARGE, "0 new cells and 0 new outputs"),

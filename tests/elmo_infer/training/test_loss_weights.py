@@ -14,7 +14,7 @@ def test_only_what_is_named_changes() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("nearst=1", "there is no loss 'nearst'; expected NAME=WEIGHT with one of words, rel"),
+        ("nearst=1", "unknown loss 'nearst'; expected NAME=WEIGHT with one of words, rel"),
         ("nearest", "'nearest' has no weight; expected NAME=WEIGHT"),
         ("nearest=much", "'nearest=much' has no weight"),
         ("near-sentences=-1", "the loss near-sentences has weight -1.0; expected 0 or more"),

@@ -74,5 +74,5 @@ def test_impossible_weights_are_refused(weights: list[float], tmp_path: Path) ->
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is no model in the official layout: expected"):
+    with pytest.raises(FileNotFoundError, match="is not a model in the official layout: expected"):
         mean_of_models([tmp_path], [1], tmp_path / "mean")

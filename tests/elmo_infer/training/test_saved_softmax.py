@@ -46,7 +46,7 @@ def test_another_width_is_left_alone(table: torch.Tensor) -> None:
 
 def test_another_file_of_that_name_is_refused(table: torch.Tensor, tmp_path: Path) -> None:
     save_file({"query": table}, str(tmp_path / SOFTMAX))
-    with pytest.raises(ValueError, match="is no saved softmax: expected `table` and its words"):
+    with pytest.raises(ValueError, match="is not a saved softmax: expected `table` and its words"):
         read_softmax(tmp_path)
     save_file({"table": table}, str(tmp_path / SOFTMAX), {"words": '["the"]'})
     with pytest.raises(ValueError, match="has 6 rows for 1 words; expected 3 more than words"):

@@ -133,5 +133,5 @@ def test_everything_of_a_checkpoint_goes_to_the_device(
 
 
 def test_device_that_is_not_there_is_no_silent_cpu(store: TokenStore) -> None:
-    with pytest.raises(ValueError, match="device 'cuda:99' is not there"):
+    with pytest.raises(ValueError, match="device 'cuda:99' was not found"):
         new_state(store, CONFIG, replace(OPTIONS, device="cuda:99"))

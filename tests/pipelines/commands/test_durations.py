@@ -15,5 +15,9 @@ def test_times_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 s", "1w", "1e3s", "nan"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--every is .*; write it like 90s, 30m, 12h or 7d"):
+    with pytest.raises(
+        UsageError,
+        match=r"--every is .*; expected a duration such as 90s, 30m,"
+        " 12h or 7d",
+    ):
         parse_duration(text, "--every")

@@ -106,9 +106,9 @@ def test_given_mixes_are_scored_beside_the_models_own(data, tiny_elmo_dir, capsy
         (["--markdown", "/no/such/folder/f.md"], "there is no folder /no/such/folder"),
         (["--beside", "no.json"], "--beside no.json: cannot be read: "),
         (["--language", "fr"], "no evaluation set is in language 'fr'; there are en, zh"),
-        (["--plot", "plot.jpg"], "end the name in .png"),
+        (["--plot", "plot.jpg"], "give a name that ends in .png"),
         (["--plot", "plot.png", "--sets", "stsb"], "--plot shows coarsewsd20 word by word"),
-        (["--layer-weights", "1,2,3"], "none of these has any"),
+        (["--layer-weights", "1,2,3"], "none of these has layers"),
     ],
 )
 def test_bad_usage_is_told_before_any_work(data, vectors, capsys, arguments, words):
@@ -148,14 +148,14 @@ def test_earlier_scores_stand_beside_new_ones(data, vectors, tmp_path, capsys):
     assert [line.split(" | ")[0] for line in lines[2:5]] == ["| chance", "| first", "| second"]
 
     assert main(["evaluate", f"first={vectors}", *arguments]) == 2
-    assert "holds a model first; name the new one" in capsys.readouterr().err
+    assert "already has a model first; give the new one another name" in capsys.readouterr().err
     assert main(["evaluate", vectors, *arguments, "--seed", "5"]) == 2
-    assert "was made with seed 0, this is 5" in capsys.readouterr().err
+    assert "was made with seed 0, but this run has 5" in capsys.readouterr().err
 
 
 def test_a_model_given_twice_is_refused(data, vectors, capsys):
     assert main(["evaluate", vectors, vectors, "--data", str(data)]) == 2
-    assert "name each with NAME=MODEL" in capsys.readouterr().err
+    assert "give each its own name: NAME=MODEL" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_told(data, capsys):
@@ -239,7 +239,7 @@ def test_keys_are_refused_before_any_work(induced_data, data, vectors, tmp_path,
     (tmp_path / "file").write_text("", encoding="utf-8")
     for arguments, words in (
         ([vectors, "--data", str(data), "--keys", str(tmp_path / "k")], "add them to --sets"),
-        ([vectors, f"B={vectors}", "--data", str(induced_data), "--keys", "k"], "name one MODEL"),
+        ([vectors, f"B={vectors}", "--data", str(induced_data), "--keys", "k"], "give one MODEL"),
         ([vectors, "--data", str(induced_data), "--keys", str(tmp_path / "file")], "found a file"),
     ):
         assert main(["evaluate", *arguments]) == 2

@@ -27,11 +27,11 @@ def test_the_index_report_says_what_was_measured(corpus: str, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--max-memory", "lots"], "'lots' is not a size; write it like 4G"),
+        (["--max-memory", "lots"], "'lots' is not a size; expected one such as 4G"),
         (["--max-memory", "1M"], "needs at least"),
         (["--max-memry=4G"], "unknown option --max-memry"),
         (["--factory", "Nonsense"], "not an index that can be built here"),
-        (["--factory", "IVF65536,SQfp16"], "takes at least 72106 vectors to train"),
+        (["--factory", "IVF65536,SQfp16"], "needs at least 72106 vectors for training"),
     ],
 )
 def test_an_impossible_index_exits_2(

@@ -75,7 +75,9 @@ def test_standard_input_without_ids_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "a bank"}\n')))
     assert embed("-") == 1
-    assert "records from standard input need an id" in capsys.readouterr().err
+    assert (
+        "the record has no id, and records from standard input need one" in capsys.readouterr().err
+    )
 
 
 def test_the_error_has_the_first_examples_and_a_dry_run_says_the_same(
@@ -142,11 +144,11 @@ def test_a_file_may_be_called_anything(tmp_path: Path, embed: Any, name: str) ->
         ("a.jsonl", '{"text": "a"}\n'.encode("utf-16-le"), 1, "UTF-16 without a byte-order mark"),
         ("a.txt", "a bank".encode("utf-16-be"), 1, "-f UTF-16BE (or UTF-16LE)"),
         ("b.jsonl", '{"text": "a"}\n'.encode("utf-32-le"), 1, "-f UTF-32LE"),
-        ("c.jsonl", bytes(99), 1, "nothing but zero bytes: was the file written to its end"),
+        ("c.jsonl", bytes(99), 1, "only zero bytes: was the file written completely"),
         ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", 2, "an old Excel or Word document"),
         ("e.jsonl", b"ARROW1\0\0", 1, "this is an Arrow file"),
         ("f.txt", b"7z\xbc\xaf'\x1c\0", 1, "this is a 7z archive"),
-        ("a.csv", b"id,text\r1,a\r", 2, "carriage returns alone"),
+        ("a.csv", b"id,text\r1,a\r", 2, "carriage returns only"),
         ("a.csv", b"\x1f\x8b\x08rest", 2, "this is gzip"),
         ("a.jsonl", b'{"text": \x1b[2J}\n', 1, "invalid-json"),
         ("a.csv", b"id,te\x1b[2Jxt\n1,a\n", 2, "has no column 'text'"),
@@ -181,7 +183,7 @@ def test_ids_from_a_file_with_a_byte_order_mark(
         assert main(delete) == status
     error = capsys.readouterr().err
     assert "is not UTF-8" in error
-    assert "no document is named" in error
+    assert "no document is given" in error
     assert list(live(tmp_path)) == ["c"]
 
 

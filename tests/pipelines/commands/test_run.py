@@ -140,7 +140,7 @@ def test_a_second_run_beside_one_leaves_with_words_or_finds_nothing_to_do(
         assert status in (0, 1)
         assert "Traceback" not in words
         if status == 1:
-            assert "another writer committed" in words
+            assert "another writer has committed" in words
             assert "run the command again" in words
     again = start("one", range(80))
     assert again.communicate(timeout=180)[0].startswith("sensegrep: model")

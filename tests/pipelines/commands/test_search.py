@@ -165,7 +165,7 @@ def test_another_model_is_refused(corpus: str, run: Run, make_elmo: Callable[...
     other = str(make_elmo(seed=5))
     status, _, err = run("search", "--corpus", corpus, "the [bank]", "--model", other)
     assert status == 1
-    assert "is not the one the corpus was embedded with" in err
+    assert "is not the model that the corpus was embedded with" in err
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_corpus_of_weights_that_are_gone_says_what_to_do(
     shutil.rmtree(bundled / "small-0.1")
     status, _, err = run("search", "--corpus", outgrown, "the [bank]")
     assert status == 1
-    assert "is not the one the corpus was embedded with" in err
+    assert "is not the model that the corpus was embedded with" in err
     assert "with --model, or embed the corpus again" in err
 
 

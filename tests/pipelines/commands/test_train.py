@@ -73,14 +73,14 @@ def test_words_are_taught_first_and_their_layer_is_frozen_then(
     first = ("--preset", "tiny", "--steps", "2", "--teacher", str(teacher), "--word-epochs", "90")
     first += ("--fading-cells", "4", "--review-words", "8")
     assert train(*first) == 0
-    assert "going on with sentences" not in capsys.readouterr().err
+    assert "the run resumes in its sentences" not in capsys.readouterr().err
     assert train(*first, "--resume") == 0
     told = capsys.readouterr().err
     for name in ("--word-epochs", "--fading-cells"):
-        assert f"going on with sentences: {name} counts only at a start" in told
+        assert f"{name} has an effect only at the start of a run" in told
 
     assert train(*first, "--freeze-token-layer", out="both") == 2
-    assert "--freeze-token-layer leaves it as it is; give one" in capsys.readouterr().err
+    assert "--freeze-token-layer keeps it unchanged; give one" in capsys.readouterr().err
 
     tuned = ("--from", str(tmp_path / "model"), "--steps", "2", "--freeze-token-layer")
     assert train(*tuned, out="tuned") == 0
@@ -112,7 +112,8 @@ def test_grown_model_gets_fading_cells(
     resumed = ("--preset", "tiny", *tuned[2:], "--steps", "1", "--resume")
     assert train(*resumed, out="tuned") == 0
     assert (
-        "going on with sentences: --fading-cells counts only at a start" in capsys.readouterr().err
+        "the run resumes in its sentences: --fading-cells has an effect only at the start"
+        in capsys.readouterr().err
     )
 
 
@@ -177,19 +178,19 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--from", "./nowhere"), "options.json is missing"),
         (("--steps", "1", "--cells", "0"), "cell_dim is 0; expected at least 1"),
         (("--steps", "1", "--filters", "60x8"), "filter [60, 8] is impossible"),
-        (("--steps", "1", "--teacher", "nowhere"), "nowhere is no teacher"),
+        (("--steps", "1", "--teacher", "nowhere"), "nowhere is not a teacher"),
         (("--steps", "1", "--teacher-share", "2"), "--teacher-share is 2.0; expected above 0"),
         (("--steps", "1", "--teacher-weight", "0"), "--teacher-weight is 0.0; expected more"),
         (("--steps", "1", "--word-epochs", "3"), "--word-epochs needs a teacher; give --teacher"),
         (("--steps", "1", "--review-words", "3"), "--review-words needs a teacher; give --teacher"),
         (("--steps", "1", "--review-words", "-3"), "--review-words is -3; expected 0 or more"),
-        (("--steps", "1", "--freeze-token-layer"), "keep a token layer that has learned nothing"),
+        (("--steps", "1", "--freeze-token-layer"), "freeze a token layer that is not trained"),
         (("--steps", "1", "--fading-cells", "-1"), "--fading-cells is -1; expected 0 or more"),
         (("--steps", "1", "--fading-cells", "8"), "and these have learned nothing; give --from"),
         (("--steps", "1", "--from", "en-small", "--fading-cells", "8"), "0 new cells and 0 new"),
         (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
         (("--steps", "1", "--fold-case"), "--fold-case needs a teacher; give --teacher NAME"),
-        (("--steps", "1", "--teacher-loss", "near=1"), "there is no loss 'near'; expected NAME="),
+        (("--steps", "1", "--teacher-loss", "near=1"), "unknown loss 'near'; expected NAME="),
         (("--steps", "1", "--teacher-sentence", "-1"), "--teacher-sentence is -1.0; expected 0"),
         (("--steps", "1", "--processes", "-1"), "processes is -1; expected 0 or more"),
         (("--steps", "1", "--shares", "1", "2"), "--shares has 2 numbers for 1 input files"),
@@ -211,14 +212,14 @@ def test_filter_that_is_none_is_bad_usage(
     with pytest.raises(SystemExit) as stopped:
         train("--steps", "1", "--filters", "3:64")
     assert stopped.value.code == 2
-    assert "'3:64' is no filter; expected WIDTHxCOUNT, such as 3x64" in capsys.readouterr().err
+    assert "'3:64' is not a filter; expected WIDTHxCOUNT, such as 3x64" in capsys.readouterr().err
 
 
 def test_input_may_be_left_out_only_to_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "elmo", "--out", str(tmp_path / "out"), "--steps", "1"]) == 2
-    assert "--input names the training text" in capsys.readouterr().err
+    assert "--input is missing: give the training text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_device_that_is_not_there_is_bad_usage(
     train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("--steps", "1", "--device", "cuda:99") == 2
-    assert "device 'cuda:99' is not there" in capsys.readouterr().err
+    assert "device 'cuda:99' was not found" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

@@ -188,7 +188,7 @@ class Turns:
             allowed = isinstance(worker.error, CommitRefusedError) or worker.given_up
             if not allowed:
                 raise AssertionError(f"{worker.name} failed: {worker.error!r}") from worker.error
-            if "another writer committed" not in str(worker.error) and not worker.given_up:
+            if "another writer has committed" not in str(worker.error) and not worker.given_up:
                 raise AssertionError(f"{worker.name}: {worker.error}") from worker.error
         elif worker.expected:
             raise AssertionError(f"{worker.name} ended well, but {worker.expected} is lost")

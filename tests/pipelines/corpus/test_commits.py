@@ -63,7 +63,7 @@ def test_reserved_numbers_are_never_given_twice(corpus: Corpus) -> None:
 
 
 def test_index_is_committed_only_once_it_is_there(corpus: Corpus) -> None:
-    with pytest.raises(CorpusError, match=r"indexes/i/index.json is not there; write it before"):
+    with pytest.raises(CorpusError, match=r"indexes/i/index.json is missing; write it before"):
         commit_index(corpus, "i")
     with corpus.store.open("indexes/i/index.json", "wb") as file:
         file.write(b"{}")
@@ -173,7 +173,7 @@ def test_deletion_follows_its_documents_into_what_replaced_their_segment(
         (
             ["d0"],
             Change(operation="embed", claims=frozenset({"d0", "d1"})),
-            "committed 1 of the same documents meanwhile, such as 'd0'",
+            "committed 1 of the same documents, such as 'd0'",
         ),
         (
             {"00000001": ["a0", "a1"]},

@@ -26,7 +26,7 @@ def test_second_slice_sees_what_came_after_the_first_was_planned(turns: Turns) -
     turns.go_to(first, "create", "segments")
     turns.run("embed", embed({"b": "b2"}))
     turns.finish(first)
-    assert "another writer committed 1 of the same documents meanwhile" in str(first.error)
+    assert "another writer has committed 1 of the same documents" in str(first.error)
     assert turns.live == {"a": "a1", "b": "b2"}
 
 
@@ -37,7 +37,7 @@ def test_documents_of_another_writer_are_seen_in_what_it_compacted(turns: Turns)
     turns.run("embed", embed({"b": "b1"}))
     turns.run("compact", merge)
     turns.finish(first)
-    assert "another writer committed 1 of the same documents meanwhile" in str(first.error)
+    assert "another writer has committed 1 of the same documents" in str(first.error)
     assert turns.live == {"a": "a2", "b": "b1"}
 
 
@@ -78,7 +78,7 @@ def test_other_writers_version_is_told_from_the_one_that_was_seen(turns: Turns) 
     turns.run("embed", embed({"a": "a3"}))
     turns.run("compact", merge)
     turns.finish(change)
-    assert "another writer committed 1 of the same documents meanwhile" in str(change.error)
+    assert "another writer has committed 1 of the same documents" in str(change.error)
     assert turns.live == {"a": "a3", "b": "b1"}
 
 
@@ -115,7 +115,7 @@ def test_writer_taken_for_dead_cannot_commit_what_a_vacuum_removed(turns: Turns)
     job.given_up = True
     turns.run("vacuum", clean)
     turns.finish(job)
-    assert "a vacuum took this embed for dead" in str(job.error)
+    assert "a vacuum removed the files of this embed" in str(job.error)
     assert turns.live == AB
 
 

@@ -40,7 +40,7 @@ def without_checksums(snapshot: Path) -> None:
         (
             "segments/00000002/segment.json",
             json.dumps({"schema_version": 2, "written_by": "sensegrep 9.1"}),
-            "schema version 2, written by sensegrep 9.1; this program reads up to 1",
+            "schema version 2, written by sensegrep 9.1; this program reads versions up to 1",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_batch_of_a_newer_epoch_is_an_error() -> None:
 
 def test_a_batch_that_is_half_committed_is_an_error() -> None:
     # Applied again, its first partition would bring back what later batches replaced.
-    with pytest.raises(StreamTorn, match="committed in one partition and not in another"):
+    with pytest.raises(StreamTorn, match="committed in one partition but not in another"):
         plan_commit(EPOCH, {"a": 9, "b": 0}, [summary({"a": (0, 5), "b": (0, 5)})])
 
 

@@ -81,10 +81,10 @@ def test_fenced_or_missing_writer_cannot_commit(tmp_path: Path) -> None:
     with running_writer(corpus.store, "embed") as writer:
         fenced = commit(corpus, Change(operation="vacuum", fence=(writer.writer_id,)))
         change = Change(operation="embed", writer=writer.writer_id)
-        with pytest.raises(CorpusError, match="a vacuum took this embed for dead"):
+        with pytest.raises(CorpusError, match="a vacuum removed the files of this embed"):
             commit(fenced, change)
     again = commit(fenced, Change(operation="vacuum"))
-    with pytest.raises(CorpusError, match="a vacuum took this embed for dead"):
+    with pytest.raises(CorpusError, match="a vacuum removed the files of this embed"):
         commit(again, change)
 
 

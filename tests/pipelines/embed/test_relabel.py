@@ -133,7 +133,7 @@ def test_changes_of_others_meanwhile_win_or_refuse(
         run_embed(write_jsonl([{"id": "d2", "text": "Theirs."}], "theirs.jsonl"))
 
     interleave(change)
-    with pytest.raises(CorpusError, match="another writer committed 1 of the same documents"):
+    with pytest.raises(CorpusError, match="another writer has committed 1 of the same documents"):
         run_embed(first)
     assert len(rows_of("documents")) == 7
 

@@ -35,5 +35,5 @@ def test_text_of_more_tokens_than_a_part_may_have_is_rejected_whole(
     found = [list(tokenize_document(PART, d, Tokenizer("en"), 4)) for d in documents]
     [[batch], short] = found
     assert (batch.ends, batch.sentences, batch.rejects[0].reason) == ([], [], "too-large")
-    assert batch.rejects[0].detail == "the text has more than 10 tokens; split it"
+    assert batch.rejects[0].detail == "the text has more than 10 tokens; split the document"
     assert [end.doc_id for batch in short for end in batch.ends] == ["short"]

@@ -205,7 +205,7 @@ def test_metrics_of_an_over_full_batch_and_of_one_without_sentences() -> None:
 def test_part_torn_over_bundles_is_an_error(tmp_path: Path, handler: ElmoModelHandler) -> None:
     plan, part = SegmentPlan(store=Store(tmp_path), recipe=handler.recipe, base=0), PART
     torn = [
-        ([SentenceBatch(part, sequence=1)], "the runner split a part over bundles"),
+        ([SentenceBatch(part, sequence=1)], "the runner split a part over several bundles"),
         ([SentenceBatch(part)], "did not end in its bundle: the runner split a part"),
         ([SentenceBatch(part), SentenceBatch(PartId("00000001", 1, 1))], "part 0 .* did not end"),
     ]

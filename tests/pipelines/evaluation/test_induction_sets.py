@@ -110,7 +110,7 @@ def test_semeval_is_read_packed_and_unpacked(tmp_path: Path, packed: bool) -> No
         ("<instances>", "", "not XML"),
         (XML.replace('token="won"', 'token="lost"'), "", "token 'lost' is not in"),
         (XML.replace('tokenStart="4"', 'tokenStart="x"'), "", "attribute missing or no number"),
-        (XML.replace("win.v.2", "win.v.1"), "", "stands twice"),
+        (XML.replace("win.v.2", "win.v.1"), "", "occurs twice"),
         (XML, "win.v win.v.1", "expected 'lemma instance sense/weight"),
         (XML, "win.v win.v.1 a/b", "'a/b', expected sense/weight"),
         (XML, "win.v win.v.1 a/0", "no weight above 0"),

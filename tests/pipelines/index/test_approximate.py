@@ -69,5 +69,5 @@ def test_training_twice_gives_the_same_bytes(rng: np.random.Generator) -> None:
 
 def test_more_lists_than_vectors_are_refused(rng: np.random.Generator) -> None:
     factory = parse_factory("IVF64,SQfp16", 8)
-    with pytest.raises(UsageError, match="at least 64 vectors to train, but there are only 10"):
+    with pytest.raises(UsageError, match="at least 64 vectors for training, but there are only 10"):
         train_index(factory, 8, unit(rng, 10, 8), seed=0)

@@ -118,7 +118,9 @@ def test_a_factory_too_fine_for_the_corpus_is_refused(
     make_corpus: Callable[..., Corpus], documents: Callable[..., Any]
 ) -> None:
     corpus = make_corpus(documents(2, 1))
-    with pytest.raises(UsageError, match="IVF4096,SQfp16 takes at least 4522 vectors to train and"):
+    with pytest.raises(
+        UsageError, match="IVF4096,SQfp16 needs at least 4522 vectors for training and"
+    ):
         build_index(corpus.root, IndexOptions(factory="IVF4096,SQfp16"))
 
 

@@ -41,7 +41,7 @@ def test_first_index_takes_every_segment(corpus: Corpus) -> None:
     found = planned(corpus)
     assert found.shards == {"00000": ("00000001", "00000002", "00000003", "00000004")}
     assert (found.current, found.reused, found.fitted, found.base_forms) == (None, (), None, None)
-    assert found.reason == "all anew: there is no index yet"
+    assert found.reason == "complete build: there is no index yet"
     assert {part.table for part in found.build.parts} == {"documents", "sentences", "tokens"}
     assert found.build.factories == {"sentences": None, "tokens": None}  # exact scans
     assert {held.share for held in found.build.held_out.values()} == {0.0}
@@ -84,7 +84,7 @@ def test_index_in_place_is_kept_and_followed(
     assert [shard.shard for shard in more.reused] == ["00000"]
     assert more.fitted is not None
     assert more.build.sample_rates == {}  # nothing is learned anew
-    assert planned(corpus, rebuild=True).reason == "all anew: asked for"
+    assert planned(corpus, rebuild=True).reason == "complete build: --rebuild was given"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_setting_that_vectors_rest_on_asks_for_all_anew(
     corpus: Corpus, asked: dict[str, Any], reason: str
 ) -> None:
     build_index(corpus.root, IndexOptions())
-    assert planned(corpus, **asked).reason == f"all anew: {reason}"
+    assert planned(corpus, **asked).reason == f"complete build: {reason}"
 
 
 def test_setting_of_the_search_alone_keeps_the_shards(corpus: Corpus) -> None:
@@ -116,7 +116,7 @@ def test_index_that_is_mostly_dead_is_built_anew(corpus: Corpus) -> None:
     merge = Change(operation="compact", remove=("00000003",))  # 12 of 28 sentences
     commit(Corpus.open(corpus.root), merge)
     assert planned(corpus, shard_rows=1).reason == (
-        "all anew: of its 28 sentences only 16 are in live segments"
+        "complete build: only 16 of its 28 sentences are in live segments"
     )
 
 
@@ -151,7 +151,7 @@ def test_too_many_shards_are_built_anew(
     build_index(corpus.root, IndexOptions(shard_rows=1))
     assert planned(corpus, shard_rows=1).current is not None  # nothing new: they stay
     add_segment(Corpus.open(corpus.root), documents(1, 9))
-    assert planned(corpus, shard_rows=1).reason == "all anew: it has 4 shards"
+    assert planned(corpus, shard_rows=1).reason == "complete build: it has 4 shards"
     assert MAX_SHARDS == 8
 
 
@@ -186,7 +186,7 @@ def test_index_id_follows_what_decides_its_contents(corpus: Corpus) -> None:
 
 
 def test_coarser_factory_than_the_corpus_allows_is_refused(corpus: Corpus) -> None:
-    with pytest.raises(UsageError, match=r"takes at least \d+ vectors to train and to measure"):
+    with pytest.raises(UsageError, match=r"needs at least \d+ vectors for training and measuring"):
         planned(corpus, factory="IVF4096,SQfp16")
 
 

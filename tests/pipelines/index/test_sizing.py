@@ -35,7 +35,7 @@ def test_a_plan_never_exceeds_its_limit(rows: int, dim: int, memory: int) -> Non
     try:
         plan = plan_index(rows, dim, max_memory_bytes=memory)
     except UsageError as error:
-        needed = int(str(error).split("takes at least ")[1].split("M")[0]) << 20
+        needed = int(str(error).split("needs at least ")[1].split("M")[0]) << 20
         assert needed > memory
         plan_index(rows, dim, max_memory_bytes=needed)  # what it says would fit, fits
     else:
@@ -44,5 +44,5 @@ def test_a_plan_never_exceeds_its_limit(rows: int, dim: int, memory: int) -> Non
 
 
 def test_a_limit_too_small_says_what_would_fit() -> None:
-    with pytest.raises(UsageError, match=r"--max-memory is 512M, .* takes at least \d+M"):
+    with pytest.raises(UsageError, match=r"--max-memory is 512M, .* needs at least \d+M"):
         plan_index(1_000_000_000, 1024, max_memory_bytes=512 << 20)

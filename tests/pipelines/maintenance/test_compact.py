@@ -101,5 +101,5 @@ def test_damaged_part_is_not_rewritten_with_a_sum_of_its_own(
     before = Corpus.open(corpus_dir).snapshot
     for command in ("compact", "index"):
         assert main([command, "--corpus", corpus_dir]) == 1
-        assert "it was damaged or changed; nothing was made of it" in capsys.readouterr().err
+        assert "it was damaged or changed; it was not used" in capsys.readouterr().err
     assert Corpus.open(corpus_dir).snapshot == before

@@ -29,7 +29,7 @@ def test_vacuum_removes_orphans_and_old_states_only(
     assert orphan.exists()
     out = capsys.readouterr().out
     assert "removed 0 files, 0 bytes" in out
-    assert "that nothing names stayed: younger than 1d" in out
+    assert "that no snapshot uses were kept: younger than 1d" in out
     assert main(["vacuum", "--corpus", corpus_dir, "--older-than", "0s"]) == 0
     assert "stayed" not in capsys.readouterr().out
     assert not orphan.exists()

@@ -137,23 +137,23 @@ def test_zstd_with_a_long_window_is_read(tmp_path: Path, windowlog: int) -> None
         ("a.jsonl", b'[{"text": "a"}, {"text": "b"}]\n', "looks like a JSON array"),
         ("a.jsonl", b'[\n{"text": "a"},\n]\n', "looks like a JSON array"),
         ("a.jsonl", b'{\n  "text": "a"\n}\n', "looks like JSON over several lines"),
-        ("a.jsonl", b'{"text": "a"},\n{"text": "b"},\n', "a comma is behind the object"),
+        ("a.jsonl", b'{"text": "a"},\n{"text": "b"},\n', "a comma follows the object"),
         ("a.jsonl", b"{'text': 'a'}\n", "looks like a Python dictionary"),
         ("a.jsonl", b'{"text": "a"} {"text": "b"}\n', "more than one object is on the line"),
-        ("a.jsonl", b'{"text": "a"}\r{"text": "b"}\r', "carriage returns alone"),
+        ("a.jsonl", b'{"text": "a"}\r{"text": "b"}\r', "carriage returns only"),
         ("a.jsonl", b"id,text\n1,a\n", "expected a JSON object on each line"),
         ("a.jsonl", b'{"text": "a", "text": "b"}\n', "has the field 'text' twice"),
         ("a.jsonl", '{"text": "n\u00e9e"}'.encode("latin-1"), "iconv -f WINDOWS-1252"),
-        ("a.txt", "n\u00e9e".encode("latin-1"), "byte 0xe9 at 1 is no UTF-8"),
+        ("a.txt", "n\u00e9e".encode("latin-1"), "byte 0xe9 at 1 is not UTF-8"),
         ("a.txt", b"%PDF-1.4 text", "this is a PDF document"),
         ("a.txt", b"PK\x03\x04 rest", "this is a zip archive"),
-        ("a.jsonl.zst", b"plain", "not compressed as .zst says"),
-        ("a.jsonl.bz2", gzip.compress(b"a", mtime=0), "not compressed as .bz2 says"),
+        ("a.jsonl.zst", b"plain", "it is not .zst data"),
+        ("a.jsonl.bz2", gzip.compress(b"a", mtime=0), "it is not .bz2 data"),
         ("a.jsonl", '{"text": "a"}'.encode("utf-16-le"), "looks like UTF-16"),
         ("a.txt", "a text".encode("utf-16-le"), "looks like UTF-16"),
         ("a.jsonl", gzip.compress(b'{"text": "a"}', mtime=0), "this is gzip"),
         ("a.txt", gzip.compress(b"a", mtime=0), "this is gzip"),
-        ("a.jsonl.gz", b'{"text": "a"}\n', "not compressed as .gz says: it begins with b'{"),
+        ("a.jsonl.gz", b'{"text": "a"}\n', "it is not .gz data: it begins with b'{"),
     ],
 )
 def test_what_a_file_is_is_said(tmp_path: Path, name: str, data: bytes, words: str) -> None:
@@ -166,13 +166,13 @@ def test_what_a_file_is_is_said(tmp_path: Path, name: str, data: bytes, words: s
 @pytest.mark.parametrize(
     ("data", "words"),
     [(gzip.compress(b"id,text\n1,a\n", mtime=0), "this is gzip"),
-     (b"id,text\r1,a\r", "carriage returns alone"),
+     (b"id,text\r1,a\r", "carriage returns only"),
      (b"PK\x03\x04\r rest", "zip archive"), (b"BZh91AY", "this is bzip2"),
      ("id,text\n1,a\n".encode("utf-16-le"), "UTF-16"),
-     (b"id;text\n1;a\n", "parted by ';', but a .tsv file has tabs, a .csv file commas"),
+     (b"id;text\n1;a\n", "separated by ';', but a .tsv file has tabs, a .csv file commas"),
      (b"id\ttext\n1\ta\n", "convert it, or rename it"),
      (b"id, text\n1, a\n", "no column 'text'; it has 'id', ' text'; give the name of yours"),
-     (b"", "begins with a row of names")],
+     (b"", "must hold the names of its columns")],
 )  # fmt: skip
 def test_a_table_that_is_none_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(data)
@@ -184,7 +184,7 @@ def test_one_line_of_carriage_returns_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one bank\rtwo banks\r")
     [reject] = read(tmp_path / "a.txt", lines=True)
     assert isinstance(reject, Reject)
-    assert "carriage returns alone" in reject.detail
+    assert "carriage returns only" in reject.detail
 
 
 def test_cells_inside_lists_are_text_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def read(line: bytes, **options: str) -> Document | Reject:
 @pytest.mark.parametrize(
     ("line", "reason", "words"),
     [
-        (b'{"text": "\xff"}', "invalid-utf8", "is no UTF-8"),
+        (b'{"text": "\xff"}', "invalid-utf8", "is not UTF-8"),
         (b"{broken", "invalid-json", "Expecting property name"),
         (b"[" * 100_000, "invalid-json", ""),
         (b"[1, 2]", "not-an-object", "found a list, expected a JSON object with fields"),

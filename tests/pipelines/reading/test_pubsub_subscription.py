@@ -208,7 +208,7 @@ def test_a_corpus_ends_with_the_latest_of_each_whatever_is_delivered_when(
 
 def test_a_subscription_that_is_not_there_is_told(fake: Subscription, start: Callable) -> None:
     fake.fault = exceptions.NotFound("no")
-    with pytest.raises(SourceUnavailable, match=f"subscription {SUBSCRIPTION} is not there"):
+    with pytest.raises(SourceUnavailable, match=f"subscription {SUBSCRIPTION} does not exist"):
         start()
 
 

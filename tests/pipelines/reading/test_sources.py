@@ -19,12 +19,15 @@ def test_a_folder_is_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("articles.jsonl", "is of no known kind; expected watch:GLOB, kafka:BROKERS/TOPIC or"),
-        ("", "is of no known kind"),
+        (
+            "articles.jsonl",
+            "unknown kind of source 'articles.jsonl'; expected watch:GLOB, kafka:BROKERS/TOPIC or",
+        ),
+        ("", "unknown kind of source ''"),
         ("kafka:articles", "does not name brokers and a topic; expected kafka:HOST:PORT/TOPIC"),
         ("kafka:host:9092/", "does not name brokers and a topic"),
-        ("pubsub:articles", "names no subscription; expected pubsub:projects/PROJECT/"),
-        ("pubsub:projects/p/topics/t", "names no subscription"),
+        ("pubsub:articles", "does not name a subscription; expected pubsub:projects/PROJECT/"),
+        ("pubsub:projects/p/topics/t", "does not name a subscription"),
     ],
 )
 def test_what_names_no_source_is_refused(text: str, words: str) -> None:
@@ -36,7 +39,7 @@ def test_what_names_no_source_is_refused(text: str, words: str) -> None:
     ("lines", "words"),
     [
         ("security.protocol", "line 1: expected name=value"),
-        ("# a remark\n\nenable.auto.commit=true", "line 3: enable.auto.commit is not yours to set"),
+        ("# a remark\n\nenable.auto.commit=true", "line 3: enable.auto.commit cannot be set here"),
         ("no.such.setting=1", "refuses its settings .*no.such.setting"),
         ("security.protocol=magic", "refuses its settings .*security.protocol"),
     ],

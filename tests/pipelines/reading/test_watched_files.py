@@ -222,7 +222,7 @@ def test_files_of_no_known_kind_are_passed_over(
     assert take(source, seconds=0.2).ranges == {}
     assert source.lag().records == 0
     assert [record.getMessage() for record in caplog.records] == [
-        f"file {folder}/notes.doc is passed over: its name does not say what it is (.txt, .jsonl,"
+        f"file {folder}/notes.doc is skipped: its name does not say what it is (.txt, .jsonl,"
         " .ndjson, .csv, .tsv, .parquet)"
     ]
 
@@ -232,7 +232,7 @@ def test_a_folder_that_goes_away_is_an_error(
 ) -> None:
     source = watch()
     folder.rmdir()
-    with pytest.raises(FileNotFoundError, match=r"its folder .* is not there"):
+    with pytest.raises(FileNotFoundError, match=r"its folder .* does not exist"):
         take(source)
 
 
@@ -243,7 +243,7 @@ def test_a_source_without_a_star_is_refused(pattern: str) -> None:
 
 
 def test_a_glob_without_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"its folder {tmp_path}/none is not there; make it"):
+    with pytest.raises(UsageError, match=f"its folder {tmp_path}/none does not exist; create it"):
         WatchedFiles(f"{tmp_path}/none/*.jsonl", InputOptions())
 
 

@@ -22,7 +22,7 @@ QUERY = "money loan [bank] of water ."
     ("query", "options", "words"),
     [
         ("no brackets", {"any_word": True}, "--any-word is about a word"),
-        ("no brackets", {"sense": 1}, "--sense picks a sense of a word"),
+        ("no brackets", {"sense": 1}, "--sense chooses a sense of a word"),
         ("no brackets", {"sort": "1L"}, "sorts by the words around a word in [brackets]"),
         (QUERY, {"sense": 99}, "--sense is 99, but 'bank' has"),
         ("the [bank", {}, "is not closed"),
@@ -42,8 +42,8 @@ def test_queries_that_cannot_mean_anything_are_refused(
     [
         ({"k": 0}, "k is 0; ask for at least 1"),
         ({"min_score": float("nan")}, "--min-score is nan; give a finite number"),
-        ({"any_word": True, "fold_case": True}, "--any-word already takes every form"),
-        ({"any_word": True, "sense": 1}, "cannot go with --any-word"),
+        ({"any_word": True, "fold_case": True}, "--any-word already finds every form"),
+        ({"any_word": True, "sense": 1}, "cannot be used with --any-word"),
         ({"sense": 0}, "numbered from 1"),
         ({"sort": "9L"}, "--sort is '9L'; one of score"),
         ({"sample": 0}, "--sample is 0"),

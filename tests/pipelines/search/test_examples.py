@@ -67,7 +67,7 @@ def test_sentences_can_be_examples(searcher: Searcher) -> None:
     [
         ([], "at least one vector_id"),
         ([(1 << 40) + (1 << 39) + 99999], "no live token with the vector_id"),
-        ([(1 << 40), (1 << 40) + (1 << 39)], "mix tokens and sentences"),
+        ([(1 << 40), (1 << 40) + (1 << 39)], "tokens and sentences; give ids of only one kind"),
     ],
 )
 def test_examples_that_are_not_there_are_refused(

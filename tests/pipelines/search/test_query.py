@@ -35,7 +35,7 @@ def test_brackets_mark_the_word_and_leave_the_text(query: str, text: str, word: 
         ("the bank] of", "']' at character 8"),
         ("[one] and [two]", "two words are in brackets"),
         ("[one [two]", "'[' inside brackets"),
-        ("[one]] two", "closes nothing"),
+        ("[one]] two", "matches no '['"),
         ("", "the query is empty"),
         ("   ", "the query is empty"),
         ("a [] b", "the brackets are empty"),

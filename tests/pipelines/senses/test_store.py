@@ -123,7 +123,7 @@ def test_verify_names_damaged_senses(told_apart: Corpus) -> None:
     path.write_bytes(data[:-9])
     [fault] = verify(Corpus.open(corpus.root)).faults
     assert path.name in fault
-    assert "remove it, and the senses are induced again" in fault
+    assert "remove it; the senses are then induced again" in fault
 
 
 def test_the_text_stands_in_the_file_once(found: WordSenses) -> None:

@@ -73,7 +73,7 @@ def test_runner_that_is_not_offered_is_refused_by_name(name: str, words: str) ->
 def test_prism_that_is_not_there_is_told_how_to_build(tmp_path: Path, closed_port: int) -> None:
     with pytest.raises(UsageError, match=r"needs --prism_location=PATH.*go install"):
         engine_of("--runner=PrismRunner").check(job())
-    with pytest.raises(UsageError, match=r"nowhere, which is no program; build it with"):
+    with pytest.raises(UsageError, match=r"nowhere, which is not a program; build it with"):
         engine_of("--runner=PrismRunner", f"--prism_location={tmp_path}/nowhere").check(job())
     address = f"localhost:{closed_port}"
     with pytest.raises(UsageError, match=f"no Prism answers at {address}; start it with: prism"):
@@ -156,13 +156,13 @@ def test_flags_that_contradict_are_refused(tmp_path: Path) -> None:
     engine = engine_of("--runner=PrismRunner", f"--prism_location={program}")
     for settings, words in [
         ({"running": JobOptions(workers=2)}, "--workers is for a run on this machine"),
-        ({"running": JobOptions(wait=False)}, "--no-wait does not go with PrismRunner here"),
-        ({"single_writer": True}, "--single-writer does not go with --runner"),
+        ({"running": JobOptions(wait=False)}, "--no-wait cannot be used with PrismRunner here"),
+        ({"single_writer": True}, "--single-writer cannot be used with --runner"),
         ({"inputs": ["-"]}, r"standard input \(-\) cannot be read by the workers"),
     ]:
         with pytest.raises(UsageError, match=words):
             engine.check(job(**settings))
-    with pytest.raises(UsageError, match="--no-wait does not go with --dry-run"):
+    with pytest.raises(UsageError, match="--no-wait cannot be used with --dry-run"):
         engine_of(*DATAFLOW).check(job(running=JobOptions(wait=False)), dry_run=True)
     with (
         pytest.raises(RuntimeError, match="ended with status 7 instead of starting"),
@@ -183,5 +183,5 @@ def test_options_of_engines_need_one(
 ) -> None:
     source = write_jsonl([{"text": "One."}])
     assert main(["embed", str(source), "--corpus", str(tmp_path / "c"), *flag]) == 2
-    assert "is for a job on an engine; give --runner" in capsys.readouterr().err
+    assert "is for a job on an engine; give --runner too" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["in.jsonl"]

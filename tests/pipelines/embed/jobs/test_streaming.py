@@ -451,7 +451,7 @@ def test_the_count_must_add_up(log: Log, run: Callable, monkeypatch: pytest.Monk
 
     log.put("0", version("a", 1))
     monkeypatch.setattr(streaming, "choose", miscounts)
-    with pytest.raises((CorpusError, RuntimeError), match="the count must add up"):
+    with pytest.raises((CorpusError, RuntimeError), match="the counts must add up"):
         run(max_starts=1)
 
 
