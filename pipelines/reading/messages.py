@@ -89,8 +89,7 @@ def _read(
         id_field = options.id_field or "id"
         if key_id is not None and fields.get(id_field) in (None, ""):
             if not key_id:
-                detail = f"the message has neither a field {id_field!r} nor a key; give it one"
-                " of them"
+                detail = f"the message has no field {id_field!r} and no key; give it one of the two"
                 raise Fault("missing-id", detail)
             fields[id_field] = key_id
         if fields.get("deleted") is True:

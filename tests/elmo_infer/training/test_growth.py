@@ -99,5 +99,5 @@ def test_other_changes_are_refused(trained: Parameters, large: BiLmConfig, words
 
 def test_features_that_are_not_rectified_get_no_new_highway(trained: Parameters) -> None:
     small, large = (replace(config, activation="tanh") for config in (SMALL, DEEP))
-    with pytest.raises(ValueError, match=r"activation tanh.* or more where the activation is relu"):
+    with pytest.raises(ValueError, match=r"activation tanh.* or more if the activation is relu"):
         grow(trained, small, large, seed=4)

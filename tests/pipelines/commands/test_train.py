@@ -186,7 +186,7 @@ def test_directory_of_another_run_is_refused(
         (("--steps", "1", "--review-words", "-3"), "--review-words is -3; expected 0 or more"),
         (("--steps", "1", "--freeze-token-layer"), "freeze a token layer that is not trained"),
         (("--steps", "1", "--fading-cells", "-1"), "--fading-cells is -1; expected 0 or more"),
-        (("--steps", "1", "--fading-cells", "8"), "and these have learned nothing; give --from"),
+        (("--steps", "1", "--fading-cells", "8"), "but these are not trained; give --from"),
         (("--steps", "1", "--from", "en-small", "--fading-cells", "8"), "0 new cells and 0 new"),
         (("--steps", "1", "--layer-weights", "1", "2"), "2 numbers for 3 layers"),
         (("--steps", "1", "--fold-case"), "--fold-case needs a teacher; give --teacher NAME"),

@@ -44,7 +44,7 @@ def test_the_key_is_the_id_only_where_the_object_has_none() -> None:
 def test_a_message_without_an_id_and_a_key_is_rejected() -> None:
     assert reason(read({"text": "Hi."})) == (
         "missing-id",
-        "the message has neither a field 'id' nor a key; give it one of them",
+        "the message has no field 'id' and no key; give it one of the two",
     )
 
 

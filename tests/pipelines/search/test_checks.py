@@ -45,9 +45,9 @@ def test_queries_that_cannot_mean_anything_are_refused(
         ({"any_word": True, "fold_case": True}, "--any-word already finds every form"),
         ({"any_word": True, "sense": 1}, "cannot be used with --any-word"),
         ({"sense": 0}, "numbered from 1"),
-        ({"sort": "9L"}, "--sort is '9L'; one of score"),
+        ({"sort": "9L"}, "--sort is '9L'; expected one of score"),
         ({"sample": 0}, "--sample is 0"),
-        ({"left": -1}, "context of -1 tokens"),
+        ({"left": -1}, "--context is -1 tokens"),
         ({"colour": 1}, "search has no option 'colour'; it has k, any_word"),
     ],
 )

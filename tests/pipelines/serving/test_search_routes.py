@@ -171,7 +171,7 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/search?q=a&unlike=1", 422, "unlike needs like"),
         ("/v1/search?like=1", 422, "there is no live sentence with the vector_id 1"),
         ("/v1/search?q=[bank]&filter=nokey=1", 422, "no document has the metadata nokey=1;"
-         " there are the keys: topic"),
+         " the metadata keys of this corpus are: topic"),
         ("/v1/search?q=[bank]&filter=topic", 422, "write KEY=VALUE"),
         ("/v1/search?q=[bank]&k=1001", 422, "k is 1001, more than the 1000 lines"),
         ("/v1/search?q=[bank]&k=0", 422, "k is 0; expected 1 or more"),
@@ -180,7 +180,7 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/search?q=[bank]&kk=1", 400, "unknown parameter 'kk'; the parameters are q, like"),
         ("/v1/search?q=[bank]&fold_case=maybe", 400, "write true or false"),
         ("/v1/search?q=[bank]&min_score=nan", 400, "expected a finite number"),
-        ("/v1/search?q=[bank]&sort=5R", 422, "sort is '5R'; one of score"),
+        ("/v1/search?q=[bank]&sort=5R", 422, "sort is '5R'; expected one of score"),
         ("/v1/search?q=[bank]&sense=9", 422, "--sense is 9, but 'bank' has"),
         ("/v1/search?q=[bank]&context=wide", 422, "write 5:10"),
         ("/v1/search?q=a&fold_case=1", 422, "is about a word, but the query has none"),

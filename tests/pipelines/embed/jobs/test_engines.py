@@ -87,7 +87,7 @@ def test_job_server_and_worker_pool_must_answer(closed_port: int, listening: str
     flags = ("--runner=PortableRunner", "--environment_type=LOOPBACK")
     with pytest.raises(UsageError, match=f"no job server answers at {closed}"):
         engine_of(*flags, f"--job_endpoint={closed}").check(job())
-    with pytest.raises(UsageError, match="'nonsense' is no address"):
+    with pytest.raises(UsageError, match="'nonsense' is not an address"):
         engine_of(*flags, "--job_endpoint=nonsense").check(job(corpus="gs://b", inputs=["gs://i"]))
     flags = (
         "--runner=PortableRunner",
@@ -107,7 +107,7 @@ def test_what_answers_but_is_no_job_server_is_not_waited_for(
     monkeypatch.setattr(engines, "CONNECT_SECONDS", 0.3)
     with socket.create_server(("localhost", 0)) as server:
         address = f"localhost:{server.getsockname()[1]}"
-        with pytest.raises(UsageError, match=f"answers at {address} is no Prism: it does not sp"):
+        with pytest.raises(UsageError, match=f"server at {address} is not a Prism: it does"):
             engine_of("--runner=PrismRunner", f"--job_endpoint={address}").check(job())
 
 
