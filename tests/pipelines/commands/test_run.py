@@ -83,7 +83,10 @@ def test_rejects_fail_a_run_unless_told_otherwise(
     ("flags", "words"),
     [
         (("--compact-over", "0"), "--compact-over is 0, expected at least 1"),
-        (("--vacuum-older-than", "soon"), "--vacuum-older-than is 'soon'; expected a duration such as 90s"),
+        (
+            ("--vacuum-older-than", "soon"),
+            "--vacuum-older-than is 'soon'; expected a duration such as 90s",
+        ),
     ],
 )
 def test_impossible_thresholds_are_refused_before_any_work(
