@@ -34,17 +34,17 @@ COMMANDS = {
         "keep a corpus up to date from a folder, Kafka or Pub/Sub",
     ),
     "index": ("pipelines.commands.index", "build or extend the indexes of a corpus"),
-    "search": ("pipelines.commands.search", "find occurrences of a word in the same sense first"),
-    "senses": ("pipelines.commands.senses", "tell the senses of a word apart"),
+    "search": ("pipelines.commands.search", "find a word in the same sense, or similar sentences"),
+    "senses": ("pipelines.commands.senses", "list the senses of a word"),
     "serve": ("pipelines.commands.serve", "serve the search page and the HTTP API"),
-    "info": ("pipelines.commands.info", "say what a corpus holds"),
+    "info": ("pipelines.commands.info", "show what a corpus contains"),
     "verify": ("pipelines.commands.verify", "check every file of a corpus"),
-    "delete": ("pipelines.commands.delete", "take documents out of a corpus"),
+    "delete": ("pipelines.commands.delete", "delete documents from a corpus"),
     "compact": (
         "pipelines.commands.compact",
-        "merge segments, without deleted documents",
+        "merge segments and drop the rows of deleted documents",
     ),
-    "vacuum": ("pipelines.commands.vacuum", "remove files that nothing names any more"),
+    "vacuum": ("pipelines.commands.vacuum", "remove files that no snapshot uses"),
     "train": ("pipelines.commands.train", "pretrain a biLM, or train a static baseline"),
     "evaluate": ("pipelines.commands.evaluate", "score models on sense and similarity sets"),
 }
@@ -63,7 +63,7 @@ def build_parser(*commands: str) -> CommandParser:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"sensegrep {version()}")
     parser.add_argument(
-        "--verbose", action="store_true", help="log more, and show tracebacks of errors"
+        "--verbose", action="store_true", help="log more, and print tracebacks of errors"
     )
     _add_completion(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -5,7 +5,7 @@
 #   deploy/with-env.sh deploy/sensegrep.env deploy/dataflow/run-gpu.sh
 #
 # One process per worker (no_use_multiple_sdk_containers), since each would hold a model of its own
-# on the one GPU; its threads read and tokenise beside the model.
+# on the one GPU; its threads read and tokenize beside the model.
 set -euf
 : "${SENSEGREP_INPUT:?is not set; expected gs:// URLs: set it in sensegrep.env}"
 : "${SENSEGREP_CORPUS:?is not set; expected a gs:// URL: set it in sensegrep.env}"

@@ -87,7 +87,7 @@ def pipeline() -> str:
     drawing = Drawing(860, 330, "From documents to search results")
     steps = [
         ("Read", "files, Kafka, Pub/Sub", "to documents"),
-        ("Tokenise", "sentences, tokens,", "their places"),
+        ("Tokenize", "sentences, tokens,", "their places"),
         ("Embed", "batches of tokens", "through ELMo"),
         ("Write", "Parquet parts,", "then one commit"),
     ]
@@ -107,7 +107,7 @@ def pipeline() -> str:
     drawing.arrow((440, 208), (400, 208))
     drawing.box(230, 276, 170, 34, "#ffffff", "They sat on the [bank]")
     drawing.arrow((315, 276), (315, 246))
-    drawing.text(420, 298, "The query is tokenised and embedded in the same way.", "s l")
+    drawing.text(420, 298, "The query is tokenized and embedded in the same way.", "s l")
     return drawing.svg()
 
 

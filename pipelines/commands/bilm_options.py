@@ -19,9 +19,14 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     add = parser.add_argument
     _add_sizes(parser)
-    add("--minutes", type=float, metavar="X", help="train this long (or --epochs, or --steps)")
-    add("--epochs", type=float, metavar="X", help="train for so many passes over the text")
-    add("--steps", type=int, metavar="N", help="train for so many batches")
+    add(
+        "--minutes",
+        type=float,
+        metavar="X",
+        help="how long to train (or give --epochs, or --steps)",
+    )
+    add("--epochs", type=float, metavar="X", help="passes over the text")
+    add("--steps", type=int, metavar="N", help="batches to train")
     add("--valid", nargs="+", metavar="FILE", help="text to measure perplexity on")
     add(
         "--tokens-per-batch",
@@ -30,18 +35,18 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of a batch; 4096 if not given, on a GPU 16384",
     )
     add("--device", default="auto", help="cpu, cuda or cuda:N; auto takes CUDA if there is one")
-    add("--learning-rate", type=float, default=2e-3, metavar="X", help="at its peak")
-    add("--vocabulary", type=int, default=60_000, metavar="N", help="words the softmax tells apart")
-    add("--samples", type=int, default=4096, metavar="N", help="softmax samples drawn a batch")
+    add("--learning-rate", type=float, default=2e-3, metavar="X", help="highest learning rate")
+    add("--vocabulary", type=int, default=60_000, metavar="N", help="words in the softmax")
+    add("--samples", type=int, default=4096, metavar="N", help="softmax samples per batch")
     add_precision(parser)
     add(
         "--weights-dtype",
         choices=("float32", "float16"),
         default="float32",
-        help="matrices as stored; float16 takes half the room",
+        help="precision of the stored matrices; float16 takes half the space",
     )
     add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
-    add("--resume", action="store_true", help="go on with the run in --out")
+    add("--resume", action="store_true", help="continue the run in --out")
     add(
         "--from",
         dest="start_from",
@@ -75,22 +80,22 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         "--word-epochs",
         type=float,
         metavar="X",
-        help="first teach the token layer what the teacher makes of the text's 150,000 most "
-        "frequent words, each alone, X times over",
+        help="first train the token layer on the teacher's vectors of the 150,000 most frequent"
+        " words, each word alone, X times",
     )
     add(
         "--review-words",
         type=int,
         default=0,
         metavar="N",
-        help="teach N such words more after every second batch of sentences, so that the token "
-        "layer does not forget the rarer ones",
+        help="after every second batch of sentences, train N such words again, so that the token"
+        " layer does not forget rare words",
     )
     add(
         "--freeze-token-layer",
         action="store_true",
-        help="train the LSTMs and the softmax alone; words keep the context-free vectors that they "
-        "have in --from or were given by --word-epochs",
+        help="train only the LSTMs and the softmax; words keep the context-free vectors of"
+        " --from or of --word-epochs",
     )
 
     add(
@@ -98,15 +103,16 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="so many cells of each first LSTM layer begin as sums of the rarer words read so far, "
-        "which fade with distance; they take N outputs to themselves, and with --from they are "
-        "among the new ones",
+        help="N cells of each first LSTM layer begin as sums of the rarer words read so far,"
+        " which fade with distance; each has its own output, and with --from they are among the"
+        " new cells",
     )
     _add_teacher(parser)
 
 
 def _add_teacher(parser: argparse.ArgumentParser) -> None:
-    about = "what a teacher knows is read once, kept in OUT/teacher, and taught with each batch"
+    about = "the teacher's vectors of the text are computed once, kept in OUT/teacher, and"
+    " learned from in each batch"
     add = parser.add_argument_group("teacher", about).add_argument
     add(
         "--teacher",
@@ -126,15 +132,16 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.8,
         metavar="X",
-        help="part of its sentence's vector that is taught beside a word's state (default 0.8)",
+        help="share of the sentence vector that is added to the teacher's vector of a word"
+        " (default 0.8)",
     )
     add(
         "--teacher-share",
         type=float,
         default=1.0,
         metavar="X",
-        help="share of the text's sentences that the teacher reads (default 1); the others teach "
-        "the language model alone",
+        help="share of the text's sentences that the teacher reads (default 1); the others train"
+        " only the language model",
     )
     add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of all its losses")
     add(
@@ -147,7 +154,7 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
     add(
         "--fold-case",
         action="store_true",
-        help="take words that differ in case alone for occurrences of one word",
+        help="treat words that differ only in case as one word",
     )
 
 

@@ -14,10 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=100_000,
         metavar="N",
-        help="segments are merged up to so many documents",
+        help="largest number of documents in a merged segment",
     )
     parser.add_argument(
-        "--single-writer", action="store_true", help="nobody else writes to this corpus"
+        "--single-writer",
+        action="store_true",
+        help="no other job writes to this corpus (for stores without atomic creation)",
     )
 
 

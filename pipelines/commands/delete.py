@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("doc_ids", nargs="*", metavar="DOC_ID", help="ids of documents")
     parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL")
-    parser.add_argument("--ids-from", metavar="FILE", help="a file with an id a line")
+    parser.add_argument("--ids-from", metavar="FILE", help="file with one id per line")
     parser.add_argument(
         "--purge",
         action="store_true",
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --purge: fail instead of waiting; the purge can be run again",
     )
     parser.add_argument(
-        "--single-writer", action="store_true", help="nobody else writes to this corpus"
+        "--single-writer",
+        action="store_true",
+        help="no other job writes to this corpus (for stores without atomic creation)",
     )
 
 

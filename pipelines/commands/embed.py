@@ -21,7 +21,8 @@ accepts_beam_flags = True
 RARE_OPTIONS = frozenset(
     ("--pretokenized", "--max-sentence-tokens", "--max-reject-fraction", "--initial-state",
      "--layer-weights", "--pooling", "--vector-dtype", "--max-tokens-per-batch", "--commit-every",
-     "--single-writer", "--parts-per-segment", "--part-bytes", "--no-wait", "--fail-on-rejects")
+     "--single-writer", "--line-breaks", "--parts-per-segment", "--part-bytes", "--no-wait",
+     "--fail-on-rejects")
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--pretokenized",
         action="store_true",
-        help="texts are tokens already: separated by blanks, one sentence per line",
+        help="texts are already tokens, separated by spaces, one sentence per line",
     )
     reading.add_argument(
         "--language",

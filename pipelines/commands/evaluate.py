@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="MODEL",
         help="bundled name, directory, archive or word2vec file; NAME=MODEL shows it as NAME; "
-        "several are put side by side",
+        "several models are shown side by side",
     )
     from pipelines.evaluation.readers import SOURCES
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="folder that holds the sets, each in a folder of its own as its makers publish it: "
+        help="folder that holds the sets, each in its own folder, as its authors publish it: "
         + ", ".join(dict.fromkeys(f"{source.folder}/" for source in SOURCES.values())),
     )
     parser.add_argument(
@@ -47,12 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"of {', '.join(SOURCES)} (default: all of the language that DIR holds)",
     )
-    parser.add_argument("--language", default="en", help="language of the sets and the tokeniser")
+    parser.add_argument(
+        "--language", default="en", help="language of the sets and of the tokenizer"
+    )
     parser.add_argument(
         "--sample",
         type=int,
         metavar="N",
-        help="a quick look: at most N occurrences a word, pairs a set, documents a collection",
+        help="a quick look: at most N occurrences per word, pairs per set, documents per"
+        " collection",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument(
@@ -82,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="static models: try a word's lower-cased form before calling it unknown",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     parser.add_argument(
         "--beside",
         type=Path,
@@ -97,7 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'row<TAB>sense' (rows from 0) and OUT/semeval2013_wsi.key with 'lemma instance sense'",
     )
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write a short table of all models here"
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write a short table of all models to this file",
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw static against contextual, per word"
@@ -202,7 +208,7 @@ def _choose_sets(args: argparse.Namespace) -> tuple[str, ...]:
     from pipelines.evaluation.report import PLOTTED_SET
 
     try:
-        # "zh-char" is a way to tokenise, not a language of its own
+        # "zh-char" is a way to tokenize, not a language of its own
         names = choose_sets(args.data, args.sets or (), args.language.partition("-")[0])
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -352,8 +358,9 @@ def _labels(models: Sequence[str]) -> list[tuple[str, str]]:
 
 def _sample_note(args: argparse.Namespace) -> str:
     return (
-        f"SAMPLE (--sample {args.sample} --seed {args.seed}): at most {args.sample} occurrences a "
-        "word, pairs a set, documents a collection. Compare only with numbers of the same sample."
+        f"SAMPLE (--sample {args.sample} --seed {args.seed}): at most {args.sample} occurrences"
+        " per word, pairs per set, documents per collection. Compare only with numbers of the"
+        " same sample."
     )
 
 

@@ -41,7 +41,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sensegrep delete --corpus my-corpus bank/river/01 bank/river/02",
         "sensegrep delete --corpus my-corpus --ids-from ids.txt --purge",
     ),
-    "compact": ("sensegrep compact --corpus my-corpus",),
+    "compact": (
+        "sensegrep compact --corpus my-corpus",
+        "sensegrep compact --corpus my-corpus --max-documents 10000",
+    ),
     "vacuum": (
         "sensegrep vacuum --corpus my-corpus --dry-run",
         "sensegrep vacuum --corpus my-corpus --older-than 12h",
@@ -50,6 +53,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sensegrep train elmo --input text.txt --preset tiny --steps 20 --out my-model",
         "sensegrep train cbow --input text.txt --out my-cbow",
     ),
+    "train elmo": (
+        "sensegrep train elmo --input text.txt --preset tiny --steps 20 --out my-model",
+        "sensegrep train elmo --from en-small --input text.txt --steps 20 --out tuned",
+    ),
+    "train cbow": ("sensegrep train cbow --input text.txt --dim 64 --min-count 2 --out cbow-64",),
+    "train skip-gram": ("sensegrep train skip-gram --input text.txt --out my-skip-gram",),
+    "train nnlm": ("sensegrep train nnlm --input text.txt --epochs 1 --out my-nnlm",),
+    "train mean": ("sensegrep train mean my-model=1 my-model=3 --out mean",),
+    "train senses": ("sensegrep train senses --model my-model --input text.txt",),
     "evaluate": (
         "sensegrep evaluate en-small --data eval",
         "sensegrep evaluate en-small my-model --data eval --markdown table.md",

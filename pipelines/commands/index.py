@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-memory",
         default="2G",
         metavar="SIZE",
-        help="peak memory of the build, the program included, such as 4G",
+        help="peak memory of the process during the build, such as 4G",
     )
     parser.add_argument(
         "--target-recall",
@@ -29,16 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-low-recall",
         action="store_true",
-        help="commit an index below the target recall instead of failing",
+        help="commit an index whose recall is below the target, instead of failing",
     )
     parser.add_argument(
         "--factory",
         metavar="STRING",
-        help="FAISS factory string for search over all words and over sentences, such as"
+        help="FAISS factory string of the indexes for --any-word and for sentences, such as"
         " HNSW32,SQfp16 (default: chosen by size and memory)",
     )
-    parser.add_argument("--rebuild", action="store_true", help="build everything anew")
-    parser.add_argument("--seed", type=int, default=0, help="of samples and of training")
+    parser.add_argument("--rebuild", action="store_true", help="build the whole index again")
+    parser.add_argument("--seed", type=int, default=0, help="seed of samples and of training")
     parser.add_argument(
         "--runner",
         metavar="NAME",
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     vectors = parser.add_argument_group(
-        "what is compared", "kept as the index in place has it, unless given"
+        "what is compared", "a setting that is not given stays as in the existing index"
     )
     vectors.add_argument(
         "--center",
@@ -59,27 +59,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--remove-components",
         type=int,
         metavar="N",
-        help="remove the top principal components, too",
+        help="also remove the top N principal components",
     )
     vectors.add_argument(
         "--word-center",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="compare occurrences of a word around that word's own mean",
+        help="subtract the word's own mean before its occurrences are compared",
     )
     vectors.add_argument(
         "--sentence-weight",
         type=float,
         metavar="W",
-        help="share of the sentences' vectors in what vectors say of a word, 0 to 1; not used by"
-        " search --any-word",
+        help="share of the sentence vector in the similarity of two occurrences, 0 to 1; not"
+        " used by search --any-word",
     )
     vectors.add_argument(
         "--context-weight",
         type=float,
         metavar="W",
-        help="share of the words around it in the score of a word, 0 to 1; the rest is what vectors"
-        " say; not used by search --any-word",
+        help="share of the surrounding words in the score of an occurrence, 0 to 1; the rest is"
+        " the similarity of vectors; not used by search --any-word",
     )
 
 

@@ -116,7 +116,7 @@ def _print(facts: dict[str, Any]) -> None:
         say(f"model        {settings['model']['name']}, {settings['dim']} numbers a vector")
         say(f"  layers     {weights}; pooling {settings['pooling']}")
         say(f"  tokens     {settings['tokens']}, stored as {settings['vector_dtype']}")
-        say(f"  tokeniser  {tokenizer['name']}, {tokenizer['language']}")
+        say(f"  tokenizer  {tokenizer['name']}, {tokenizer['language']}")
         say(f"  vectors    fingerprint {settings['fingerprint'][:16]}")
     for row in facts.get("rejects_listed", ()):
         sentence = "" if row["sentence_index"] is None else f" sentence {row['sentence_index']}"

@@ -13,21 +13,25 @@ FOLD_LABELS = 4
 # What spreadsheet programs take for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
+RARE_OPTIONS = frozenset(
+    ("--html", "--csv-safe", "--seed", "--sample", "--unfold", "--plain-ranking", "--cache-dir")
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep search`."""
     parser.add_argument(
         "query",
         nargs="?",
-        help="a sentence; with one word in [brackets] its occurrences in the same sense come"
-        " first, without brackets the most similar sentences",
+        help="a sentence; with one word in [brackets], its occurrences in the same sense come"
+        " first; without brackets, the most similar sentences",
     )
     parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
     parser.add_argument("--k", type=int, default=10, help="lines to show")
     scope = parser.add_argument_group("what is searched")
-    scope.add_argument("--fold-case", action="store_true", help="take Bank and BANK for bank too")
+    scope.add_argument("--fold-case", action="store_true", help="for bank, also find Bank and BANK")
     scope.add_argument(
-        "--inflections", action="store_true", help="take banks and banking for bank too"
+        "--inflections", action="store_true", help="for bank, also find banks and banking"
     )
     scope.add_argument(
         "--any-word", action="store_true", help="search all words, by their vectors alone"
@@ -37,17 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="only documents with this metadata; may be given several times",
+        help="search only documents with this metadata; may be given several times",
     )
-    scope.add_argument("--sense", type=int, metavar="N", help="only this sense of the word")
-    scope.add_argument("--min-score", type=float, metavar="S", help="leave out lower scores")
+    scope.add_argument("--sense", type=int, metavar="N", help="show only this sense of the word")
+    scope.add_argument(
+        "--min-score", type=float, metavar="S", help="leave out lines with a lower score"
+    )
     scope.add_argument(
         "--like",
         action="append",
         type=int,
         default=[],
         metavar="VECTOR_ID",
-        help="instead of a query: more like this line; may be given several times",
+        help="instead of a query: lines similar to this one; may be given several times",
     )
     scope.add_argument(
         "--unlike",
@@ -55,29 +61,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=[],
         metavar="VECTOR_ID",
-        help="with --like: but less like this one",
+        help="with --like: lines that are not similar to this one",
     )
-    scope.add_argument("--sample", type=int, metavar="N", help="N lines at random of the k nearest")
+    scope.add_argument(
+        "--sample", type=int, metavar="N", help="show N random lines of the K nearest"
+    )
     scope.add_argument("--seed", type=int, default=0, help="of --sample")
     scope.add_argument(
         "--plain-ranking",
         action="store_true",
-        help="score each occurrence by itself, without the say of those it is near to",
+        help="score each occurrence alone, not together with the occurrences similar to it",
     )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument(
         "--context",
         default="s",
         metavar="L:R",
-        help="tokens to the left and right, such as 5:10, or s: the sentence",
+        help="tokens to show left and right of the word, such as 5:10, or s for the sentence",
     )
     shown.add_argument(
         "--sort",
         default="score",
         metavar="KEY",
-        help="score, document, or 1L to 3L, 1R to 3R: by the words left or right of the node",
+        help="order of lines: score, document, or 1L to 3L, 1R to 3R (the words left or right)",
     )
-    shown.add_argument("--no-senses", action="store_true", help="do not tell senses apart")
+    shown.add_argument("--no-senses", action="store_true", help="do not show senses")
     shown.add_argument(
         "--unfold",
         action="store_true",
@@ -89,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show whole sentences, words shaded by their weight in the sentence's vector",
     )
     shown.add_argument(
-        "--html", metavar="FILE", help="with --explain: write the shaded sentences as a page"
+        "--html", metavar="FILE", help="with --explain: write the shaded sentences as an HTML page"
     )
     output = shown.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the hits as JSON")
@@ -100,15 +108,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --csv: write an apostrophe before text that begins with = + - @, so that"
         " spreadsheets do not read it as a formula",
     )
-    where = parser.add_argument_group("where things are")
-    where.add_argument("--model", metavar="PATH", help="where the corpus's model is, if it moved")
+    where = parser.add_argument_group("model and files")
+    where.add_argument(
+        "--model", metavar="PATH", help="path of the corpus's model, if it has moved"
+    )
     where.add_argument(
         "--device",
         default="auto",
-        help="where the query is encoded: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
+        help="device that encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
     )
     where.add_argument(
-        "--cache-dir", metavar="DIR", help="for files of a remote corpus's index, kept there"
+        "--cache-dir", metavar="DIR", help="directory that keeps index files of a remote corpus"
     )
 
 

@@ -12,32 +12,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep senses`."""
     parser.add_argument("word", help="a word of the corpus, without brackets")
     parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
-    parser.add_argument("--fold-case", action="store_true", help="take Bank and BANK for bank too")
     parser.add_argument(
-        "--inflections", action="store_true", help="take banks and banking for bank too"
+        "--fold-case", action="store_true", help="for bank, also find Bank and BANK"
+    )
+    parser.add_argument(
+        "--inflections", action="store_true", help="for bank, also find banks and banking"
     )
     parser.add_argument(
         "--min-share",
         type=float,
         default=0.04,
         metavar="X",
-        help="least share of the occurrences that makes a sense, 0 to 0.5",
+        help="smallest share of the occurrences that is a sense, 0 to 0.5",
     )
     parser.add_argument(
-        "--at-most", type=int, default=6, metavar="K", help="most senses; 1 tells none apart"
+        "--at-most", type=int, default=6, metavar="K", help="largest number of senses"
     )
     parser.add_argument(
         "--force",
         action="store_true",
         help="split the word even if it has few occurrences or looks like one sense",
     )
-    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument("--json", action="store_true", help="print the senses as JSON")
     parser.add_argument(
         "--plot",
         metavar="FILE",
         help="draw a map of the occurrences, coloured by sense: FILE.png, or FILE.html to hover",
     )
-    parser.add_argument("--cache-dir", metavar="DIR", help="for files of a remote corpus's index")
+    parser.add_argument(
+        "--cache-dir", metavar="DIR", help="directory that keeps index files of a remote corpus"
+    )
 
 
 def prepare_process() -> None:

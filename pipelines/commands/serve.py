@@ -73,11 +73,11 @@ def _option(flag: str, metavar: str, summary: str, default: str = "", **more: An
 
 
 GROUPS: dict[str, tuple[Option, ...]] = {
-    "where things are": (
+    "corpus and model": (
         _option("--corpus", "DIR", "path or URL of the corpus"),
-        _option("--model", "PATH", "where the corpus's model is, if it moved"),
+        _option("--model", "PATH", "path of the corpus's model, if it has moved"),
         _option("--device", "NAME", "auto, cpu, cuda or cuda:N", "auto"),
-        _option("--cache-dir", "DIR", "for files of a remote corpus's index, kept there"),
+        _option("--cache-dir", "DIR", "directory that keeps index files of a remote corpus"),
         _option(
             "--refresh",
             "TIME",
@@ -87,10 +87,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             read=_seconds,
         ),
     ),
-    "who may ask": (
+    "network and access": (
         _option("--host", "ADDRESS", "address to listen on", "127.0.0.1"),
         _option("--port", "N", "port to listen on; 0 takes a free one", "8000", read=_whole),
-        _option("--api-key", "KEY", "clients must send it: Authorization: Bearer KEY"),
+        _option("--api-key", "KEY", "key that clients must send: Authorization: Bearer KEY"),
         _option(
             "--allow-host",
             "NAMES",
@@ -102,12 +102,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option(
             "--allow-origin",
             "ORIGINS",
-            "pages of these origins may ask too (CORS), separated by commas",
+            "origins whose pages may use this server (CORS), separated by commas",
             field="allow_origins",
             read=_words,
         ),
     ),
-    "how much": (
+    "limits": (
         _option("--max-query-chars", "N", "characters of a query or a word", "2000", read=_whole),
         _option("--max-k", "N", "lines of one search", "1000", read=_whole),
         _option("--max-tokens", "N", "tokens in one request for vectors", "8192", read=_whole),
@@ -119,7 +119,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             field="max_body_bytes",
             read=_size,
         ),
-        _option("--max-requests", "N", "requests in work at once; more get 429", "64", read=_whole),
+        _option(
+            "--max-requests",
+            "N",
+            "requests at once; further requests get status 429",
+            "64",
+            read=_whole,
+        ),
         _option("--max-seconds", "TIME", "time for one request", "30s", read=_seconds),
         _option("--batch-tokens", "N", "tokens encoded together", "2048", read=_whole),
     ),
@@ -135,7 +141,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep serve`."""
     variables = """\
 Each option may also be given as a variable: SENSEGREP_CORPUS, SENSEGREP_PORT, SENSEGREP_MAX_K, ...
-The option goes before its variable. A key in SENSEGREP_API_KEY is not in the list of processes."""
+An option overrides its variable. SENSEGREP_API_KEY is not visible in the list of processes;
+--api-key is."""
     parser.epilog = "\n\n".join(filter(None, [variables, parser.epilog]))
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DONE, REJECTED = 0, 3
 RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
     "--ahead", "--ahead-bytes", "--grace", "--max-starts", "--replace-source", "--accept-loss",
+    "--index-memory", "--lines", "--line-breaks", "--metrics-port",
+    "--vacuum-older-than",
 }  # fmt: skip
 accepts_beam_flags = True
 
@@ -66,7 +68,7 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--until-idle",
         metavar="TIME",
-        help="end when nothing new came for so long (default: never)",
+        help="end after this long without new records (default: never)",
     )
     group.add_argument(
         "--ahead",
@@ -85,15 +87,16 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
         "--grace",
         default="20s",
         metavar="TIME",
-        help="time for the last commit after SIGTERM or SIGINT; what is not done by then is read"
-        " again at the next start (default: 20s)",
+        help="time for the last commit after SIGTERM or SIGINT; records that are not embedded by"
+        " then are read again at the next start (default: 20s)",
     )
     group.add_argument(
         "--max-starts",
         type=int,
         default=5,
         metavar="N",
-        help="starts without a new snapshot before a failing stream is given up (default: 5)",
+        help="number of starts without a new snapshot after which a failing stream ends"
+        " (default: 5)",
     )
     group.add_argument(
         "--kafka-config",
@@ -103,12 +106,13 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--replace-source",
         action="store_true",
-        help="read another source than before, from its beginning; what is in the corpus stays",
+        help="read another source than before, from its beginning; the documents of the corpus"
+        " stay",
     )
     group.add_argument(
         "--accept-loss",
         action="store_true",
-        help="go on although Kafka has removed messages that were not read yet; each gap is"
+        help="continue although Kafka has removed messages that were not read yet; each gap is"
         " recorded as a reject",
     )
     group.add_argument(
@@ -126,7 +130,7 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--single-writer",
         action="store_true",
-        help="nobody else writes to this corpus (for stores without an atomic creation)",
+        help="no other job writes to this corpus (for stores without atomic creation)",
     )
     group.add_argument("--json", action="store_true", help="print the closing report as JSON")
 
@@ -137,25 +141,25 @@ def _add_upkeep_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=10,
         metavar="N",
-        help="merge so many neighbouring segments of like size into one; 0: never (default: 10)",
+        help="merge N neighbouring segments of similar size into one; 0: never (default: 10)",
     )
     group.add_argument(
         "--index-every",
         metavar="TIME",
-        help="run `sensegrep index` so often if there is something new (default: never; a search"
-        " scans what is not indexed)",
+        help="run `sensegrep index` at this interval if there are new documents (default: never;"
+        " a search scans documents that are not indexed)",
     )
     group.add_argument(
         "--index-memory",
         default="2G",
         metavar="SIZE",
-        help="peak memory of building the index, in a process of its own (default: 2G)",
+        help="peak memory of building the index, in a separate process (default: 2G)",
     )
     group.add_argument(
         "--vacuum-older-than",
         default="1d",
         metavar="TIME",
-        help="remove snapshots, and files that nothing names, when they are so old (default: 1d)",
+        help="remove old snapshots and unused files that are older than this (default: 1d)",
     )
 
 

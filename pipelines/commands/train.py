@@ -20,6 +20,7 @@ from pipelines.commands.bilm_options import (
     teacher_directory,
     teaching_options,
 )
+from pipelines.commands.help_examples import epilog_of
 from pipelines.commands.help_format import CommandParser, HelpFormatter
 from pipelines.commands.progress import ProgressDisplay, duration
 from pipelines.commands.train_mean import MEAN_SUMMARY, add_mean_arguments, train_mean
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             kind,
             help=summary,
             description=f"Train {summary}.",
+            epilog=epilog_of(f"train {kind}"),
             formatter_class=HelpFormatter,
         )
         if kind == "senses":
@@ -89,10 +91,10 @@ def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool
         nargs="+",
         metavar="FILE",
         required=input_required,
-        help="training text: one paragraph a line, an empty line between documents; .gz, .bz2, "
+        help="training text: one paragraph per line, an empty line between documents; .gz, .bz2, "
         ".xz and .zst are read too",
     )
-    add("--out", required=True, metavar="DIR", help="directory of the model; made if absent")
+    add("--out", required=True, metavar="DIR", help="directory of the model; created if missing")
     add(
         "--shares",
         type=float,
@@ -100,7 +102,7 @@ def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool
         metavar="X",
         help="documents to take from each input in turn; equal if not given",
     )
-    add("--max-tokens", type=int, metavar="N", help="stop reading there")
+    add("--max-tokens", type=int, metavar="N", help="tokens of text to read (default: all)")
     add(
         "--lowercase-share",
         type=float,
@@ -108,8 +110,8 @@ def _add_text_arguments(parser: argparse.ArgumentParser, *, input_required: bool
         metavar="X",
         help="share of documents to lower-case",
     )
-    add("--language", default="en", help="language of the tokeniser")
-    add("--seed", type=int, default=1, metavar="N", help="of everything random")
+    add("--language", default="en", help="language of the text (ISO 639-1 code)")
+    add("--seed", type=int, default=1, metavar="N", help="seed of all random choices")
 
 
 def _add_static_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.errors import UsageError
 
-MEAN_SUMMARY = "no new weights: the mean of models of one shape, often better than each"
+MEAN_SUMMARY = "a model that is the weighted mean of trained models of one shape"
 
 
 def add_mean_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_mean_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights-dtype",
         choices=("float32", "float16"),
         default="float32",
-        help="matrices as stored; float16 takes half the room",
+        help="precision of the stored matrices; float16 takes half the space",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.commands.progress import ProgressDisplay
 from pipelines.errors import UsageError
 
-SUMMARY = "what the senses of words are told apart by, for a model, without labels"
+SUMMARY = "the settings that split words into senses, for a model; needs no labels"
 
 
 def add_senses_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def add_senses_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="text: one paragraph a line, an empty line between documents; .gz, .bz2, .xz and .zst"
+        help="text: one paragraph per line, an empty line between documents; .gz, .bz2, .xz and"
+        " .zst"
         " are read too",
     )
     add(
@@ -31,17 +32,18 @@ def add_senses_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--single-sense",
         metavar="FILE",
-        help="words that have one sense, parted by blanks (default for English: a bundled list; for"
+        help="words that have one sense, separated by spaces (default for English: a bundled"
+        " list; for"
         " other languages: words of the text at random, most of which have one)",
     )
     add(
         "--no-directions",
         action="store_true",
-        help="learn how single-sense words look in the vectors as they are, and no directions",
+        help="do not learn directions: use the vectors unchanged",
     )
     add("--language", default="en", help="language of the text (ISO 639-1 code)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--seed", type=int, default=1, metavar="N", help="of everything random")
+    add("--seed", type=int, default=1, metavar="N", help="seed of all random choices")
 
 
 def train_senses(args: argparse.Namespace) -> int:

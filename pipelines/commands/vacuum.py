@@ -16,12 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--older-than",
         default="1d",
         metavar="AGE",
-        help="younger files stay, since a running job may be writing them: 90s, 30m, 12h, 7d",
+        help="keep younger files, because a running job may be writing them: 90s, 30m, 12h, 7d",
     )
     parser.add_argument(
-        "--keep-snapshots", type=int, default=1, metavar="N", help="newest states that stay whole"
+        "--keep-snapshots",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of newest snapshots to keep",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only count")
+    parser.add_argument("--dry-run", action="store_true", help="only count; remove nothing")
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -55,7 +55,7 @@ class EmbedOptions:
       layer_weights: [L] coefficients of the layers, used as given; a single integer picks that
         layer; None for the model's own.
       pooling: attention, mean or max.
-      language: of the tokeniser.
+      language: of the tokenizer.
       pretokenized: the texts are tokens already, parted by blanks, a sentence a line.
       max_sentence_tokens: longer sentences are cut there.
       line_breaks: auto, wrapped or lines: what a line break in a text is.
@@ -88,7 +88,7 @@ class EmbedOptions:
         return None if self.pretokenized else self.language
 
     def make_tokenizer(self) -> Tokenizer | PretokenizedText:
-        """Return the tokeniser these options ask for.
+        """Return the tokenizer these options ask for.
 
         Raises:
           UsageError: if there is none for the language.

@@ -1,4 +1,4 @@
-"""Documents in memory -> a segment: tokenise, batch, embed, write, without a runner.
+"""Documents in memory -> a segment: tokenize, batch, embed, write, without a runner.
 
 The same plain functions that the Beam transforms wrap; a stream embeds its batches with them.
 """

@@ -25,7 +25,7 @@ def tokenize_document(
 ) -> Iterator[SentenceBatch]:
     """Yield the sentences of a document in batches of at most `max_tokens`, the last with its end.
 
-    A document that the tokeniser fails on, or that has more tokens than a part may have, gives a
+    A document that the tokenizer fails on, or that has more tokens than a part may have, gives a
     last batch with a reject instead of an end.
     """
     if len(document.text) > MAX_PART_ROWS and _has_too_many_tokens(document, tokenizer):
@@ -43,12 +43,12 @@ def tokenize_document(
             n_sentences += 1
             in_batch += len(found.tokens)
             n_tokens += len(found.tokens)
-    except Exception as error:  # whatever a tokeniser raises is this document's
+    except Exception as error:  # whatever a tokenizer raises is this document's
         if n_sentences > len(batch.sentences):
             raise RuntimeError(
-                f"tokenising {document.doc_id!r} failed half-way: {error}"
+                f"tokenizing {document.doc_id!r} failed half-way: {error}"
             ) from error
-        detail = raw_start(f"the tokeniser failed: {error!r}")
+        detail = raw_start(f"the tokenizer failed: {error!r}")
         yield SentenceBatch(part, rejects=[_document_reject(document, "tokenizer-failed", detail)])
         return
     batch.ends.append(

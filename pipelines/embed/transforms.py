@@ -12,7 +12,7 @@ Metrics, in the namespace "sensegrep"; a runner that retries may count twice, so
 eye, and the commit counts on the summaries of parts alone:
 
   documents_read, documents_written, tokens_written, parts_written, rejects_<reason>
-  sentences, tokens           as the tokeniser made them
+  sentences, tokens           as the tokenizer made them
   batch_tokens, batch_sentences, batch_types (distinct words)      distributions over batches
   batch_fill_percent          tokens of the budget; over 100 if one sentence exceeds it
   batch_padding_avoided_percent   of a rectangle as wide as the batch's longest sentence, the part
@@ -138,7 +138,7 @@ class WriteParts(beam.PTransform):
 
 @beam.typehints.with_output_types(PartSummary)
 class EmbedParts(beam.PTransform):
-    """Embeds whole parts: read, tokenise, batch, infer, write.
+    """Embeds whole parts: read, tokenize, batch, infer, write.
 
     On an engine (`plan.job`) a part that was finished before is passed over, of two attempts
     the first to finish counts, and a segment is committed as soon as its parts are settled.

@@ -2,7 +2,7 @@
 
 DIR/<folder>/ holds each set in the format its makers publish; SOURCES names the folders and the
 readers' docstrings the files. Text that comes in tokens is used as it is; raw text goes through
-the tokeniser that the reader is given.
+the tokenizer that the reader is given.
 """
 
 from collections import defaultdict
@@ -83,7 +83,7 @@ def locate(where: str, text: str, start: int, end: int, tokenize: Tokenize) -> C
 
 
 def one_sentence(text: str, tokenize: Tokenize) -> Sentence:
-    """Tokens of a text that its makers say is one sentence, whatever the tokeniser thinks."""
+    """Tokens of a text that its makers say is one sentence, whatever the tokenizer thinks."""
     return tuple(token for sentence in tokenize(text) for token in sentence.tokens)
 
 

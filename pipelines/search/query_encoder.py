@@ -1,4 +1,4 @@
-"""Encode a query with the model, layer weights and tokeniser of the corpus."""
+"""Encode a query with the model, layer weights and tokenizer of the corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class QueryEncoder:
     """Encodes queries for one corpus; the model is loaded at the first query.
 
     Args:
-      corpus: whose segments say model, layer mix, pooling and tokeniser.
+      corpus: whose segments say model, layer mix, pooling and tokenizer.
       model: where the model is now, if it is not where `embed` found it.
       device: auto, cpu, cuda or cuda:N. On auto and cpu a query is encoded without PyTorch.
       batches: load the model for batches of sentences (PyTorch), on whatever device.
@@ -86,7 +86,7 @@ class QueryEncoder:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokeniser the corpus was made with."""
+        """The tokenizer the corpus was made with."""
         return make_tokenizer(dict(self._segment.options["tokenizer"]))
 
     @cached_property

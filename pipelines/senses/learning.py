@@ -191,8 +191,16 @@ def embed_places(
       report: told sentences embedded and to embed.
       own: casefolded forms of each word, which are none of the words around it; None takes the
         word itself.
+
+    Raises:
+      ValueError: if no occurrence is chosen.
     """
     rows = [(word, place) for word, places in chosen.items() for place in places]
+    if not rows:
+        raise ValueError(
+            "the text is too small: no word occurs often enough to learn from; give more text,"
+            " with an empty line between documents"
+        )
     wanted = sorted({place.sentence for _, place in rows})
     by_length = sorted(wanted, key=lambda s: (len(text.sentences[s]), s))
     tokens: dict[tuple[int, int], Floats] = {}

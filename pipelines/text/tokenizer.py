@@ -90,7 +90,7 @@ class Tokenizer:
         identity = {
             "name": package,
             "language": self.language,
-            # A patch release is taken to tokenise alike.
+            # A patch release is taken to tokenize alike.
             "version": ".".join(version(package).split(".")[:2]),
             "rules": self.rules,
             "max_sentence_tokens": self.max_sentence_tokens,
@@ -215,7 +215,7 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
     rules = identity["rules"]
     if not 1 <= rules <= RULES_VERSION:
         raise UsageError(
-            f"the corpus was tokenised with version {rules} of the token rules, but this"
+            f"the corpus was tokenized with version {rules} of the token rules, but this"
             f" sensegrep has versions 1 to {RULES_VERSION}; install the newer sensegrep that"
             " made the corpus"
         )
@@ -227,7 +227,7 @@ def make_tokenizer(identity: dict[str, Any]) -> Tokenizer | PretokenizedText:
         tokenizer = shared_tokenizer(language, limit, identity.get("line_breaks", AUTO), rules)
     if tokenizer.identity != identity:
         raise UsageError(
-            f"the corpus was tokenised with {identity}, but {tokenizer.identity} is installed;"
+            f"the corpus was tokenized with {identity}, but {tokenizer.identity} is installed;"
             " install that version, or embed the documents into a new corpus"
         )
     return tokenizer

@@ -159,7 +159,7 @@ def slow_elmo() -> Callable[[Path], SlowElmo]:
 
 @pytest.fixture
 def awkward_sentences() -> list[list[str]]:
-    """Every kind of legal token that has ever surprised a tokeniser."""
+    """Every kind of legal token that has ever surprised a tokenizer."""
     return [
         ["The", "bank", "of", "the", "river", "."],
         [],

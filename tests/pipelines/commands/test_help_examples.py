@@ -8,17 +8,23 @@ import pytest
 
 from pipelines.__main__ import COMMANDS, build_parser, main
 from pipelines.commands.help_examples import EXAMPLES
+from pipelines.commands.train import KINDS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import pages
 
-# They need a broker, sets of evaluation, or serve until they are stopped.
-NOT_RUN = ("kafka:", "evaluate", "serve")
-ALL = [example for command in COMMANDS for example in EXAMPLES[command]]
+# They need a broker, sets of evaluation or much text, or serve until they are stopped.
+NOT_RUN = ("kafka:", "evaluate", "serve", "train senses")
+ALL = [example for examples in EXAMPLES.values() for example in examples]
 
 
 def test_every_command_has_examples() -> None:
-    assert list(EXAMPLES) == list(COMMANDS)
+    assert set(EXAMPLES) == set(COMMANDS) | {f"train {kind}" for kind in KINDS}
+    assert all(
+        example.startswith(f"sensegrep {command} ")
+        for command, examples in EXAMPLES.items()
+        for example in examples
+    )
 
 
 @pytest.mark.parametrize("example", ALL)

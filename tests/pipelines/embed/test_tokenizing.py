@@ -1,4 +1,4 @@
-"""A document as small batches of tokenised sentences, or as a reject."""
+"""A document as small batches of tokenized sentences, or as a reject."""
 
 from typing import Any
 

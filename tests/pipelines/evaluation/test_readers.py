@@ -144,7 +144,7 @@ def test_scws_without_a_mark_is_refused(tmp_path):
         read_set(tmp_path, "scws", tokenize)
 
 
-def test_stsb_keeps_quotes_and_joins_what_the_tokeniser_splits(tmp_path):
+def test_stsb_keeps_quotes_and_joins_what_the_tokenizer_splits(tmp_path):
     line = 'g\tf\ty\t1\t2.5\t"Go. Now," he said.\tHe said it.\n'
     write(tmp_path / "stsb_en/sts-dev.csv", line)
     found = read_set(tmp_path, "stsb", tokenize)

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
+
 from pipelines.senses.learning import (
     SIZES,
     ReadText,
     choose_single,
     choose_words,
+    embed_places,
     parse_words,
     read_text,
 )
@@ -73,3 +76,8 @@ def test_occurrences_of_single_words_are_drawn_with_the_seed() -> None:
     assert choose_single(text, ["oak"], seed=1) == chosen
     assert choose_single(text, ["oak"], seed=2) != chosen
     assert choose_single(many("oak", [1] * (SIZES[0] - 1)), ["oak"], seed=1) == {}
+
+
+def test_text_without_a_word_to_learn_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="the text is too small: no word occurs often enough"):
+        embed_places(None, read([FILLER]), {}, str.isalpha)
