@@ -57,20 +57,26 @@ REFERENCE = {
         ("schemas.tables", "schemas.manifest", "schemas.stream"),
     ),
 }
+# Commands with options that only --help-all shows.
+WITH_RARE = ("run", "embed", "stream", "search", "train elmo")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 
 
 def commands_page() -> str:
     """Return a page with the help of every command, as a terminal of 88 columns shows it."""
     sys.path.insert(0, str(ROOT))
-    from pipelines.__main__ import COMMANDS, main
+    from pipelines.__main__ import main
+    from pipelines.commands.help_examples import EXAMPLES
 
     os.environ["COLUMNS"] = "88"
-    parts = ["# Commands", "The help of every command, as `sensegrep COMMAND --help` prints it."]
-    for name in COMMANDS:
+    parts = [
+        "# Commands",
+        "The help of every command, with the options that only `--help-all` shows.",
+    ]
+    for name in EXAMPLES:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            main([name, "--help"])
+            main([*name.split(), "--help-all" if name in WITH_RARE else "--help"])
         parts += [f"## sensegrep {name}", f"```text\n{printed.getvalue().rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
