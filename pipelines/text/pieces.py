@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pipelines.text.marks import mark_class, picture
 from pipelines.text.normal_forms import NormalText, is_plain, normal_text
 from pipelines.text.sentence_splitter import FINAL_MARKS, Piece, SentenceRules
+from pipelines.text.simple_words import SimpleWords
 
 # Marks that are a token of their own wherever they stand, each run of the same mark being one.
 _SEPARATORS = "\\[\\](){}<>|~;\u00b9\u00b2\u00b3\u2070\u2074-\u2079" + mark_class()
@@ -59,6 +60,8 @@ class StretchReader:
 
     def __init__(self, nlp: Any, rules: SentenceRules) -> None:
         self._tokenizer = nlp.tokenizer
+        self._simple = SimpleWords(nlp.tokenizer)
+        self._special = frozenset(nlp.tokenizer.rules)
         self._rules = rules
 
     def read(self, stretch: str) -> tuple[Piece, ...]:
@@ -66,9 +69,7 @@ class StretchReader:
         if is_plain(stretch):
             if _NEEDS_CARE.search(stretch):
                 return tuple(self._pieces(_Source(stretch, None), stretch, 0))
-            found_tokens = [(token.text, token.idx) for token in self._tokenizer(stretch)]
-            words, offsets = zip(*found_tokens, strict=True)
-            return (self._rules.describe(stretch, words, offsets),)
+            return (self._rules.describe(stretch, *self._tokens(stretch)),)
         normal = normal_text(stretch)
         source = _Source(stretch, normal)
         found: list[Piece] = []
@@ -98,17 +99,26 @@ class StretchReader:
         places: list[tuple[int, int]] = []
         words: list[str] = []
         for part, offset in self._parts(text):
-            for token in self._tokenizer(part):
-                first = start + offset + token.idx
-                places.append((first, first + len(token.text)))
-                words.append(token.text)
+            for word, place in zip(*self._tokens(part), strict=True):
+                first = start + offset + place
+                places.append((first, first + len(word)))
+                words.append(word)
         # The rules look for abbreviations among the words in normal form.
         described = self._rules.describe(text, words, [], note=note, glued=glued)
         tokens, offsets = source.tokens_at(places)
         return described._replace(tokens=tokens, offsets=offsets)
 
+    def _tokens(self, text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Return the tokens of a text and their offsets."""
+        known = self._simple.split(text)
+        if known is not None:
+            return known
+        found = [(token.text, token.idx) for token in self._tokenizer(text)]
+        words, offsets = zip(*found, strict=True)
+        return words, offsets
+
     def _is_whole(self, text: str) -> bool:
-        return text in self._tokenizer.rules or _ADDRESS.match(text) is not None
+        return text in self._special or _ADDRESS.match(text) is not None
 
     def _parts(self, text: str) -> Iterator[tuple[str, int]]:
         position = 0
