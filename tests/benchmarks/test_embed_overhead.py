@@ -1,7 +1,7 @@
 """What `embed` costs over the model: its seconds / those of `Elmo.embed` on the same tokens.
 
 The model alone gets batches of sentences that are tokens already; `embed` reads, tokenises, embeds,
-writes and commits, start-up excluded. They take turns in one run, so that a busy machine slows both.
+writes and commits, start-up excluded. They take turns in one run, so that other work slows both.
 Both compute in the type that `--dtype auto` chooses, on all cores.
 """
 
