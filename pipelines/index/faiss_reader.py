@@ -19,6 +19,9 @@ from pipelines.index.faiss_layout import check_layout
 # FAISS computes tables of a few megabytes beside what a file holds.
 ROOM_BYTES = 64 << 20
 _ADVICE = "build the index again: sensegrep index --rebuild --corpus DIR"
+# The table that FAISS would make room for serves distances, not inner products: it stays empty, but
+# for many lists its size alone would exceed what the file allows.
+_SKIP_TABLE = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
 _limits = threading.Lock()
 
 
@@ -51,7 +54,7 @@ def read_approximate(
     try:
         check_layout(path)
         with _bounded_by(size):
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+            index = faiss.read_index(str(path), _SKIP_TABLE | (faiss.IO_FLAG_MMAP_IFC * mapped))
     except (ValueError, RuntimeError, MemoryError) as error:  # ours, FAISS's own, and bad_alloc
         what = str(error).rpartition("Error: ")[2].strip().splitlines() or ["not enough memory"]
         raise CorpusError(f"{path} is damaged ({what[0][:200]}); {_ADVICE}") from error

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipelines.errors import CorpusError
-from pipelines.index.approximate import add_blocks, train_index, write_index
+from pipelines.index.approximate import add_blocks, search_index, train_index, write_index
 from pipelines.index.factory import parse_factory
-from pipelines.index.faiss_reader import read_approximate
+from pipelines.index.faiss_reader import ROOM_BYTES, read_approximate
 
 DIM, ROWS = 16, 300
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,7 +24,7 @@ import json, random, resource, sys
 import numpy as np
 from pipelines.errors import CorpusError
 from pipelines.index.approximate import search_index
-from pipelines.index.faiss_reader import read_approximate
+from pipelines.index.faiss_reader import ROOM_BYTES, read_approximate
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 path, factory, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -146,3 +146,19 @@ def test_limits_of_the_process_are_put_back(tmp_path: Path) -> None:
     read_approximate(built(tmp_path / "x", "HNSW8", rows=0), "HNSW8", DIM, 0, mapped=False)
     assert faiss.get_deserialization_vector_byte_limit() == before
     assert faiss.get_deserialization_loop_limit() == 0
+
+
+def test_an_index_of_many_lists_is_read_back(tmp_path: Path) -> None:
+    # Of 10 million vectors and more: FAISS's reader wanted room for a table of lists x centroids.
+    lists = np.random.default_rng(0).standard_normal((8192, DIM)).astype(np.float32)
+    index = faiss.index_factory(DIM, "IVF8192,PQ16", faiss.METRIC_INNER_PRODUCT)
+    index.quantizer.add(lists)
+    index.is_trained = True  # training takes a minute, and what the codes mean does not matter here
+    index.add(lists[:10])
+    write_index(index, tmp_path / "index.faiss")
+    table_bytes = 4 * 8192 * 16 * 256
+    assert table_bytes > ROOM_BYTES + (tmp_path / "index.faiss").stat().st_size
+
+    read = read_approximate(tmp_path / "index.faiss", "IVF8192,PQ16", DIM, 10, mapped=True)
+
+    assert sorted(search_index(read, lists[:1], 10, 8192)[1][0].tolist()) == list(range(10))
