@@ -90,6 +90,9 @@ def _add_completion(parser: CommandParser) -> None:
 
 def _fill(parser: CommandParser, module: ModuleType) -> None:
     module.add_arguments(parser)
+    # Also after the command's name, where it must not undo what was given before it.
+    hidden = argparse.SUPPRESS
+    parser.add_argument("--verbose", action="store_true", default=hidden, help=hidden)
     if rare := getattr(module, "RARE_OPTIONS", None):
         parser.show_rare_only_on_demand(rare)
     parser.set_defaults(refuse=parser.error)

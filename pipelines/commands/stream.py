@@ -28,7 +28,7 @@ DONE, REJECTED = 0, 3
 RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
     "--ahead", "--ahead-bytes", "--grace", "--max-starts", "--replace-source", "--accept-loss",
     "--index-memory", "--lines", "--line-breaks", "--metrics-port",
-    "--vacuum-older-than",
+    "--vacuum-older-than", "--no-wait",
 }  # fmt: skip
 accepts_beam_flags = True
 
@@ -122,6 +122,12 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
         " may follow, as --flag=value (default: this process)",
     )
     group.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="with --runner: submit the job and leave; merges, indexes and vacuums are then up to"
+        " you",
+    )
+    group.add_argument(
         "--metrics-port",
         type=int,
         metavar="PORT",
@@ -166,6 +172,7 @@ def _add_upkeep_arguments(group: argparse._ArgumentGroup) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Stream until a signal, or until the source is idle; 0, or 3 if something was rejected."""
     _refuse_foreign(args.beam_args, args.runner)
+    _check_no_wait(args)
     from pipelines.embed.jobs.beam_flags import quieten
 
     quieten(args.verbose)
@@ -183,9 +190,13 @@ def execute(args: argparse.Namespace) -> int:
             from pipelines.commands.stream_metrics import serve_metrics
 
             stack.enter_context(serve_metrics(status, args.metrics_port))
-        stack.enter_context(BackgroundUpkeep(args.corpus, upkeep_options, args.single_writer))
+        if not args.no_wait:
+            stack.enter_context(BackgroundUpkeep(args.corpus, upkeep_options, args.single_writer))
         stack.enter_context(ProgressDisplay(status.describe))
         report = _stream(args, job, stop, status)
+    if report is None:
+        print(f"submitted; follow it with: sensegrep info --corpus {args.corpus}")
+        return DONE
     _print_report(report, args, status)
     rejected = report.rejected or report.rejected_sentences
     return REJECTED if rejected and not stop.requested else DONE
@@ -193,21 +204,28 @@ def execute(args: argparse.Namespace) -> int:
 
 def _stream(
     args: argparse.Namespace, job: "StreamJob", stop: "StopRequest", status: "StreamStatus"
-) -> "StreamReport":
-    """Stream in this process, or on the engine that --runner names."""
+) -> "StreamReport | None":
+    """Stream in this process, or on the engine that --runner names; None if it only submits."""
     from pipelines.embed.jobs.beam_flags import check_flags
     from pipelines.embed.jobs.engines import absolute, choose_engine
 
-    def announce(place: str) -> None:
-        print(f"sensegrep: model {args.model} on {place}", file=sys.stderr)
+    def announce(text: str) -> None:
+        print(f"sensegrep: {text}", file=sys.stderr)
+        if args.index_every is None and not _has_index(args):
+            print(
+                f"sensegrep: the corpus at {args.corpus} has no index yet, and a search needs one:"
+                f" run sensegrep index --corpus {args.corpus} after the first commits, or stream"
+                " with --index-every 10m",
+                file=sys.stderr,
+            )
 
     named = [f"--runner={args.runner}"] if args.runner else []
     engine = choose_engine([*check_flags(args.beam_args), *named]) if named else None
     if engine is None:
         from pipelines.embed.jobs.streaming import stream
 
-        return stream(job, stop, status, announce)
-    from pipelines.embed.jobs.unbounded import stream_on_engine
+        return stream(job, stop, status, lambda place: announce(f"model {args.model} on {place}"))
+    from pipelines.embed.jobs.stream_launch import stream_on_engine
 
     kind, _, pattern = job.source.partition(":")
     config, model = job.kafka_config, job.model
@@ -219,6 +237,31 @@ def _stream(
         model=replace(model, model=absolute(model.model)) if os.path.exists(model.model) else model,
     )
     return stream_on_engine(job, engine, stop, status, announce)
+
+
+def _has_index(args: argparse.Namespace) -> bool:
+    from pipelines.corpus.view import CorpusView
+
+    corpus = CorpusView.open_or_create(args.corpus, single_writer=args.single_writer)
+    return corpus.snapshot.index is not None
+
+
+def _check_no_wait(args: argparse.Namespace) -> None:
+    """Refuse what needs a process that stays, for a job that is submitted and left.
+
+    Raises:
+      UsageError: naming the option.
+    """
+    if not args.no_wait:
+        return
+    if args.runner is None:
+        raise UsageError("--no-wait is for a job on an engine; give --runner, or leave it out")
+    for name, value in (("--metrics-port", args.metrics_port), ("--index-every", args.index_every)):
+        if value is not None:
+            raise UsageError(
+                f"{name} needs a command that stays, and with --no-wait this one leaves; leave one"
+                " of them out (indexes: run `sensegrep index` on a schedule)"
+            )
 
 
 def _refuse_foreign(rest: list[str], runner: str | None) -> None:
@@ -254,6 +297,7 @@ def make_job(args: argparse.Namespace) -> "StreamJob":
             max_starts=args.max_starts,
             replace_source=args.replace_source,
             accept_loss=args.accept_loss,
+            wait=not args.no_wait,
         ),
         single_writer=args.single_writer,
     )

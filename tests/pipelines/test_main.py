@@ -20,6 +20,24 @@ def test_unknown_option_is_told_beside_the_options_of_its_command(
     assert "all options: sensegrep search --help" in said
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--verbose", "info", "--corpus", "c"],
+        ["info", "--corpus", "c", "--verbose"],
+        ["--verbose", "info", "--corpus", "c", "--verbose"],
+    ],
+)
+def test_verbose_stands_before_or_after_the_command(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(info, "execute", lambda args: seen.append(args.verbose) or 0)
+    assert main(arguments) == 0
+    assert main(["info", "--corpus", "c"]) == 0
+    assert seen == [True, False]
+
+
 def test_unknown_command_is_told_beside_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["serch", "the [bank]"])

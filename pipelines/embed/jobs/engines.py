@@ -124,6 +124,12 @@ class Engine:
                 "--single-writer cannot be used with --runner: an engine has several workers"
                 " that write, so it needs a store with atomic creation (a disk, s3:// or gs://)"
             )
+        if not job.running.wait and (self.environment == "LOOPBACK" or self.starts_here):
+            raise UsageError(
+                f"--no-wait does not go with {self.name} here: what does the work ends with this"
+                " command; use it with Dataflow, or with a job server and workers of their own"
+                " (--job_endpoint, --environment_type=EXTERNAL)"
+            )
         kind, _, pattern = job.source.partition(":")
         if kind == "watch":
             self._check_url("the source", pattern)

@@ -27,6 +27,7 @@ class StreamOptions:
       replace_source: read another source than the corpus's, from its beginning.
       accept_loss: go on although the source has lost records that were not read.
       row_group_bytes: vectors to a Parquet row group.
+      wait: on an engine, look after the job until it ends; otherwise it is submitted and left.
     """
 
     every_seconds: float = 60.0
@@ -38,6 +39,7 @@ class StreamOptions:
     replace_source: bool = False
     accept_loss: bool = False
     row_group_bytes: int = 8 << 20
+    wait: bool = True
 
     def __post_init__(self) -> None:
         if self.every_seconds <= 0:

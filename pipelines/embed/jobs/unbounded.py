@@ -1,4 +1,4 @@
-"""The stream on an engine: one unbounded Beam job, looked after by the process that submits it.
+"""The stream on an engine: the steps of one unbounded Beam job (`stream_launch` submits it).
 
     reader (one, bounded ahead) -> Reshuffle -> embed a batch -> committer (single key)
 
@@ -9,48 +9,38 @@ corpus decide what is committed; the engine's state is only a waiting room.
 import logging
 import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import PickleCoder
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.userstate import BagStateSpec
 from apache_beam.utils.timestamp import Duration
 
 from pipelines.corpus.commits import reserve_segment
 from pipelines.corpus.store import Store
-from pipelines.corpus.stream_owner import this_process
 from pipelines.corpus.stream_plan import BatchSummary
 from pipelines.corpus.view import CorpusView
-from pipelines.embed.compatibility import check_recipe, fit_rules
-from pipelines.embed.inference import ElmoModelHandler, describe_model
-from pipelines.embed.jobs.bounded import has_ended
-from pipelines.embed.jobs.engines import Engine
-from pipelines.embed.jobs.errors import engine_error
+from pipelines.embed.inference import ElmoModelHandler
 from pipelines.embed.jobs.stream_commit import (
     StreamCommitter,
     StreamFenced,
     WrittenBatch,
-    claim_stream,
     fenced,
     written_batch,
 )
-from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamReport, StreamStatus
-from pipelines.embed.jobs.stream_reader import ReadBatch, StreamReader, stop_path
-from pipelines.embed.jobs.streaming import check_accounts, check_corpus, supervise
-from pipelines.embed.recipe import Recipe, make_recipe
+from pipelines.embed.jobs.stream_job import StreamJob
+from pipelines.embed.jobs.stream_reader import ReadBatch, StreamReader
+from pipelines.embed.jobs.streaming import (
+    MAX_PAUSE_SECONDS,
+)
+from pipelines.embed.recipe import Recipe
 from pipelines.embed.record_segments import RecordEmbedder
 from pipelines.embed.stream_documents import StreamDocuments
-from pipelines.errors import UsageError
-from pipelines.reading.sources import open_source
-from pipelines.reading.stream_batch import Lag
+from pipelines.errors import CorpusError
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
 from schemas import StreamEntry
 
@@ -58,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0
 _RESUME = Duration(seconds=0.05)
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +58,7 @@ class UnboundedPlan:
       job: what is asked for, with paths that workers see.
       store: of the corpus.
       job_id: of this start of the stream.
+      epoch: with which the launcher took the stream over for it.
       recipe: of the rows.
       tokenizer: of the recipe.
     """
@@ -76,6 +66,7 @@ class UnboundedPlan:
     job: StreamJob
     store: Store
     job_id: str
+    epoch: int
     recipe: Recipe
     tokenizer: Tokenizer | PretokenizedText
 
@@ -106,9 +97,52 @@ class _Turns(beam.transforms.core.RestrictionProvider):
         return 1
 
 
-# The readers of this process by job; one goes on where its last turn ended.
-_readers: dict[str, StreamReader] = {}
-_reading = threading.Lock()
+class Readers:
+    """The readers of a process by job; one goes on where its last turn ended."""
+
+    def __init__(self) -> None:
+        self._readers: dict[str, StreamReader] = {}
+        # How long a job's next reader waits after one that failed: some engines try at once again.
+        self._pauses: dict[str, float] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def turn(self, plan: UnboundedPlan) -> tuple[ReadBatch | None, bool]:
+        """Give a job's reader a turn; returns its batch, if there is one, and whether it is done.
+
+        Raises:
+          OSError, RuntimeError, ValueError: as the reader does; the next turn begins a new one.
+        """
+        with self._one_at_a_time:
+            return self._turn(plan)
+
+    def _turn(self, plan: UnboundedPlan) -> tuple[ReadBatch | None, bool]:
+        reader = self._readers.get(plan.job_id)
+        try:
+            if reader is None:
+                time.sleep(self._pauses.get(plan.job_id, 0.0))
+                reader = StreamReader(plan.job, plan.store, plan.job_id, plan.recipe.digest)
+                self._readers[plan.job_id] = reader
+            read, done = reader.next(READ_SECONDS), reader.done
+        except BaseException as error:
+            self._end(plan.job_id)
+            pause = self._pauses.get(plan.job_id, 0.5)
+            self._pauses[plan.job_id] = min(2 * pause, MAX_PAUSE_SECONDS)
+            if isinstance(error, CorpusError) and is_replaced(plan):
+                return None, True
+            raise
+        if read is not None:
+            self._pauses.pop(plan.job_id, None)
+        if done:
+            self._end(plan.job_id)
+        return read, done
+
+    def _end(self, job_id: str) -> None:
+        reader = self._readers.pop(job_id, None)
+        if reader is not None:
+            reader.close()
+
+
+READERS = Readers()
 
 
 class ReadStreamFn(beam.DoFn):
@@ -126,31 +160,23 @@ class ReadStreamFn(beam.DoFn):
         del element
         if not tracker.try_claim(tracker.current_restriction().start):
             return
-        with _reading:
-            read, done = _read(self._plan)
+        read, done = READERS.turn(self._plan)
         if read is not None:
             yield read
         if not done:
             tracker.defer_remainder(_RESUME)
 
 
-def _read(plan: UnboundedPlan) -> tuple[ReadBatch | None, bool]:
-    """Give this process's reader a turn; returns its batch, and whether it is done."""
-    reader = _readers.get(plan.job_id)
-    try:
-        if reader is None:
-            reader = StreamReader(plan.job, plan.store, plan.job_id, plan.recipe.digest)
-            _readers[plan.job_id] = reader
-        read, done = reader.next(READ_SECONDS), reader.done
-    except BaseException:
-        if reader is not None:
-            reader.close()
-        _readers.pop(plan.job_id, None)
-        raise
-    if done:
-        reader.close()
-        del _readers[plan.job_id]
-    return read, done
+def is_replaced(plan: UnboundedPlan) -> bool:
+    """Say whether a later start of the stream feeds the corpus: then this job has nothing to do.
+
+    It must end rather than fail, as an engine that tries again for ever would never be done.
+    """
+    entry = CorpusView.newest(plan.store).snapshot.stream
+    if entry is None or entry.owner.get("job") == plan.job_id or entry.epoch <= plan.epoch:
+        return False
+    logger.warning("job %s ends: epoch %d of the stream took over", plan.job_id, entry.epoch)
+    return True
 
 
 class EmbedBatchFn(beam.DoFn):
@@ -198,7 +224,12 @@ class CommitBatchesFn(beam.DoFn):
         waiting: Any = beam.DoFn.StateParam(WAITING),  # noqa: B008
     ) -> None:
         summaries = [*waiting.read(), keyed[1]]
-        rest = self._refreshed().commit_waiting(summaries, count)
+        try:
+            rest = self._refreshed().commit_waiting(summaries, count)
+        except StreamFenced:
+            if not is_replaced(self._plan):
+                raise
+            rest = []  # the other stream reads it again, from the positions in the corpus
         waiting.clear()
         for summary in rest:
             waiting.add(summary)
@@ -222,15 +253,15 @@ class CommitBatchesFn(beam.DoFn):
         return committer
 
 
-_COUNTS = ("read", "rejected", "unchanged", "replaced", "deleted", "skipped")
-_WRITTEN = ("rejected_sentences", "sentences", "tokens")
+BATCH_COUNTS = ("read", "rejected", "unchanged", "replaced", "deleted", "skipped")
+SEGMENT_COUNTS = ("rejected_sentences", "sentences", "tokens")
 
 
 def count(owner: Mapping[str, Any], batch: WrittenBatch, changed: int) -> Mapping[str, Any]:
     """Return what an entry says of its job once a batch is committed: all that the job did."""
     counts: Counter[str] = Counter(owner.get("counts", {}))
-    counts.update({name: getattr(batch, name) for name in _COUNTS})
-    counts.update({name: batch.counts.get(name, 0) for name in _WRITTEN})
+    counts.update({name: getattr(batch, name) for name in BATCH_COUNTS})
+    counts.update({name: batch.counts.get(name, 0) for name in SEGMENT_COUNTS})
     counts.update(written=batch.counts.get("documents", 0), changed=changed, commits=1)
     reasons = Counter(owner.get("reasons", {})) + batch.reasons
     return {**owner, "counts": dict(counts), "reasons": dict(reasons)}
@@ -251,147 +282,3 @@ def build(pipeline: beam.Pipeline, plan: UnboundedPlan) -> None:
         | "OnOneKey" >> beam.Map(_on_one_key).with_output_types(tuple[str, Any])
         | "CommitBatches" >> beam.ParDo(CommitBatchesFn(plan))
     )
-
-
-def stream_on_engine(
-    job: StreamJob,
-    engine: Engine,
-    stop: StopRequest,
-    status: StreamStatus,
-    announce: Callable[[str], None] = lambda _: None,
-) -> StreamReport:
-    """Keep a corpus up to date by an unbounded job; as `stream`, with an engine's workers.
-
-    Args:
-      job: what is asked for, with absolute paths.
-      engine: that runs it.
-      stop: ends the stream after a last commit.
-      status: kept up to date from what the newest snapshot says.
-      announce: told where a job was submitted.
-
-    Raises:
-      UsageError, ValueError, FileNotFoundError: before anything is read, if the job is impossible.
-      StreamFenced: if another stream took over.
-      RecordsLost: if the source has lost what was not read yet.
-      RuntimeError: if it was given up.
-    """
-    engine.check_stream(job)
-    model = describe_model(job.model)
-
-    def run() -> None:
-        if status.restarts:
-            try:
-                engine.check_there(job.corpus)  # one that is gone would be waited for without end
-            except UsageError as error:
-                raise RuntimeError(str(error)) from error
-        source = open_source(job.source, job.reading, job.kafka_config, job.running.accept_loss)
-        try:
-            corpus = check_corpus(job, source)
-            tokenizer, remark = fit_rules(job.embedding.make_tokenizer(), corpus)
-            if remark is not None:
-                logger.warning("%s", remark)
-            recipe = make_recipe(model, job.model, job.embedding, tokenizer)
-            check_recipe(recipe, corpus)
-            job_id = uuid.uuid4().hex[:16]
-            report = status.report
-            counts = {name: getattr(report, name) for name in (*_COUNTS, *_WRITTEN)}
-            counts |= {name: getattr(report, name) for name in ("written", "changed", "commits")}
-            owner = {**this_process(), "job": job_id, "counts": counts}
-            owner["reasons"] = dict(report.reasons)
-            replace_source = job.running.replace_source
-            _, corpus = claim_stream(corpus, source, owner, replace_source=replace_source)
-        finally:
-            source.close()
-        plan = UnboundedPlan(
-            job=job, store=corpus.store, job_id=job_id, recipe=recipe, tokenizer=tokenizer
-        )
-        announce(f"job {job_id} on {engine.name}")
-        _Launch(plan, engine, stop, status, corpus).run()
-
-    supervise(run, job.running.max_starts, stop, status)
-    check_accounts(status.report)
-    return status.report
-
-
-class _Launch:
-    """One start of the job, from its submission to its end."""
-
-    def __init__(
-        self,
-        plan: UnboundedPlan,
-        engine: Engine,
-        stop: StopRequest,
-        status: StreamStatus,
-        corpus: CorpusView,
-    ) -> None:
-        self._plan, self._engine = plan, engine
-        self._stop, self._status = stop, status
-        self._corpus = corpus
-        self._told = False
-
-    def run(self) -> None:
-        result: Any = None
-        with self._engine.start() as flags:
-            pipeline = beam.Pipeline(options=PipelineOptions([*flags, "--streaming"]))
-            build(pipeline, self._plan)
-            try:
-                result = pipeline.run()
-                self._watch(result)
-            except BaseException as error:
-                _cancel(result)
-                if not isinstance(error, Exception) or isinstance(error, StreamFenced):
-                    raise
-                raise engine_error(error, self._engine.name) from error
-            finally:
-                with suppress(OSError):
-                    self._plan.store.remove_tree(f"jobs/{self._plan.job_id}")
-        self._look()
-
-    def _watch(self, result: Any) -> None:
-        while not has_ended(result.state):
-            self._look()
-            if self._stop.requested and not self._told:
-                self._plan.store.create_exclusive(stop_path(self._plan.job_id), b"")
-                self._told = True
-            if self._stop.is_overdue():
-                logger.warning(
-                    "the grace period ended before all that was read was committed; it is read"
-                    " again at the next start"
-                )
-                _cancel(result)
-                return
-            time.sleep(_POLL_SECONDS)
-        state = result.wait_until_finish()
-        if state not in (None, PipelineState.DONE):
-            raise RuntimeError(f"the engine ended the job in state {state}; its log says why")
-
-    def _look(self) -> None:
-        """Take over what the newest snapshot says of the job.
-
-        Raises:
-          StreamFenced: if it names another job.
-        """
-        before, self._corpus = self._corpus, self._corpus.refresh()
-        snapshot, status = self._corpus.snapshot, self._status
-        entry, report = snapshot.stream, status.report
-        if entry is None or entry.owner.get("job") != self._plan.job_id:
-            raise fenced(entry or StreamEntry(source_id="", epoch=0), self._corpus)
-        commits = report.commits
-        for name, value in entry.owner["counts"].items():
-            setattr(report, name, value)
-        report.reasons = Counter(entry.owner["reasons"])
-        report.snapshot = snapshot.number
-        status.state = f"streaming on {self._engine.name}"
-        if entry.lag:
-            status.lag = Lag(int(entry.lag["records"]), entry.lag["seconds"])
-        if snapshot.number != before.snapshot.number and report.commits > commits:
-            status.committed_at = time.time()
-            status.count_written()
-
-
-def _cancel(result: Any) -> None:
-    """Cancel a job; if that fails it is said, and the next start's epoch fences its workers."""
-    try:
-        result.cancel()
-    except Exception as error:  # an engine that is gone fails in its own way
-        logger.warning("the job could not be cancelled, its engine may be gone: %s", error)

@@ -1,160 +1,16 @@
 """The stream in this process: positions and documents in one snapshot, whatever happens between."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.corpus import stream_owner
-from pipelines.corpus.commits import Change, commit
-from pipelines.corpus.view import CorpusView
-from pipelines.embed.jobs import stream_commit, streaming
-from pipelines.embed.jobs.stream_commit import StreamFenced
-from pipelines.embed.jobs.stream_job import (
-    StopRequest,
-    StreamJob,
-    StreamOptions,
-    StreamReport,
-    StreamStatus,
-)
-from pipelines.embed.jobs.streaming import stream
-from pipelines.embed.options import ModelOptions
+from pipelines.embed.jobs import streaming
+from pipelines.embed.jobs.stream_job import StopRequest
 from pipelines.errors import CorpusError, UsageError
-from pipelines.maintenance.compact import compact
-from pipelines.maintenance.delete import delete, find_documents
-from pipelines.reading.input_files import InputFile
-from pipelines.reading.messages import message_from_payload
-from pipelines.reading.options import InputOptions
-from pipelines.reading.stream_batch import (
-    BatchLimits,
-    Lag,
-    Mark,
-    RecordsLost,
-    SourceUnavailable,
-    StreamBatch,
-)
-
-
-class Log:
-    """A source in memory: for each partition its messages, and what is to go wrong."""
-
-    source_id = "kafka:cluster/log"
-    acknowledges = False
-
-    def __init__(self) -> None:
-        self.partitions: dict[str, list[bytes | None]] = {}
-        self.next: dict[str, int] = {}
-        self.faults: list[Exception] = []
-        self.before_fill: Callable[[], object] | None = None
-        self.told: list[dict[str, int]] = []
-
-    def put(self, partition: str, *messages: Mapping[str, Any] | str) -> None:
-        log = self.partitions.setdefault(partition, [])
-        log += [m.encode() if isinstance(m, str) else json.dumps(m).encode() for m in messages]
-
-    def start(self, positions: Mapping[str, int], marks: Mapping[str, Mark]) -> dict[str, int]:
-        assert marks == {}
-        ends = {name: len(log) for name, log in self.partitions.items()}
-        if any(position > ends.get(name, 0) for name, position in positions.items()):
-            raise RecordsLost("ends before what was read; give --replace-source")
-        self.next = {name: positions.get(name, 0) for name in self.partitions}
-        return dict(self.next)
-
-    def fill(self, batch: StreamBatch, limits: BatchLimits, seconds: float) -> bool:
-        del seconds
-        if self.before_fill is not None:
-            self.before_fill()
-        if self.faults:
-            raise self.faults.pop()
-        before = len(batch.records)
-        for name, log in self.partitions.items():
-            if name not in self.next:
-                batch.origins[name] = self.next[name] = 0
-            while self.next[name] < len(log) and not batch.is_full(limits):
-                at = self.next[name]
-                file = InputFile(f"kafka:log/{name}", "jsonl")
-                message = message_from_payload(file, InputOptions(), at, log[at], None)
-                batch.add(message, 100)
-                batch.cover(name, at, at + 1)
-                self.next[name] = at + 1
-        return len(batch.records) > before
-
-    def committed(self) -> None:
-        self.told.append(dict(self.next))
-
-    def lag(self) -> Lag:
-        waiting = sum(len(log) - self.next.get(n, 0) for n, log in self.partitions.items())
-        return Lag(waiting, float(waiting))
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    source = Log()
-    monkeypatch.setattr(streaming, "open_source", lambda *_: source)
-    monkeypatch.setattr(streaming, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(streaming, "MAX_PAUSE_SECONDS", 0.01)
-    return source
-
-
-@pytest.fixture
-def run(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., StreamReport]:
-    """A function that streams until the log is at its end; keywords are StreamOptions."""
-
-    def run(stop: StopRequest | None = None, **options: Any) -> StreamReport:
-        chosen = StreamOptions(
-            **{
-                "every_seconds": 0.01,
-                "until_idle_seconds": 0.02,
-                "max_reject_fraction": 1.0,
-                **options,
-            }
-        )
-        job = StreamJob(
-            source="kafka:here/log",
-            corpus=str(tmp_path / "corpus"),
-            model=ModelOptions(model=str(tiny_elmo_dir)),
-            running=chosen,
-        )
-        return stream(job, stop or StopRequest(20.0), StreamStatus())
-
-    return run
-
-
-@pytest.fixture
-def view(tmp_path: Path) -> Callable[[], CorpusView]:
-    return lambda: CorpusView.open(tmp_path / "corpus")
-
-
-@pytest.fixture
-def texts(view: Callable[[], CorpusView]) -> Callable[[], list[tuple[str, str]]]:
-    """A function that returns (id, text of the only sentence) of all live documents, sorted."""
-
-    def read() -> list[tuple[str, str]]:
-        corpus = view()
-        documents = [d for b in corpus.read("documents") for d in b.column("doc_id").to_pylist()]
-        found = [
-            (row["doc_id"], row["text"])
-            for batch in corpus.read("sentences", ["doc_id", "text"])
-            for row in batch.to_pylist()
-        ]
-        assert sorted(documents) == sorted(doc_id for doc_id, _ in found)
-        return sorted(found)
-
-    return read
-
-
-def version(name: str, number: int) -> dict[str, str]:
-    return {"id": name, "text": f"Version {number} of {name}."}
-
-
-def few(records: int) -> BatchLimits:
-    return BatchLimits(records=records, bytes=1 << 30)
+from pipelines.reading.stream_batch import BatchLimits, RecordsLost, SourceUnavailable
+from tests.message_log import Log, few, version
 
 
 def test_documents_and_positions_are_in_one_snapshot(
@@ -283,58 +139,6 @@ def test_other_settings_than_the_corpus_has_are_refused(
     assert view().snapshot.stream is None
 
 
-def test_a_second_stream_on_this_machine_is_refused(
-    log: Log, run: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log.put("0", version("a", 1))
-    run()
-    monkeypatch.setattr(stream_owner.os, "getpid", lambda: 1)
-    with pytest.raises(UsageError, match=r"another stream \(process \d+\) feeds the corpus"):
-        run()
-
-
-def test_a_stream_that_another_took_over_from_commits_no_more(
-    log: Log, run: Callable, view: Callable, texts: Callable
-) -> None:
-    log.put("0", version("a", 1))
-    run()
-    log.put("0", version("b", 1))
-
-    def take_over() -> None:
-        log.before_fill = None
-        entry = view().snapshot.stream
-        newer = replace(entry, epoch=entry.epoch + 1, owner={})
-        commit(view(), Change(operation="stream", stream=newer, stream_before=entry))
-
-    log.before_fill = take_over
-    with pytest.raises(StreamFenced, match=r"epoch 3, this one has 2\).*run one stream"):
-        run()
-    assert [name for name, _ in texts()] == ["a"]
-    assert view().snapshot.stream.positions == {"0": 1}
-    segments = Path(view().root) / "segments"
-    assert [p.name for p in segments.glob("*/segment.json")] == ["segment.json"]
-
-
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(
-    log: Log, run: Callable, texts: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, calls = commit, []
-
-    def loses_answers(corpus: CorpusView, change: Change) -> CorpusView:
-        calls.append(change)
-        found = real(corpus, change)
-        if change.add:
-            raise OSError("the connection broke")
-        return found
-
-    log.put("0", version("a", 1), version("a", 2), version("b", 1))
-    monkeypatch.setattr(stream_commit, "commit", loses_answers)
-    report = run(ahead=few(1))
-    assert texts() == [("a", "Version 2 of a."), ("b", "Version 1 of b.")]
-    assert report.commits == 0  # each start found its batch committed
-    assert len([change for change in calls if change.add]) == 3
-
-
 def test_what_fails_starts_again_and_nothing_is_lost(
     log: Log, run: Callable, texts: Callable
 ) -> None:
@@ -393,54 +197,6 @@ def test_a_last_commit_that_takes_too_long_is_left_to_the_next_start(
     assert [name for name, _ in texts()] == ["a"]
 
 
-def others(root: str, run_embed: Callable, write_jsonl: Callable) -> Sequence[Callable[[], object]]:
-    """What other writers do between two commits of a stream."""
-
-    def embed_same() -> None:
-        run_embed(write_jsonl([version("a", 90), version("b", 90), version("x", 90)]))
-
-    def remove() -> None:
-        corpus = CorpusView.open(root)
-        delete(corpus, find_documents(corpus, ["a"])[0])
-
-    def merge() -> None:
-        corpus = CorpusView.open(root)
-        compact(corpus, [segment.segment_id for segment in corpus.segments])
-
-    return embed_same, remove, merge
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_other_writers_beside_a_stream_lose_nothing(
-    log: Log,
-    run: Callable,
-    view: Callable,
-    texts: Callable,
-    run_embed: Callable,
-    write_jsonl: Callable,
-    tmp_path: Path,
-    which: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    other = others(str(tmp_path / "corpus"), run_embed, write_jsonl)[which]
-    log.put("0", version("a", 1), version("b", 1), version("c", 1))
-    run(ahead=few(1))
-    log.put("0", version("a", 2), version("b", 2), version("d", 1))
-    real = commit
-
-    def after_the_other(corpus: CorpusView, change: Change) -> CorpusView:
-        if change.add:
-            monkeypatch.setattr(stream_commit, "commit", real)
-            other()
-        return real(corpus, change)
-
-    monkeypatch.setattr(stream_commit, "commit", after_the_other)
-    assert run().written == 3
-    expected = {"a": 2, "b": 2, "c": 1, "d": 1} | ({"x": 90} if which == 0 else {})
-    assert texts() == [(k, f"Version {v} of {k}.") for k, v in sorted(expected.items())]
-    assert view().snapshot.stream.positions == {"0": 6}
-
-
 def test_the_count_must_add_up(log: Log, run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     real = streaming.choose
 
@@ -471,20 +227,3 @@ def test_a_partition_that_lags_is_read_whole(
     run(ahead=BatchLimits(records=7, bytes=1 << 20))
     assert len(texts()) == 32
     assert view().snapshot.stream.positions == {"0": 30, "1": 3}
-
-
-def test_a_claim_is_made_again_after_a_batch_of_the_stream_that_it_replaces(
-    log: Log, run: Callable, view: Callable
-) -> None:
-    """Its workers elsewhere go on until they see that they are replaced."""
-    log.put("0", {"id": "a", "text": "Hi."}, {"id": "b", "text": "Hi."})
-    run()
-    before = view()
-    entry = before.snapshot.stream
-    moved = replace(entry, positions={"0": 1})
-    commit(before, Change(operation="stream", stream=moved, stream_before=entry))
-    claimed, corpus = stream_commit.claim_stream(before, log, {})
-    assert (claimed.epoch, claimed.positions) == (entry.epoch + 1, {"0": 1})
-    assert corpus.snapshot.stream == claimed
-    with pytest.raises(StreamFenced, match="another stream took over"):  # one with a newer epoch
-        stream_commit.claim_stream(before, log, {})
