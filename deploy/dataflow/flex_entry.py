@@ -1,8 +1,8 @@
-"""Entry file of the Dataflow flex template: its parameters become one `sensegrep embed`.
+"""Entry file of the Dataflow flex templates: parameters become `sensegrep embed` or `stream`.
 
 Dataflow's launcher passes nothing but --name=value and takes the template for launched when this
 program ends, so that it submits and leaves. It holds no program logic: `input` becomes the inputs,
-every other name is passed on as it is.
+`source` that of a stream, and every other name is passed on as it is.
 """
 
 import sys
@@ -18,16 +18,20 @@ def command(given: Sequence[str]) -> list[str]:
       given: --name=value each; an empty value is a parameter that was left out.
 
     Raises:
-      SystemExit: if there is no input; the message says so.
+      SystemExit: if there is neither input nor source; the message says so.
     """
     named = dict(word.removeprefix("--").split("=", 1) for word in given if "=" in word)
     passed = [word for word in given if "=" not in word]
-    inputs = named.pop("input", "").split()
-    if not inputs:
-        raise SystemExit("parameter input is empty; expected gs:// URLs, separated by spaces")
+    inputs, source = named.pop("input", "").split(), named.pop("source", "")
+    if not inputs and not source:
+        raise SystemExit(
+            "parameter input is empty; expected gs:// URLs, separated by spaces; or, for a stream,"
+            " parameter source"
+        )
     named.setdefault("runner", "DataflowRunner")
     flags = [f"--{name}={value}" for name, value in named.items() if value]
-    return ["embed", *inputs, "--no-wait", *flags, *passed]
+    words = ["stream", source] if source else ["embed", *inputs]
+    return [*words, "--no-wait", *flags, *passed]
 
 
 if __name__ == "__main__":

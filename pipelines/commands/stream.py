@@ -101,7 +101,7 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--kafka-config",
         metavar="FILE",
-        help="settings of Kafka's client for TLS and SASL, as name=value lines",
+        help="path or URL of settings of Kafka's client for TLS and SASL, as name=value lines",
     )
     group.add_argument(
         "--replace-source",

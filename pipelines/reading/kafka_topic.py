@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import fsspec
+
 from pipelines.errors import UsageError
 from pipelines.reading.documents import READ, Reject
 from pipelines.reading.input_files import InputFile
@@ -290,9 +292,9 @@ def _read_config(path: str | None) -> dict[str, str]:
         return {}
     settings: dict[str, str] = {}
     try:
-        with open(path, encoding="utf-8") as file:
+        with fsspec.open(path, encoding="utf-8", mode="rt") as file:
             lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ImportError, ValueError) as error:
         raise UsageError(f"--kafka-config {path} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -303,6 +305,11 @@ def _read_config(path: str | None) -> dict[str, str]:
             raise UsageError(
                 f"--kafka-config {path}, line {number}: expected name=value, as in"
                 " security.protocol=SASL_SSL"
+            )
+        if name == "bootstrap.servers":
+            raise UsageError(
+                f"--kafka-config {path}, line {number}: the brokers are those of the source, as in"
+                " kafka:HOST:PORT/TOPIC; take the line out"
             )
         if name in _OURS:
             raise UsageError(

@@ -158,7 +158,8 @@ class WatchedFiles:
         current = self._reading.version.file.uri if self._reading else None
         self._waiting = sorted(
             (v for uri, v in found.items() if uri != current and not self._is_read(v)),
-            key=lambda version: (version.changed, version.file.uri),
+            # Of what was seen together the older first; else as it was seen: clocks jump.
+            key=lambda v: (self._seen[v.file.uri][1], v.changed, v.file.uri),
         )
 
     def _is_read(self, version: _Version) -> bool:

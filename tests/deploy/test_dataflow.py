@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "deploy/dataflow/template.json"
+STREAM_TEMPLATE = "deploy/dataflow/stream-template.json"
 # What Beam says of a flag that it does not know.
 DROPPED = re.compile("Discarding|Unparseable")
 Run = Callable[..., tuple[int, str]]
@@ -56,8 +57,11 @@ def entry() -> ModuleType:
     return module
 
 
-def test_the_template_fits_its_type(type_faults: Callable[[str, str], str], copy: Path) -> None:
-    assert type_faults("TemplateMetadata", (copy / TEMPLATE).read_text()) == ""
+@pytest.mark.parametrize("template", [TEMPLATE, STREAM_TEMPLATE])
+def test_a_template_fits_its_type(
+    template: str, type_faults: Callable[[str, str], str], copy: Path
+) -> None:
+    assert type_faults("TemplateMetadata", (copy / template).read_text()) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,7 @@ def test_the_template_fits_its_type(type_faults: Callable[[str, str], str], copy
         ('"paramType": "TEXT"', '"paramType": "TEXTS"', "TEXTS"),
         ('"isOptional": true', '"isOptional": "perhaps"', "isOptional"),
         ('"description"', '"descriptions"', "descriptions"),
+        ('"streaming": true', '"streamed": true', "streamed"),
     ],
 )
 def test_google_s_type_refuses_a_broken_twin(
@@ -77,8 +82,8 @@ def test_google_s_type_refuses_a_broken_twin(
     new: str,
     words: str,
 ) -> None:
-    break_file(TEMPLATE, old, new)
-    assert words in type_faults("TemplateMetadata", (copy / TEMPLATE).read_text())
+    break_file(STREAM_TEMPLATE, old, new)
+    assert words in type_faults("TemplateMetadata", (copy / STREAM_TEMPLATE).read_text())
 
 
 L4 = "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
@@ -104,9 +109,33 @@ L4 = "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
 def test_patterns_take_what_is_right_and_refuse_what_is_not(
     name: str, value: str, fits: bool
 ) -> None:
-    parameters = json.loads((ROOT / TEMPLATE).read_text())["parameters"]
+    assert fits_pattern(TEMPLATE, name, value) == fits
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fits"),
+    [
+        ("source", "kafka:a:9092,b:9092/articles", True),
+        ("source", "pubsub:projects/p/subscriptions/s", True),
+        ("source", "watch:gs://b/in/*.jsonl", True),
+        ("source", "watch:/home/me/*.jsonl", False),
+        ("source", "kafka:a:9092", False),
+        ("source", "pubsub:s", False),
+        ("kafka-config", "gs://b/kafka.properties", True),
+        ("kafka-config", "/etc/kafka.properties", False),
+        ("every", "60s", True),
+        ("every", "60", False),
+    ],
+)
+def test_patterns_of_the_stream_s_template(name: str, value: str, fits: bool) -> None:
+    assert fits_pattern(STREAM_TEMPLATE, name, value) == fits
+
+
+def fits_pattern(template: str, name: str, value: str) -> bool:
+    """Say whether a template takes a value for a parameter."""
+    parameters = json.loads((ROOT / template).read_text())["parameters"]
     [patterns] = [p["regexes"] for p in parameters if p["name"] == name]
-    assert all(re.search(pattern, value) for pattern in patterns) == fits
+    return all(re.search(pattern, value) for pattern in patterns)
 
 
 def test_parameters_become_a_command(entry: ModuleType) -> None:
@@ -130,6 +159,19 @@ def test_parameters_become_a_command(entry: ModuleType) -> None:
     ]
 
 
+def test_a_source_becomes_a_stream_that_is_not_waited_for(entry: ModuleType) -> None:
+    given = ["--source=kafka:a:9092/t", "--corpus=gs://b/corpus", "--every=5m", "--streaming"]
+    assert entry.command(given) == [
+        "stream",
+        "kafka:a:9092/t",
+        "--no-wait",
+        "--corpus=gs://b/corpus",
+        "--every=5m",
+        "--runner=DataflowRunner",
+        "--streaming",
+    ]
+
+
 def test_the_runner_is_dataflow_where_the_launcher_names_none(entry: ModuleType) -> None:
     assert entry.command(["--input=gs://b/a"])[-1] == "--runner=DataflowRunner"
 
@@ -145,20 +187,35 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "parameter input is empty; expected gs:// URLs, separated by spaces" in done.stderr
+    assert "or, for a stream, parameter source" in done.stderr
 
 
-def test_every_parameter_of_the_template_is_a_flag(entry: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("template", "first", "to_beam"),
+    [
+        (
+            TEMPLATE,
+            "--input=gs://b/a",
+            ["--sdk_container_image=x", "--dataflow_service_options=x"],
+        ),
+        (STREAM_TEMPLATE, "--source=watch:gs://b/*", ["--sdk_container_image=x"]),
+    ],
+)
+def test_every_parameter_of_a_template_is_a_flag(
+    entry: ModuleType, template: str, first: str, to_beam: list[str]
+) -> None:
     from pipelines.__main__ import build_parser
     from pipelines.embed.jobs.beam_flags import check_flags
 
-    parameters = json.loads((ROOT / TEMPLATE).read_text())["parameters"]
-    given = [f"--{p['name']}=x" for p in parameters if p["name"] != "input"]
+    parameters = json.loads((ROOT / template).read_text())["parameters"]
+    given = [f"--{p['name']}=x" for p in parameters if f"--{p['name']}" != first.split("=")[0]]
     # Values that the parser holds against a list.
     chosen = {"tokens": "all"}
     given = [f"--{n}={chosen.get(n, 'x')}" for n in (flag[2:-2] for flag in given)]
-    words = entry.command(["--input=gs://b/a", *given])
-    _, rest = build_parser("embed").parse_known_args(words)
-    assert check_flags(rest) == ["--sdk_container_image=x", "--dataflow_service_options=x"]
+    words = entry.command([first, *given])
+    args, rest = build_parser(words[0]).parse_known_args(words)
+    named = [f"--runner={args.runner}"] if args.runner else []
+    assert check_flags([*rest, *named]) == to_beam + ["--runner=DataflowRunner"] * bool(named)
 
 
 @pytest.fixture
@@ -203,6 +260,14 @@ def test_a_dry_run_on_gpus_asks_for_one_on_each_worker(sent: Callable[..., Any])
     assert not DROPPED.search(said)
     assert (job["machine"], job["workers"]) == ("g2-standard-8", 4)
     assert job["service"] == [L4]
+
+
+def test_a_dry_run_of_a_stream_discards_no_flag(sent: Callable[..., Any]) -> None:
+    # Without flags of sensegrep's own, which Beam does not know.
+    job, said = sent("run-stream.sh", "--streaming", SENSEGREP_DATAFLOW_STREAM_FLAGS="")
+    assert not DROPPED.search(said)
+    assert "registry.example.com/sensegrep-worker:0.2.0" in job["images"][0]
+    assert (job["machine"], job["workers"], job["public"]) == ("n2-standard-8", 4, False)
 
 
 def test_a_flag_that_beam_would_drop_is_seen(sent: Callable[..., Any]) -> None:

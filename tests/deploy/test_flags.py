@@ -40,7 +40,12 @@ def written(spoken: Callable[..., list[str]], example: Mapping[str, str]) -> lis
     every["SENSEGREP_FLAGS"] = "--tokens=all"
     lines = [
         spoken("sh", DEPLOY / name, env=every)
-        for name in ("nightly.sh", "dataflow/run-cpu.sh", "dataflow/run-gpu.sh")
+        for name in (
+            "nightly.sh",
+            "dataflow/run-cpu.sh",
+            "dataflow/run-gpu.sh",
+            "dataflow/run-stream.sh",
+        )
     ]
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         [start] = re.findall(r"^ExecStart=(.*)$", unit.read_text(), flags=re.MULTILINE)

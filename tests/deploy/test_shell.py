@@ -21,6 +21,10 @@ NEEDED = {
     ],
 }
 NEEDED["deploy/dataflow/run-gpu.sh"] = NEEDED["deploy/dataflow/run-cpu.sh"]
+NEEDED["deploy/dataflow/run-stream.sh"] = [
+    "SENSEGREP_SOURCE",
+    *NEEDED["deploy/dataflow/run-cpu.sh"][1:],
+]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -28,12 +28,12 @@ FLAGS = (
 GROUP, RESHUFFLE = "beam:transform:group_by_key:v1", "beam:transform:reshuffle:v1"
 
 
-def job_of(source: Path, tmp_path: Path, model: Path) -> dict[str, Any]:
+def job_of(source: Path | str, tmp_path: Path, model: Path, *more: str) -> dict[str, Any]:
     if not PACKAGES.is_dir():
         pytest.skip(f"needs Beam's Google Cloud packages at {PACKAGES}; see make test-engines")
     script = Path(__file__).with_name("dataflow_graph.py")
     done = subprocess.run(
-        [sys.executable, script, source, tmp_path / "corpus", model, *FLAGS],
+        [sys.executable, script, source, tmp_path / "corpus", model, *FLAGS, *more],
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -99,6 +99,18 @@ def test_images_hints_and_accelerators_reach_the_job(tmp_path: Path, tiny_elmo_d
     )
     assert job["options"]["dataflow_service_options"] == [FLAGS[6].partition("=")[2]]
     assert job["options"]["max_num_workers"] == 4
+
+
+def test_a_stream_is_a_streaming_job_with_one_reader_and_one_committer(
+    tmp_path: Path, tiny_elmo_dir: Path
+) -> None:
+    job = job_of(f"watch:{tmp_path}/*.jsonl", tmp_path, tiny_elmo_dir, "--streaming")
+    steps = {step["uniqueName"]: step.get("spec", {}) for step in job["transforms"].values()}
+    assert {"ReadStream", "EmbedBatch", "CommitBatches"} <= steps.keys()
+    assert steps["Spread"]["urn"] == RESHUFFLE
+    assert GROUP not in [spec.get("urn") for name, spec in steps.items() if "Spread" not in name]
+    assert job["options"]["streaming"] is True
+    assert len(job["environments"]) == 1
 
 
 def test_graph_does_not_grow_with_the_input(tmp_path: Path, tiny_elmo_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipelines.errors import UsageError
@@ -40,6 +41,7 @@ def test_what_names_no_source_is_refused(text: str, words: str) -> None:
     [
         ("security.protocol", "line 1: expected name=value"),
         ("# a remark\n\nenable.auto.commit=true", "line 3: enable.auto.commit cannot be set here"),
+        ("bootstrap.servers=other:1", "line 1: the brokers are those of the source"),
         ("no.such.setting=1", "refuses its settings .*no.such.setting"),
         ("security.protocol=magic", "refuses its settings .*security.protocol"),
     ],
@@ -49,6 +51,15 @@ def test_settings_of_kafkas_client_are_checked(tmp_path: Path, lines: str, words
     config.write_text(lines)
     with pytest.raises(UsageError, match=words):
         open_source("kafka:localhost:1/t", InputOptions(), str(config))
+
+
+def test_settings_may_stand_at_a_url() -> None:
+    with fsspec.open("memory://settings/kafka.properties", "w") as file:
+        file.write("security.protocol=magic\n")
+    with pytest.raises(UsageError, match=r"refuses its settings \(memory://settings/.*magic"):
+        open_source("kafka:localhost:1/t", InputOptions(), "memory://settings/kafka.properties")
+    with pytest.raises(UsageError, match="--kafka-config memory://settings/none cannot be read"):
+        open_source("kafka:localhost:1/t", InputOptions(), "memory://settings/none")
 
 
 def test_settings_that_are_not_there_are_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipelines.errors import UsageError
 from pipelines.reading import watched_files
 from pipelines.reading.messages import Deletion
 from pipelines.reading.options import InputOptions
-from pipelines.reading.stream_batch import BatchLimits, Mark, StreamBatch
+from pipelines.reading.stream_batch import BatchLimits, Lag, Mark, StreamBatch
 from pipelines.reading.watched_files import WHOLE, WatchedFiles
 
 MANY = BatchLimits(records=1000, bytes=1 << 30)
@@ -118,6 +118,32 @@ def test_a_file_from_another_time_is_taken(
     now = time.time()
     os.utime(write("1.jsonl", "a"), (now + jump, now + jump))
     assert ids(take(watch())) == ["a"]
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+def test_a_clock_that_jumps_while_files_are_watched_changes_neither_order_nor_lag(
+    watch: Callable[..., WatchedFiles],
+    write: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    jump: float,
+) -> None:
+    monkeypatch.setattr(watched_files, "QUIET_SECONDS", 0.2)
+    source = watch()
+    write("1.jsonl", "a", text="Before.")
+    assert take(source, seconds=0.1).records == []
+    real, now = time.time, time.time()
+    monkeypatch.setattr(watched_files.time, "time", lambda: real() + jump)
+    os.utime(write("2.jsonl", "a", text="After."), (now + jump, now + jump))
+    assert take(source, seconds=0.05).records == []
+    time.sleep(0.3)  # both are ready now
+    assert [r.text for r in take(source, seconds=0.5).records] == ["Before.", "After."]
+    assert source.lag() == Lag()
+    # A file that was read, written again by the clock that went back or ahead.
+    os.utime(write("1.jsonl", "a", text="Again."), (now + 2 * jump, now + 2 * jump))
+    assert take(source, seconds=0.1).records == []
+    assert source.lag().records == 1
+    assert source.lag().seconds >= 0
+    assert [r.text for r in take(source, seconds=2).records] == ["Again."]
 
 
 def test_what_was_read_of_a_version_that_is_gone_is_dropped(

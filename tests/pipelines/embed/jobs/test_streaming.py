@@ -1,14 +1,21 @@
 """The stream in this process: positions and documents in one snapshot, whatever happens between."""
 
+import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.corpus.view import CorpusView
 from pipelines.embed.jobs import streaming
-from pipelines.embed.jobs.stream_job import StopRequest
+from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamOptions, StreamStatus
+from pipelines.embed.options import ModelOptions
 from pipelines.errors import CorpusError, UsageError
+from pipelines.maintenance.vacuum import vacuum
+from pipelines.reading import watched_files
 from pipelines.reading.stream_batch import BatchLimits, RecordsLost, SourceUnavailable
 from tests.message_log import Log, few, version
 
@@ -227,3 +234,45 @@ def test_a_partition_that_lags_is_read_whole(
     run(ahead=BatchLimits(records=7, bytes=1 << 20))
     assert len(texts()) == 32
     assert view().snapshot.stream.positions == {"0": 30, "1": 3}
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_while_a_folder_is_streamed_loses_nothing(
+    tmp_path: Path, tiny_elmo_dir: Path, texts: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's clock and the times of files go days ahead and back; vacuums look at both."""
+    monkeypatch.setattr(watched_files, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(watched_files, "LIST_SECONDS", 0.01)
+    real, offset = time.time, 0.0
+    monkeypatch.setattr(time, "time", lambda: real() + offset)
+    (tmp_path / "in").mkdir()
+    jumps = iter([0.0, 3 * 86_400.0, -40 * 86_400.0, 10.0, -10.0])
+    numbers = iter(range(1, 6))
+    whole = streaming.StreamCommitter.commit
+
+    def write_at_another_time() -> None:
+        nonlocal offset
+        offset = next(jumps, offset)
+        number = next(numbers, None)
+        if number is not None:
+            path = tmp_path / "in" / f"{number % 2}.jsonl"
+            path.write_text(json.dumps(version("a", number)) + "\n")
+            os.utime(path, (time.time(), time.time()))
+
+    def commit_then_jump(committer: Any, batch: Any) -> int:
+        changed = whole(committer, batch)
+        vacuum(CorpusView.open(tmp_path / "corpus"), older_than_seconds=86_400.0)
+        write_at_another_time()
+        return changed
+
+    monkeypatch.setattr(streaming.StreamCommitter, "commit", commit_then_jump)
+    write_at_another_time()
+    job = StreamJob(
+        source=f"watch:{tmp_path}/in/*.jsonl",
+        corpus=str(tmp_path / "corpus"),
+        model=ModelOptions(model=str(tiny_elmo_dir)),
+        running=StreamOptions(every_seconds=0.01, until_idle_seconds=0.5),
+    )
+    report = streaming.stream(job, StopRequest(20.0), StreamStatus())
+    assert (report.read, report.written) == (5, 5)
+    assert texts() == [("a", "Version 5 of a.")]
