@@ -92,7 +92,9 @@ class KafkaTopic:
         self._options = options
         self._accept_loss = accept_loss
         self._look_seconds = look_seconds
+        self._cause = ""  # what the client told last of a connection that it could not make
         settings = {**_DEFAULTS, "bootstrap.servers": brokers, **_read_config(config), **_OURS}
+        settings["error_cb"] = self._hear
         try:
             self._consumer = confluent_kafka.Consumer(settings, logger=logger)
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
@@ -100,8 +102,8 @@ class KafkaTopic:
                 f"Kafka's client refuses its settings ({config or 'no --kafka-config'}):"
                 f" {_words(error)}"
             ) from error
-        self.source_id = f"kafka:{self._cluster()}/{topic}"
         self._next: dict[int, int] = {}
+        self.source_id = f"kafka:{self._cluster()}/{topic}"
         self._times: dict[int, float] = {}  # of the newest message read, seconds since 1970
         self._origins: dict[str, int] = {}
         self._lost: list[tuple[int, int, int]] = []  # partition, from, to
@@ -112,14 +114,20 @@ class KafkaTopic:
         self._partitions()
         return str(self._metadata().cluster_id or self._brokers)
 
+    def _hear(self, error: Any) -> None:
+        if error.code() != self._api.KafkaError._ALL_BROKERS_DOWN:
+            self._cause = error.str()
+
     def _metadata(self) -> Any:
         try:
             return self._consumer.list_topics(self._topic, timeout=_ANSWER_SECONDS)
         except self._api.KafkaException as error:
+            if not self._next:  # nothing is assigned, so that this takes no message
+                self._consumer.poll(0)
             raise SourceUnavailable(
                 f"no Kafka broker answers at {self._brokers} within {_ANSWER_SECONDS:g} s"
-                f" ({_words(error)}); check the address, that it is up, and --kafka-config for TLS"
-                " and SASL"
+                f" ({self._cause or _words(error)}); check the address, that it is up, and"
+                " --kafka-config for TLS and SASL"
             ) from error
 
     def _partitions(self) -> list[int]:

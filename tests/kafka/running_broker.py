@@ -28,13 +28,21 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},\
+    SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,\
+    TLS:SASL_SSL
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
     required user_reader="secret" user_stranger="secret";
+listener.name.tls.sasl.enabled.mechanisms=PLAIN
+listener.name.tls.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+    required user_reader="secret" user_stranger="secret";
+listener.name.tls.ssl.keystore.type=PKCS12
+listener.name.tls.ssl.keystore.location={directory}/broker.p12
+listener.name.tls.ssl.keystore.password=password
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 log.dirs={directory}/data
@@ -69,16 +77,31 @@ class Broker:
     def __init__(self, directory: Path) -> None:
         self.address = f"127.0.0.1:{_free_port()}"
         self.sasl_address = f"127.0.0.1:{_free_port()}"  # for users with names and passwords
+        self.tls_address = f"127.0.0.1:{_free_port()}"  # the same, encrypted
+        self.certificate = directory / "broker.pem"  # what a client is to trust
         self._directory = directory
+        self._make_certificate()
         properties = PROPERTIES.format(
             port=self.address.split(":")[1],
             sasl=self.sasl_address.split(":")[1],
+            tls=self.tls_address.split(":")[1],
             controller=_free_port(),
             directory=directory,
         )
         (directory / "server.properties").write_text(properties)
         self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c").wait()
         self.start()
+
+    def _make_certificate(self) -> None:
+        """Make a key and a certificate for 127.0.0.1, signed by itself."""
+        store = ["-keystore", str(self._directory / "broker.p12"), "-storetype", "PKCS12",
+                 "-storepass", "password", "-alias", "broker"]  # fmt: skip
+        for words in (
+            ["-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-validity", "2",
+             "-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1"],
+            ["-exportcert", "-rfc", "-file", str(self.certificate)],
+        ):  # fmt: skip
+            subprocess.run(["keytool", *words, *store], check=True, capture_output=True)
 
     def _java(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self._directory / "log.txt").open("ab") as log:

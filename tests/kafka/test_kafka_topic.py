@@ -225,20 +225,21 @@ def test_lag_is_what_was_not_read(broker: Any, topic: str) -> None:
 
 
 @pytest.fixture
-def as_user(
-    broker: Any, topic: str, tmp_path: Path, tiny_elmo_dir: Path
-) -> Callable[[str, str], int]:
+def as_user(broker: Any, topic: str, tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., int]:
     """A function that streams as a user with a password (SASL), as --kafka-config says."""
 
-    def run(user: str, password: str) -> int:
+    def run(user: str, password: str, address: str = broker.sasl_address, **settings: str) -> int:
+        settings = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": user,
+            "sasl.password": password,
+            **{name.replace("_", "."): value for name, value in settings.items()},
+        }
         config = tmp_path / "kafka.properties"
-        config.write_text(
-            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
-            f"sasl.username={user}\nsasl.password={password}\n"
-        )
-        source = f"kafka:{broker.sasl_address}/{topic}"
+        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         corpus = ("--corpus", str(tmp_path / "corpus"), "--model", str(tiny_elmo_dir))
-        return main(["stream", source, *corpus, "--kafka-config", str(config),
+        return main(["stream", f"kafka:{address}/{topic}", *corpus, "--kafka-config", str(config),
                      "--until-idle", "1s", "--every", "1s"])  # fmt: skip
 
     return run
@@ -266,8 +267,41 @@ def test_a_wrong_password_is_bad_usage(
     broker.make_topic(topic)
     assert as_user("reader", "wrong") == 2
     error = capsys.readouterr().err
+    assert "Authentication failed: Invalid username or password" in error
     assert "check the address, that it is up, and --kafka-config for TLS and SASL" in error
     assert "secret" not in error
+
+
+def test_messages_are_read_over_tls_from_a_broker_that_is_trusted(
+    broker: Any, topic: str, as_user: Callable, live: Callable
+) -> None:
+    broker.make_topic(topic)
+    broker.put(topic, say("a"))
+    broker.allow("reader", topic)
+    trusted = {"security_protocol": "SASL_SSL", "ssl_ca_location": str(broker.certificate)}
+    assert as_user("reader", "secret", broker.tls_address, **trusted) == 0
+    assert live() == {"a": "Version 1 of a."}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        # The system's certificates do not know this one.
+        ({"security_protocol": "SASL_SSL"}, "certificate verify failed"),
+        # No TLS towards a port that speaks it.
+        ({}, "no Kafka broker answers"),
+    ],
+)
+def test_a_broker_over_tls_that_is_not_trusted_is_bad_usage(
+    broker: Any, as_user: Callable, settings: dict[str, str], words: str,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    assert as_user("reader", "secret", broker.tls_address, **settings) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "--kafka-config for TLS and SASL" in error
+    assert "secret" not in error
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_a_clock_that_jumps_changes_neither_order_nor_lag(
