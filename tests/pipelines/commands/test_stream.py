@@ -48,7 +48,7 @@ def test_a_report_and_the_corpus(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--every", "soon"], "--every is 'soon'; write it like"),
+        (["--every", "soon"], "--every is 'soon'; expected a duration"),
         (["--every", "0s"], "--every is 0.0s, expected more than 0s"),
         (["--ahead", "0"], "--ahead and --ahead-bytes must be at least 1"),
         (["--ahead-bytes", "many"], "'many'"),

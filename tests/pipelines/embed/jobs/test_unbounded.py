@@ -129,7 +129,7 @@ def test_a_segment_that_a_vacuum_took_is_not_committed_and_its_records_are_read_
     summary = embed(plan)
     age(view(), QUIET_SECONDS + 60)
     assert vacuum(view(), older_than_seconds=0).files
-    with pytest.raises(CommitRefusedError, match="a vacuum took this stream for dead"):
+    with pytest.raises(CommitRefusedError, match="a vacuum removed the files of this stream"):
         commit(plan, summary)
     assert view().snapshot.stream.positions == {"0": 0}
     plan = begin("again")  # as the launcher does when a job failed
