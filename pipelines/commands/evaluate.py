@@ -18,8 +18,9 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     from pipelines.evaluation.evaluate import EvaluationOptions, SetReport
     from pipelines.evaluation.report import ModelReport
-    from pipelines.evaluation.sets import EvaluationSet
+    from pipelines.evaluation.sets import EvaluationSet, SampledSet
     from pipelines.evaluation.vectors import Encoder
+    from pipelines.text.tokenizer import Tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bundled name, directory, archive or word2vec file; NAME=MODEL shows it as NAME; "
         "several models are shown side by side",
     )
-    from pipelines.evaluation.readers import SOURCES
+    from pipelines.evaluation.readers import SOURCES, TEXT_SET
 
     parser.add_argument(
         "--data",
@@ -45,7 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sets",
         type=_names,
         metavar="A,B",
-        help=f"of {', '.join(SOURCES)} (default: all of the language that DIR holds)",
+        help=f"of {', '.join((*SOURCES, TEXT_SET))} (default: all of the language that DIR holds,"
+        f" and with --text {TEXT_SET})",
+    )
+    parser.add_argument(
+        "--text",
+        nargs="+",
+        metavar="FILE",
+        help="text to read words of one sense from, for the set single_sense: one paragraph a line,"
+        " an empty line between documents; .gz, .bz2, .xz and .zst are read too",
+    )
+    parser.add_argument(
+        "--single-sense",
+        type=Path,
+        metavar="FILE",
+        help="words that have one sense, parted by blanks (default for English: a bundled list)",
     )
     parser.add_argument(
         "--language", default="en", help="language of the sets and of the tokenizer"
@@ -97,7 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="OUT",
         help="folder to write the induced senses to, for other scorers: OUT/semcor_wsi.key with "
-        "'row<TAB>sense' (rows from 0) and OUT/semeval2013_wsi.key with 'lemma instance sense'",
+        "'row<TAB>sense' (rows from 0), OUT/semeval2013_wsi.key with 'lemma instance sense', "
+        "OUT/single_sense.key and OUT/small_samples.key with 'size draw word id sense', "
+        "OUT/sense_labels.key with 'word sense label ...'",
     )
     parser.add_argument(
         "--markdown",
@@ -182,6 +199,13 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Find out before the work what would fail after it."""
+    from pipelines.reading.training_text import check_training_files
+
+    if args.text is not None:
+        check_training_files(args.text)
+        _single_words(args)
+    elif args.single_sense is not None:
+        raise UsageError("--single-sense is for the set single_sense, which needs --text FILE")
     if args.sample is not None and args.sample < 1:
         raise UsageError(f"--sample is {args.sample}; expected at least 1")
     written = (("--json", args.json), ("--markdown", args.markdown), ("--plot", args.plot))
@@ -209,12 +233,13 @@ def _choose_sets(args: argparse.Namespace) -> tuple[str, ...]:
 
     try:
         # "zh-char" is a way to tokenize, not a language of its own
-        names = choose_sets(args.data, args.sets or (), args.language.partition("-")[0])
+        language = args.language.partition("-")[0]
+        names = choose_sets(args.data, args.sets or (), language, text=args.text is not None)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if args.keys is not None and not set(names) & set(KEYED_SETS):
         raise UsageError(
-            f"--keys writes the senses of {' and '.join(KEYED_SETS)}; add them to --sets"
+            f"--keys writes the senses of {', '.join(KEYED_SETS)}; add one of them to --sets"
         )
     if args.plot is not None and PLOTTED_SET not in names:
         raise UsageError(f"--plot shows {PLOTTED_SET} word by word; add it to --sets")
@@ -252,7 +277,7 @@ def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[M
 def _read_sets(
     args: argparse.Namespace, names: Sequence[str], display: ProgressDisplay
 ) -> "list[EvaluationSet]":
-    from pipelines.evaluation.readers import read_set
+    from pipelines.evaluation.readers import TEXT_SET, read_set
     from pipelines.evaluation.sets import sample
     from pipelines.text.tokenizer import Tokenizer
 
@@ -260,9 +285,43 @@ def _read_sets(
     sets = []
     for name in names:
         display.keep(f"reading {name}")
-        found = read_set(args.data, name, tokenizer.tokenize)
+        found: EvaluationSet
+        if name == TEXT_SET:
+            found = _read_single_words(args, tokenizer, display)
+        else:
+            found = read_set(args.data, name, tokenizer.tokenize)
         sets.append(found if args.sample is None else sample(found, args.sample, args.seed))
     return sets
+
+
+def _single_words(args: argparse.Namespace) -> list[str]:
+    from pipelines.senses.learning import bundled_single_words, parse_words
+
+    if args.single_sense is not None:
+        if not args.single_sense.is_file():
+            raise UsageError(f"--single-sense {args.single_sense}: there is no such file")
+        found = parse_words(args.single_sense.read_text(encoding="utf-8"))
+        if not found:
+            raise UsageError(f"--single-sense {args.single_sense}: there are no words in it")
+        return found
+    bundled = bundled_single_words(args.language.partition("-")[0])
+    if bundled is None:
+        raise UsageError(
+            f"there is no bundled list of words of one sense in language {args.language!r}; give"
+            " one with --single-sense FILE"
+        )
+    return bundled
+
+
+def _read_single_words(
+    args: argparse.Namespace, tokenizer: "Tokenizer", display: ProgressDisplay
+) -> "SampledSet":
+    from pipelines.evaluation.single_words import read_single_words
+
+    def show(documents: int, found: int) -> None:
+        display.show(f"reading text: {documents:,} documents, {found:,} occurrences")
+
+    return read_single_words(args.text, _single_words(args), tokenizer, show)
 
 
 def _load_models(

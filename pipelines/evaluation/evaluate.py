@@ -12,6 +12,8 @@ leave some without).
                             weighs the same within its word. chance_* is a random ranking's.
   *_micro                   the same as a plain mean over all occurrences of all words.
 InductionSet: senses are induced as a corpus of the set's sentences would; see inducing.py's head.
+SampledSet: the same of samples of few occurrences; see sampling.py's head.
+LabelledSet: do label words tell the right sense? See labelling.py's head.
 UsagePairs:
   accuracy                  "same sense" if the cosine reaches a threshold tuned on the training
                             part; where there is none, on one half for the other and the reverse.
@@ -38,13 +40,10 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from pipelines.evaluation import metrics
-from pipelines.evaluation.inducing import (
-    constants_of_encoder,
-    induce_set,
-    key_lines,
-    samples_of,
-    score_induced,
-)
+from pipelines.evaluation.grouping import GroupedSet, constants_of_encoder, group_occurrences
+from pipelines.evaluation.inducing import induce_set, key_lines, score_induced
+from pipelines.evaluation.labelling import score_labels
+from pipelines.evaluation.sampling import score_samples
 from pipelines.evaluation.scores import (
     Measured,
     WordScores,
@@ -62,6 +61,9 @@ from pipelines.evaluation.sets import (
     Context,
     EvaluationSet,
     InductionSet,
+    Instance,
+    LabelledSet,
+    SampledSet,
     SenseSet,
     Sentence,
     SentencePairs,
@@ -187,6 +189,10 @@ def evaluate(
                 return run.senses(evaluation_set)
             case InductionSet():
                 return run.induced(evaluation_set)
+            case SampledSet():
+                return run.sampled(evaluation_set)
+            case LabelledSet():
+                return run.labelled(evaluation_set)
             case UsagePairs():
                 return run.usages(evaluation_set)
             case SentencePairs():
@@ -228,21 +234,46 @@ class _Run:
         return self._finish(items, embedded, [(c.tokens[c.index],) for c in contexts])
 
     def induced(self, evaluation_set: InductionSet) -> SetReport:
-        from pipelines.text.tokenizer import Tokenizer
-
         instances = evaluation_set.instances
-        is_content = Tokenizer(self.options.language).is_content
-        grouped = samples_of(self.encoder, instances, is_content, self.report)
+        grouped = self._grouped(instances)
         embedded = time.monotonic()
         options = SenseOptions(force=True, at_most=2) if evaluation_set.force else SenseOptions()
-        numbers = induce_set(grouped, constants_of_encoder(self.encoder), options, len(instances))
-        # Senses are induced from the model's own mix.
-        view = View("mix", tuple(self.encoder.default_layer_weights))
-        self._add(view, "", "", score_induced(evaluation_set, numbers))
-        items = {"occurrences": len(instances), "words": len(grouped)}
+        constants = constants_of_encoder(self.encoder)
+        numbers = induce_set(grouped.groups, constants, options, len(instances))
+        key = key_lines(evaluation_set, numbers)
+        return self._told(instances, embedded, score_induced(evaluation_set, numbers), key)
+
+    def sampled(self, evaluation_set: SampledSet) -> SetReport:
+        grouped = self._grouped(evaluation_set.instances)
+        embedded = time.monotonic()
+        constants = constants_of_encoder(self.encoder)
+        scores, key = score_samples(evaluation_set, grouped.groups, constants)
+        return self._told(evaluation_set.instances, embedded, scores, key)
+
+    def labelled(self, evaluation_set: LabelledSet) -> SetReport:
+        grouped = self._grouped(evaluation_set.instances)
+        embedded = time.monotonic()
+        scores, key = score_labels(evaluation_set, grouped)
+        return self._told(evaluation_set.instances, embedded, scores, key)
+
+    def _grouped(self, instances: Sequence[Instance]) -> GroupedSet:
+        from pipelines.text.tokenizer import Tokenizer
+
+        is_content = Tokenizer(self.options.language).is_content
+        return group_occurrences(self.encoder, instances, is_content, self.report)
+
+    def _told(
+        self,
+        instances: Sequence[Instance],
+        embedded: float,
+        scores: Measured,
+        key: tuple[str, ...],
+    ) -> SetReport:
+        """Report what was scored of senses, which are induced from the model's own mix."""
+        self._add(View("mix", tuple(self.encoder.default_layer_weights)), "", "", scores)
+        items = {"occurrences": len(instances), "words": len({one.lemma for one in instances})}
         targets = [(one.context.tokens[one.context.index],) for one in instances]
-        found = self._finish(items, embedded, targets)
-        return replace(found, key=key_lines(evaluation_set, numbers))
+        return replace(self._finish(items, embedded, targets), key=key)
 
     def usages(self, evaluation_set: UsagePairs) -> SetReport:
         pairs = (*evaluation_set.pairs, *evaluation_set.train)

@@ -16,13 +16,10 @@ fuzzy NMI as means over lemmas:
                       lemma has none, for its NMI is 0.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.evaluation.clusterings import (
     Labels,
@@ -32,110 +29,14 @@ from pipelines.evaluation.clusterings import (
     fuzzy_nmi,
     memberships,
 )
-from pipelines.evaluation.sets import InductionSet, Instance
-from pipelines.index.options import DEFAULT_SETTINGS
-from pipelines.search.similarity import search_scores
-from pipelines.senses.constants import SenseConstants, constants_for
-from pipelines.senses.features import Sample
+from pipelines.evaluation.grouping import Grouped
+from pipelines.evaluation.sets import InductionSet
+from pipelines.senses.constants import SenseConstants
 from pipelines.senses.induction import induce
-from pipelines.senses.learning import Embedded, Place, ReadText, embed_places
 from pipelines.senses.options import SenseOptions
 
 Measured = dict[str, float]
 _SHUFFLES = 20
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Grouped:
-    """A lemma's occurrences: their numbers in the set, and what they are clustered by."""
-
-    lemma: str
-    rows: npt.NDArray[np.int64]
-    sample: Sample
-
-
-def samples_of(
-    encoder: Any,
-    instances: Sequence[Instance],
-    is_content: Callable[[str], bool],
-    report: Callable[[int, int], None] | None = None,
-) -> list[Grouped]:
-    """Embed occurrences, and make of each lemma's what `induce` takes.
-
-    Args:
-      encoder: an ELMo or a static encoder.
-      instances: occurrences of any lemmas.
-      is_content: tells content words, which are the words around.
-      report: told tokens embedded and to embed.
-    """
-    text = ReadText()
-    numbers: dict[tuple[str, ...], int] = {}
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, one in enumerate(instances):
-        if one.context.tokens not in numbers:
-            numbers[one.context.tokens] = len(text.sentences)
-            text.sentences.append(list(one.context.tokens))
-        rows_of[one.lemma].append(row)
-    own = {
-        lemma: {instances[i].context.tokens[instances[i].context.index].casefold() for i in rows}
-        for lemma, rows in rows_of.items()
-    }
-    places = {
-        lemma: [
-            Place(0, numbers[instances[i].context.tokens], instances[i].context.index) for i in rows
-        ]
-        for lemma, rows in rows_of.items()
-    }
-    # Shortest first, as they are embedded.
-    tokens = np.cumsum(sorted(len(line) for line in text.sentences)).tolist()
-
-    def show(done: int, _: int) -> None:
-        if report is not None:
-            report(tokens[done - 1], tokens[-1])
-
-    embedded = embed_places(encoder, text, places, is_content, show, own)
-    counts = Counter(
-        token.casefold() for line in text.sentences for token in line if is_content(token)
-    )
-    ends = np.cumsum([len(rows) for rows in rows_of.values()])
-    found = []
-    for (lemma, rows), end in zip(rows_of.items(), ends.tolist(), strict=True):
-        lines = [
-            [
-                t
-                for token in instances[i].context.tokens
-                if (t := token.casefold()) not in own[lemma]
-            ]
-            for i in rows
-        ]
-        mine = slice(end - len(rows), end)
-        found.append(
-            Grouped(lemma=lemma, rows=np.array(rows), sample=_sample(embedded, mine, lines, counts))
-        )
-    return found
-
-
-def _sample(
-    embedded: Embedded, rows: slice, lines: Sequence[Sequence[str]], counts: Counter[str]
-) -> Sample:
-    tokens, sentences = embedded.tokens[rows], embedded.sentences[rows]
-    return Sample(
-        tokens=tokens,
-        sentences=sentences,
-        bags=embedded.bags[rows],
-        scores=search_scores(tokens, sentences, lines, counts, DEFAULT_SETTINGS),
-    )
-
-
-def constants_of_encoder(encoder: Any) -> SenseConstants:
-    """Return what the senses of a model's vectors are told apart by."""
-    return constants_for(
-        str(encoder.name),
-        str(encoder.fingerprint),
-        tuple(encoder.default_layer_weights),
-        "attention",
-        int(encoder.dim),
-    )
 
 
 def induce_set(

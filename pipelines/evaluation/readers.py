@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.evaluation.induction_sets import read_semcor_wsi, read_semeval2013_wsi
+from pipelines.evaluation.sense_sets import (
+    context_at,
+    read_coarsewsd20,
+    read_labels,
+    read_senseval,
+    read_small_samples,
+)
 from pipelines.evaluation.set_files import (
     json_lines,
     json_list,
@@ -25,13 +32,10 @@ from pipelines.evaluation.sets import (
     Collection,
     Context,
     EvaluationSet,
-    Occurrence,
-    SenseSet,
     Sentence,
     SentencePairs,
     UsagePair,
     UsagePairs,
-    hold_out,
 )
 
 
@@ -47,12 +51,6 @@ class TokenizedSentence(Protocol):
 
 
 Tokenize = Callable[[str], Sequence[TokenizedSentence]]
-
-
-def _context(where: str, tokens: Sequence[str], index: int) -> Context:
-    if not 0 <= index < len(tokens):
-        raise ValueError(f"{where}: target position {index} outside the {len(tokens)} tokens")
-    return Context(tuple(tokens), index)
 
 
 def _flag(where: str, tag: str) -> float:
@@ -92,34 +90,7 @@ def sentences_of(text: str, tokenize: Tokenize) -> tuple[Sentence, ...]:
     return tuple(tuple(sentence.tokens) for sentence in tokenize(text))
 
 
-# --- sense sets -----------------------------------------------------------------------------------
-
-
-def _read_occurrences(name: str, paths: Sequence[Path]) -> SenseSet:
-    occurrences = []
-    for path in paths:
-        for where, row in json_lines(path, "id", "word", "index", "sense", "tokens"):
-            occurrences.append(
-                Occurrence(
-                    id=str(row["id"]),
-                    word=row["word"],
-                    sense=str(row["sense"]),
-                    context=_context(where, row["tokens"], row["index"]),
-                )
-            )
-    if len({occurrence.id for occurrence in occurrences}) < len(occurrences):
-        raise ValueError(f"{name}: an id occurs twice; each occurrence needs its own id")
-    return SenseSet(name=name, occurrences=hold_out(occurrences))
-
-
-def read_coarsewsd20(folder: Path, tokenize: Tokenize) -> SenseSet:  # noqa: ARG001 - in tokens
-    """CoarseWSD-20 (Loureiro et al. 2021): train.jsonl.gz, lower-cased, in tokens."""
-    return _read_occurrences("coarsewsd20", [folder / "train.jsonl.gz"])
-
-
-def read_senseval(folder: Path, tokenize: Tokenize) -> SenseSet:  # noqa: ARG001 - in tokens
-    """Senseval-2's "four words": *.jsonl.gz, one word each, in tokens."""
-    return _read_occurrences("senseval", sorted(folder.glob("*.jsonl.gz")))
+# --- usage pairs ----------------------------------------------------------------------------------
 
 
 def _wic_part(folder: Path, part: str) -> tuple[UsagePair, ...]:
@@ -140,8 +111,8 @@ def _wic_part(folder: Path, part: str) -> tuple[UsagePair, ...]:
         pairs.append(
             UsagePair(
                 id=f"{part}.{number}",
-                left=_context(where, left.split(" "), int(first)),
-                right=_context(where, right.split(" "), int(second)),
+                left=context_at(where, left.split(" "), int(first)),
+                right=context_at(where, right.split(" "), int(second)),
                 gold=gold,
             )
         )
@@ -335,14 +306,16 @@ class Source:
 
 
 SOURCES = {
-    "coarsewsd20": Source("coarsewsd20", "en", read_coarsewsd20),
-    "senseval": Source("senseval_4words", "en", read_senseval),
+    "coarsewsd20": Source("coarsewsd20", "en", lambda folder, _: read_coarsewsd20(folder)),
+    "senseval": Source("senseval_4words", "en", lambda folder, _: read_senseval(folder)),
     "semcor_wsi": Source("semcor_wsi", "en", lambda folder, _: read_semcor_wsi(folder)),
     "semeval2013_wsi": Source(
         "semeval2013_wsi",
         "en",
         lambda folder, tokenize: read_semeval2013_wsi(folder, partial(locate, tokenize=tokenize)),
     ),
+    "small_samples": Source("coarsewsd20", "en", lambda folder, _: read_small_samples(folder)),
+    "sense_labels": Source("coarsewsd20", "en", lambda folder, _: read_labels(folder)),
     "wic": Source("wic", "en", read_wic),
     "mcl_wic": Source("mcl_wic", "en", read_mcl_wic),
     "scws": Source("scws", "en", read_scws),
@@ -355,11 +328,21 @@ SOURCES = {
     "lcqmc_zh": Source("lcqmc_zh", "zh", read_lcqmc_zh),
     "afqmc_zh": Source("afqmc_zh", "zh", read_afqmc_zh),
 }
-KEYED_SETS = ("semcor_wsi", "semeval2013_wsi")  # whose induced senses `--keys` writes
+TEXT_SET = "single_sense"  # is read from text (`--text`), not from a folder of its own
+# Whose induced senses (or labels) `--keys` writes.
+KEYED_SETS = ("semcor_wsi", "semeval2013_wsi", "small_samples", "sense_labels", TEXT_SET)
 
 
-def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, ...]:
+def choose_sets(
+    root: Path, names: Sequence[str], language: str, *, text: bool = False
+) -> tuple[str, ...]:
     """The names to evaluate: those given, or every set of the language that lies below `root`.
+
+    Args:
+      root: folder that holds the sets.
+      names: asked for.
+      language: of the sets, where none is named.
+      text: there is text for the set TEXT_SET.
 
     Raises:
       ValueError: for a name that is not known, a named set that is missing, or nothing found.
@@ -369,13 +352,18 @@ def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, .
             f"there is no directory {root}; --data names the folder that holds the evaluation sets"
         )
     languages = sorted({source.language for source in SOURCES.values()})
-    if not names and language not in languages:
+    if not names and not text and language not in languages:
         raise ValueError(
             f"no evaluation set is in language {language!r}; there are {', '.join(languages)}"
         )
     for name in names:
+        if name == TEXT_SET:
+            if not text:
+                raise ValueError(f"set {name!r} is read from text; give it with --text FILE")
+            continue
         if name not in SOURCES:
-            raise ValueError(f"no evaluation set is named {name!r}; there are {', '.join(SOURCES)}")
+            known = ", ".join((*SOURCES, TEXT_SET))
+            raise ValueError(f"no evaluation set is named {name!r}; there are {known}")
         if not (root / SOURCES[name].folder).is_dir():
             raise ValueError(f"set {name!r} is missing: {root} has no {SOURCES[name].folder}/")
     if names:
@@ -384,7 +372,7 @@ def choose_sets(root: Path, names: Sequence[str], language: str) -> tuple[str, .
         name
         for name, source in SOURCES.items()
         if source.language == language and (root / source.folder).is_dir()
-    )
+    ) + ((TEXT_SET,) if text else ())
     if not found:
         expected = ", ".join(s.folder for s in SOURCES.values() if s.language == language)
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.evaluate import Score, SetReport
+from pipelines.evaluation.sets import SAMPLE_SIZES
 from pipelines.evaluation.table import Table
 
 SCHEMA_VERSION = 1
@@ -109,15 +110,51 @@ INDUCTION_COLUMNS = (
     Column("semeval2013_wsi", "random_avg", "SemEval-2013", "random AVG"),
     Column("semeval2013_wsi", "shuffled_avg", "SemEval-2013", "shuffled AVG"),
 )
-LEGEND = (
-    "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "
-    "of the same sense among the nearest of the same word, mean over senses, then words; P@10u: "
-    "mean over occurrences. rho: Spearman's rank correlation. nDCG at 10."
-)
 INDUCTION_LEGEND = (
     "B3 F: B-cubed F, mean over lemmas; random: one of two senses at random; over one, over\n"
     "shuffled: above one cluster a lemma, and above the same sizes shuffled, with the 95 %\n"
     "interval of a bootstrap over lemmas. AVG: geometric mean of fuzzy NMI and fuzzy B-cubed."
+)
+SAMPLED_COLUMNS = tuple(
+    Column(name, f"{metric}_at_{size}", group, f"{size}")
+    for name, metric, group in (
+        ("single_sense", "split", "One sense: split"),
+        ("small_samples", "split", "Several: split"),
+        ("small_samples", "ari", "ARI"),
+        ("small_samples", "shuffled", "ARI shuffled"),
+    )
+    for size in SAMPLE_SIZES
+)
+LABEL_COLUMNS = tuple(
+    Column("sense_labels", metric, "Labels", title)
+    for metric, title in (
+        ("right", "right"),
+        ("chance", "chance"),
+        ("random_words", "random words"),
+        ("all_words", "all words"),
+        ("stands", "stands"),
+        ("stands_right", "stands, right"),
+    )
+)
+SAMPLED_LEGEND = (
+    "Samples of 24, 50, 100 and 150 occurrences. One sense: share of such words that are split\n"
+    "(one cluster: 0). ARI: adjusted Rand index of words of several senses (one cluster: 0), and\n"
+    "of the same sizes shuffled. 95 % intervals of a bootstrap over words: --json."
+)
+LABEL_LEGEND = (
+    "right: lines whose sense is told by six label words made of other lines; random, all words:\n"
+    "by six words at random and by all words of those lines. stands: lines with a label word;\n"
+    "stands, right: of these, those of its sense."
+)
+SENSE_TABLES = (
+    ("Induced senses", INDUCTION_COLUMNS, INDUCTION_LEGEND),
+    ("Senses of few occurrences", SAMPLED_COLUMNS, SAMPLED_LEGEND),
+    ("Label words", LABEL_COLUMNS, LABEL_LEGEND),
+)
+LEGEND = (
+    "All numbers x 100. acc, F1: nearest sense centroid, mean over words. P@10, MAP: occurrences "
+    "of the same sense among the nearest of the same word, mean over senses, then words; P@10u: "
+    "mean over occurrences. rho: Spearman's rank correlation. nDCG at 10."
 )
 
 
@@ -130,9 +167,10 @@ def tables(models: Sequence[ModelReport], width: int | None = None) -> str:
     blocks = []
     for centering in centerings:
         if not centering:  # of senses, which no centering of this command has a part in
-            induced = _table(models, centering, INDUCTION_COLUMNS, width)
-            if induced:
-                blocks.append(f"Induced senses\n\n{induced}\n\n{INDUCTION_LEGEND}")
+            for title, columns, legend in SENSE_TABLES:
+                table = _table(models, centering, columns, width)
+                if table:
+                    blocks.append(f"{title}\n\n{table}\n\n{legend}")
             continue
         for title, columns in (("Tokens", TOKEN_COLUMNS), ("Sentences", SENTENCE_COLUMNS)):
             table = _table(models, centering, columns, width)

@@ -1,9 +1,11 @@
 """The contents of an evaluation set, its split and its sample.
 
-Five kinds of question are asked:
+Seven kinds of question are asked:
 
   SenseSet        occurrences of a word, each with its sense
   InductionSet    occurrences of words whose senses are to be induced
+  SampledSet      few occurrences of words of several senses, or of one sense
+  LabelledSet     do the label words of a sense tell where it is used?
   UsagePairs      two usages of a word: the same meaning (WiC), or how similar (SCWS)
   SentencePairs   two sentences: how similar
   Collection      documents, queries, and which document answers which query
@@ -16,6 +18,7 @@ from dataclasses import dataclass, replace
 
 Sentence = tuple[str, ...]
 
+SAMPLE_SIZES = (24, 50, 100, 150)
 HELD_OUT_SHARE = 0.3  # of each sense; CoarseWSD-20's own split is near 70/30
 
 
@@ -142,7 +145,32 @@ class InductionSet:
     force: bool = False
 
 
-EvaluationSet = SenseSet | InductionSet | UsagePairs | SentencePairs | Collection
+@dataclass(frozen=True, kw_only=True)
+class SampledSet:
+    """Occurrences of words, of which samples of some sizes are drawn to induce senses from.
+
+    Attributes:
+      name: of the set.
+      instances: the occurrences, with gold senses; with none, every word has one sense.
+      sizes: numbers of occurrences in a sample.
+    """
+
+    name: str
+    instances: tuple[Instance, ...]
+    sizes: tuple[int, ...] = SAMPLE_SIZES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    """Occurrences with gold senses; one half gets labels, which tell the senses of the other."""
+
+    name: str
+    instances: tuple[Instance, ...]
+
+
+EvaluationSet = (
+    SenseSet | InductionSet | SampledSet | LabelledSet | UsagePairs | SentencePairs | Collection
+)
 
 
 # --- splits and samples ---------------------------------------------------------------------------
@@ -193,7 +221,11 @@ def sample(evaluation_set: EvaluationSet, count: int, seed: int) -> EvaluationSe
                 for i in draw([member.id for member in members], count, seed)
             ]
             return replace(evaluation_set, occurrences=hold_out(kept))
-        case InductionSet(instances=instances):
+        case (
+            InductionSet(instances=instances)
+            | SampledSet(instances=instances)
+            | LabelledSet(instances=instances)
+        ):
             by_lemma: dict[str, list[Instance]] = defaultdict(list)
             for instance in instances:
                 by_lemma[instance.lemma].append(instance)

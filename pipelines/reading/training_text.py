@@ -5,7 +5,7 @@ compressed (.gz, .bz2, .xz, .zst). Several files are read in turn.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 from pipelines.errors import UsageError
@@ -57,7 +57,11 @@ def check_training_files(paths: Sequence[str]) -> None:
 
 
 def read_training_documents(
-    paths: Sequence[str], tokenizer: Tokenizer, shares: Sequence[float] | None = None
+    paths: Sequence[str],
+    tokenizer: Tokenizer,
+    shares: Sequence[float] | None = None,
+    *,
+    keep: Callable[[str], bool] | None = None,
 ) -> Iterator[Iterator[list[str]]]:
     """Yield documents, each an iterator over its sentences' words.
 
@@ -66,6 +70,7 @@ def read_training_documents(
       tokenizer: the one that inference will use.
       shares: documents taken from each file a round; equal if None. A file that has come to
         its end is left out of further rounds.
+      keep: says which paragraphs are read; all if None.
     """
     rates = list(shares) if shares else [1.0] * len(paths)
     if len(rates) != len(paths):
@@ -84,10 +89,12 @@ def read_training_documents(
                 if document is None:
                     readers[index] = reader = None
                 else:
-                    yield _sentences(document, tokenizer)
+                    yield _sentences(
+                        document if keep is None else filter(keep, document), tokenizer
+                    )
 
 
-def _sentences(paragraphs: list[str], tokenizer: Tokenizer) -> Iterator[list[str]]:
+def _sentences(paragraphs: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[str]]:
     for paragraph in paragraphs:
         for sentence in tokenizer.sentences(paragraph):
             yield sentence.tokens

@@ -160,6 +160,8 @@ class Embedded:
     Attributes:
       words, documents: [n] of each occurrence.
       tokens, sentences, bags: [n, D] as in `features.Sample`.
+      forms: vector [D] of each content word of the sentences, case-folded.
+      counts: how often each of them stands there.
     """
 
     words: NDArray[Any]
@@ -167,6 +169,8 @@ class Embedded:
     tokens: Floats
     sentences: Floats
     bags: Floats
+    forms: Mapping[str, Floats] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, word: str) -> NDArray[np.int64]:
         """Return the rows of a word."""
@@ -252,6 +256,8 @@ def embed_places(
         tokens=normalize(np.asarray(stacked - mean, np.float32)),
         sentences=normalize(np.asarray(of_sentences - sentence_mean, np.float32)),
         bags=np.stack([np.zeros(len(mean), np.float32) if b is None else b for b in bags]),
+        forms=forms,
+        counts=counts,
     )
 
 

@@ -237,10 +237,55 @@ def test_induced_senses_are_scored_and_written(induced_data, tiny_elmo_dir, tmp_
 
 def test_keys_are_refused_before_any_work(induced_data, data, vectors, tmp_path, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
+    keys = ["--keys", str(tmp_path / "k")]
     for arguments, words in (
-        ([vectors, "--data", str(data), "--keys", str(tmp_path / "k")], "add them to --sets"),
+        ([vectors, "--data", str(data), "--sets", "stsb", *keys], "add one of them to --sets"),
         ([vectors, f"B={vectors}", "--data", str(induced_data), "--keys", "k"], "give one MODEL"),
         ([vectors, "--data", str(induced_data), "--keys", str(tmp_path / "file")], "found a file"),
     ):
         assert main(["evaluate", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_few_occurrences_words_of_one_sense_and_labels_are_scored_by_one_command(
+    data, vectors, tmp_path, capsys
+):
+    text, words = tmp_path / "text.txt", tmp_path / "words"
+    text.write_text("\n\n".join(["The savings are by the river ."] * 30), encoding="utf-8")
+    words.write_text("savings", encoding="utf-8")
+    report, keys = tmp_path / "scores.json", tmp_path / "keys"
+    status = main(
+        [
+            *("evaluate", vectors, "--data", str(data)),
+            *("--sets", "small_samples,sense_labels,single_sense", "--text", str(text)),
+            *("--single-sense", str(words), "--json", str(report), "--keys", str(keys)),
+        ]
+    )
+    assert status == 0
+    capsys.readouterr()
+    found = json.loads(report.read_text(encoding="utf-8"))["models"][0]["sets"]
+    items = {each["name"]: each["items"] for each in found}
+    assert items == {
+        "small_samples": {"occurrences": 16, "words": 1},
+        "sense_labels": {"occurrences": 16, "words": 1},
+        "single_sense": {"occurrences": 30, "words": 1},
+    }
+    scores = {score["metric"]: score["value"] for score in found[2]["scores"]}
+    assert scores["split_at_24"] == 0  # all lines are the same
+    assert len((keys / "single_sense.key").read_text().splitlines()) == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sets", "single_sense"], "is read from text; give it with --text FILE"),
+        (["--single-sense", "x"], "--single-sense is for the set single_sense"),
+        (["--text", "README.md", "--language", "nl"], "no bundled list of words of one sense"),
+        (["--text", "README.md", "--single-sense", "none"], "--single-sense none: there is no"),
+    ],
+)
+def test_what_words_of_one_sense_need_is_said_before_any_work(
+    data, vectors, capsys, arguments, words
+):
+    assert main(["evaluate", vectors, "--data", str(data), *arguments]) == 2
+    assert words in capsys.readouterr().err
