@@ -20,7 +20,7 @@ BENCHMARKS = pages.ROOT / "tests" / "benchmarks"
 # Prose may name no measured speed: those stand in tables that `make figures` makes.
 MEASURED = re.compile(r"\d[\d,.]* (?:tokens/s|words/s|ms\b|times as fast)")
 # Their benchmarks do not record JSON yet.
-TYPED_BY_HAND = {"engines.md", "serving.md", "streaming.md"}
+TYPED_BY_HAND = {"serving.md", "streaming.md"}
 
 
 def script(name: str, folder: Path = SCRIPTS) -> ModuleType:

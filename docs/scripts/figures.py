@@ -6,9 +6,9 @@ Every file tests/benchmarks/results/NAME.json is one table, with when, where and
     <!-- figures: NAME -->
     <!-- end of figures -->
 
-`readme` is the short table of README, which takes its numbers from several files. Plots go to
-docs/pictures. Usage: python docs/scripts/figures.py [--check]; with --check nothing is written, and
-the exit status is 1 if a page does not agree with the JSON.
+`readme`, `deploy-costs` and `dataflow-estimate` are computed from the numbers of several files.
+Plots go to docs/pictures. Usage: python docs/scripts/figures.py [--check]; with --check nothing is
+written, and the exit status is 1 if a page does not agree with the JSON.
 """
 
 import json
@@ -62,8 +62,8 @@ def conditions(measured: dict[str, Any]) -> str:
 
 def block(name: str) -> str:
     """Return what stands between the two comments of a table."""
-    if name == "readme":
-        return markdown_table(["what", "figure"], [list(row) for row in readme_rows()])
+    if name in COMPUTED:
+        return COMPUTED[name]()
     result = read_result(name)
     return f"{markdown_table(result['columns'], result['rows'])}\n{conditions(result['measured'])}"
 
@@ -74,6 +74,11 @@ def cell(name: str, row: str, column: int) -> Any:
     if len(found) != 1:
         raise SystemExit(f"figures: {name}.json has {len(found)} rows that begin with {row!r}")
     return found[0][column]
+
+
+def readme_table() -> str:
+    """Return README's table."""
+    return markdown_table(["what", "figure"], [list(row) for row in readme_rows()])
 
 
 def readme_rows() -> Iterator[tuple[str, str]]:
@@ -109,6 +114,93 @@ def readme_rows() -> Iterator[tuple[str, str]]:
     )
 
 
+BILLION = 10**9
+L4_TOKENS_PER_SECOND = 100_000  # assumed: no L4 was at hand
+
+
+def tokens_per_core_second() -> float:
+    """Return what one core does of the whole command, with the bundled model."""
+    return float(cell("run-simplewiki", "embedding, tokens/s", 1)) / 2
+
+
+def core_seconds_per_million() -> tuple[float, float]:
+    """Return the core-seconds of a million short documents: without the model, and to choose."""
+    parts = {row[0]: row[1] for row in read_result("embed-throughput")["rows"]}
+    return parts["all"] - parts["the model"], parts["planning"] + parts["reading"]
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a reader would say it."""
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{shown(round(seconds / 3600, 1))} h"
+
+
+def deploy_costs() -> str:
+    """Return what a billion tokens cost on each target, by the measured speed of a core."""
+    speed = tokens_per_core_second()
+    rows = []
+    for target, machines, cores in (
+        ("1 machine of 2 cores", 1, 2),
+        ("50 Dataflow workers of 8 vCPUs (`n2-standard-8`)", 50, 8),
+        ("Kubernetes CronJob, 2 CPUs", 1, 2),
+        ("Flink, 2 task managers of 4 workers with a CPU each", 2, 4),
+    ):
+        seconds = BILLION / (speed * machines * cores)
+        rows.append([target, f"{machines * seconds / 3600:.1f}", duration(seconds)])
+    without_model = 11e6 / core_seconds_per_million()[0]
+    on_disk = cell("run-simplewiki", "size on disk", 1) * 1e6 / cell("run-simplewiki", "tokens", 1)
+    gpu = shown(cell("speed-gpu", "small bfloat16", 2))
+    one, four = (duration(BILLION / without_model / workers) for workers in (1, 4))
+    notes = f"""
+- Measured: {speed * 2:,.0f} tokens/s from reading to commit with the bundled model, on 2 cores
+  of an AMD EPYC (Zen 3) in float32. The table multiplies that by cores. Starting takes some
+  minutes more.
+- With a GPU, reading and writing are the limit: a model of 1024 cells takes {gpu} tokens/s on
+  an H200 in bfloat16, but one core reads, tokenizes and writes about
+  {round(without_model, -3):,.0f} tokens/s. One process needs {one} for a billion tokens,
+  4 workers {four}. A larger model changes that.
+- On disk, a billion tokens of text like Wikipedia's take about {on_disk:,.0f} GB, with
+  `--tokens content` and indexes.
+"""
+    return markdown_table(["for 1 billion tokens", "machine-hours", "wall time"], rows) + notes
+
+
+def dataflow_estimate() -> str:
+    """Return what a billion tokens in a hundred million documents cost on Dataflow."""
+    without_model, choosing = (100 * each for each in core_seconds_per_million())
+    start = 600
+    cells: list[list[str]] = []
+    for cores, tokens_per_second in ((100, 100 * tokens_per_core_second()),
+                                     (32, 4 * L4_TOKENS_PER_SECOND)):  # fmt: skip
+        steps = [choosing / cores, BILLION / tokens_per_second, without_model / cores]
+        minutes = round((sum(steps) + start) / 60, -1)
+        cells.append([*(f"{step:,.0f} s" for step in steps), f"about {minutes:.0f} minutes"])
+    cells[0].append(f"{float(cells[0][3].split()[1]) / 60 * 100:.0f} vCPU-hours")
+    hours = float(cells[1][3].split()[1]) / 60
+    cells[1].append(f"{hours * 4:.0f} GPU-hours and {hours * 32:.0f} vCPU-hours")
+    steps_of = ["choosing", "embedding", "everything but the model"]
+    steps_of += ["with start and the last parts", "cost drivers"]
+    rows = [list(row) for row in zip(steps_of, *cells, strict=True)]
+    columns = ["step", "50 workers of 2 vCPUs", "4 workers with 8 vCPUs and an L4 each"]
+    return (
+        markdown_table(columns, rows)
+        + f"""
+- Measured: {tokens_per_core_second() * 2:,.0f} tokens/s on two cores with the bundled model.
+- Measured, for a million short documents: {without_model / 100:.0f} core-seconds of everything but
+  the model, {choosing / 100:.0f} to read and choose them.
+- Assumed, because no L4 was at hand: {L4_TOKENS_PER_SECOND:,} tokens/s on an L4.
+"""
+    )
+
+
+COMPUTED = {
+    "readme": readme_table,
+    "deploy-costs": deploy_costs,
+    "dataflow-estimate": dataflow_estimate,
+}
+
+
 def with_figures(text: str) -> str:
     """Return a page with its tables made anew."""
     return BLOCK.sub(lambda found: found[1] + block(found[2]) + found[4], text)
@@ -116,7 +208,11 @@ def with_figures(text: str) -> str:
 
 def pages() -> list[Path]:
     """Return the pages that may show figures."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [
+        ROOT / "README.md",
+        ROOT / "deploy" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
 
 
 def speed_plot(path: Path) -> None:

@@ -54,8 +54,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sensegrep train cbow --input text.txt --out my-cbow",
     ),
     "train elmo": (
-        "sensegrep train elmo --input text.txt --preset tiny --steps 20 --out my-model",
-        "sensegrep train elmo --from en-small --input text.txt --steps 20 --out tuned",
+        "sensegrep train elmo --input text.txt --preset tiny --epochs 1 --out tiny-model",
+        "sensegrep train elmo --from en-small --input text.txt --steps 5 --out tuned",
     ),
     "train cbow": ("sensegrep train cbow --input text.txt --dim 64 --min-count 2 --out cbow-64",),
     "train skip-gram": ("sensegrep train skip-gram --input text.txt --out my-skip-gram",),

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ import pytest
 
 from pipelines.errors import UsageError
 
+sys.path.insert(0, str(Path(__file__).parent))
+from recording import record
+
 pytestmark = pytest.mark.benchmark
+ROWS = 20  # of the whole table
 WORDS = [f"word{n}{'x' * (n % 9)}" for n in range(5000)]
 PROGRAM = (
     "import resource, sys; from pipelines.__main__ import main; status = main(sys.argv[1:]);"
     "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 )
 Run = Callable[..., dict[str, Any]]
+Table = Callable[[str, dict[str, Any]], None]
 
 
 @pytest.fixture
@@ -60,8 +65,28 @@ def run(tmp_path: Path, tiny_elmo_dir: Path) -> Run:
     return run
 
 
-def figures(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name != "output"}
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[Callable[[str, dict[str, Any]], None]]:
+    """A function that adds a row; the whole table is recorded if every test of the file ran."""
+    rows: list[list[Any]] = []
+
+    def add(name: str, found: dict[str, Any]) -> None:
+        rows.append([name, found["seconds"], found.get("megabytes")])
+        print(
+            "\n" + json.dumps({"input": name} | {k: v for k, v in found.items() if k != "output"})
+        )
+
+    failed = request.session.testsfailed
+    yield add
+    if len(rows) == ROWS and request.session.testsfailed == failed:
+        record(
+            "bounds",
+            {"rows": len(rows)},
+            title="Large records, many files, many segments",
+            columns=["input", "seconds", "peak memory, MB"],
+            rows=rows,
+            notes=["each command is a process of its own, with the tests' tiny model"],
+        )
 
 
 def text_of(size: int, end: str = ". ") -> str:
@@ -74,27 +99,26 @@ def text_of(size: int, end: str = ". ") -> str:
     ("megabytes", "first"), [(5, ""), (20, ""), (200, ""), (200, "\N{MOUNTAIN}")]
 )
 def test_one_document_of_many_megabytes(
-    megabytes: int, first: str, tmp_path: Path, run: Run, record_benchmark: Any
+    megabytes: int, first: str, tmp_path: Path, run: Run, table: Table
 ) -> None:
     """With a character beyond Latin-1 each character of the text takes four bytes."""
     source = tmp_path / "one.jsonl"
     text = first + text_of(megabytes << 20)
     source.write_text(json.dumps({"id": "one", "text": text}, ensure_ascii=False))
     found = run("embed", source, "--tokens", "none")
-    record_benchmark(
-        "one_document", {"megabytes_of_text": megabytes, "wide": bool(first)} | figures(found)
-    )
+    wide = " with one character outside of Latin-1" if first else ""
+    table(f"a document of {megabytes} MB{wide}, `--tokens none`", found)
     assert found["status"] == 0, found["output"]
     assert found["megabytes"] < (3500 if first else 2000)
 
 
 def test_document_of_more_tokens_than_a_part_may_have(
-    tmp_path: Path, run: Run, record_benchmark: Any
+    tmp_path: Path, run: Run, table: Table
 ) -> None:
     (tmp_path / "in.txt").write_text("a b c d. " * (9 << 20))
     (tmp_path / "next.txt").write_text("A good one.")
     found = run("embed", tmp_path / "in.txt", tmp_path / "next.txt")
-    record_benchmark("too_many_tokens", figures(found))
+    table("a text of 47 million tokens, rejected, beside a good one", found)
     assert found["status"] == 3
     assert "embedded 1 of 2 documents" in found["output"]
     [rejects] = (tmp_path / "corpus").rglob("rejects/*.parquet")
@@ -104,7 +128,7 @@ def test_document_of_more_tokens_than_a_part_may_have(
 
 @pytest.mark.parametrize("suffix", ["jsonl", "txt", "csv"])
 def test_line_of_a_gigabyte_and_a_half_out_of_gzip(
-    suffix: str, tmp_path: Path, run: Run, record_benchmark: Any
+    suffix: str, tmp_path: Path, run: Run, table: Table
 ) -> None:
     source = tmp_path / f"in.{suffix}.gz"
     with gzip.open(source, "wb", 1) as file:
@@ -113,70 +137,68 @@ def test_line_of_a_gigabyte_and_a_half_out_of_gzip(
             file.write(b"a b c d " * 131_072)
         file.write(b'"}\n{"id": "y", "text": "A good one."}\n')
     found = run("embed", source, "--max-reject-fraction", 1)
-    record_benchmark("line_out_of_gzip", {"format": suffix} | figures(found))
+    table(f"a line of 1.5 GB in .{suffix}.gz, rejected", found)
     assert found["status"] == 3
     assert "too-large" in found["output"]
     assert found["megabytes"] < 1500
 
 
-def test_json_of_a_hundred_megabytes_of_lists(
-    tmp_path: Path, run: Run, record_benchmark: Any
-) -> None:
+def test_json_of_a_hundred_megabytes_of_lists(tmp_path: Path, run: Run, table: Table) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "x", "a": [' + "[]," * (33 << 20) + "[]]}\n")
     found = run("embed", tmp_path / "in.jsonl", "--max-reject-fraction", 1)
-    record_benchmark("json_lists", figures(found))
+    table("100 MB of empty lists in a JSON record, rejected", found)
     assert "too-large" in found["output"]
     assert found["megabytes"] < 1500
 
 
-def test_ten_thousand_files(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+def test_ten_thousand_files(tmp_path: Path, run: Run, table: Table) -> None:
     (tmp_path / "in").mkdir()
     for n in range(10_000):
         text = f"Document {n} stands by the bank of the river. It ends here.\n"
         (tmp_path / f"in/{n:05d}.txt").write_text(text)
-    for name in ("first", "again"):
+    for name in ("of one document, 256 open files at most", "again, nothing new"):
         found = run("embed", tmp_path / "in/*.txt", open_files=256)
-        record_benchmark("ten_thousand_files", {"run": name} | figures(found))
+        table(f"10,000 files {name}", found)
         assert found["status"] == 0, found["output"]
     assert "unchanged: 10,000" in found["output"]
 
 
-def test_three_hundred_segments(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+def test_three_hundred_segments(tmp_path: Path, run: Run, table: Table) -> None:
     """Each command with 128 open files at most; one file of each segment would not do."""
     source = tmp_path / "in.jsonl"
     rows = [{"id": n, "text": f"Document {n} stands by the bank of a river."} for n in range(301)]
     query = "They sat on the [bank] of the river"
-    steps: list[tuple[str, tuple[Any, ...]]] = [
-        ("embed", (source, "--commit-every", 1)),
-        ("index", ()),
-        ("embed", (source, "--commit-every", 1)),
-        ("search", (query, "--k", 3)),
-        ("index", ()),
-        ("search", (query, "--k", 3)),
-        ("verify", ()),
-        ("compact", ()),
+    every = "`embed`, a commit for each document"
+    steps: list[tuple[str, tuple[Any, ...], str]] = [
+        ("embed", (source, "--commit-every", 1), ""),
+        ("index", (), ""),
+        ("embed", (source, "--commit-every", 1), f"128 open files at most: {every}"),
+        ("search", (query, "--k", 3), "`search` before they are indexed"),
+        ("index", (), "`index`"),
+        ("search", (query, "--k", 3), "`search` after that"),
+        ("verify", (), "`verify`"),
+        ("compact", (), "`compact`"),
     ]
-    for step, (command, words) in enumerate(steps):
+    for step, (command, words, said) in enumerate(steps):
         # One segment is indexed, then three hundred follow and are searched without an index.
         source.write_text("\n".join(map(json.dumps, rows if step else rows[:1])) + "\n")
         found = run(command, *words, open_files=128)
-        record_benchmark("three_hundred_segments", {"command": command} | figures(found))
+        if said:
+            table(f"300 segments{', ' if step == 2 else ': '}{said}", found)
         assert found["status"] == 0, found["output"]
 
 
 @pytest.mark.parametrize("tokens", [200_000, 2_000_000])
-def test_tokens_without_a_sentence_end(
-    tokens: int, tmp_path: Path, run: Run, record_benchmark: Any
-) -> None:
+def test_tokens_without_a_sentence_end(tokens: int, tmp_path: Path, run: Run, table: Table) -> None:
     (tmp_path / "in.txt").write_text(" ".join(WORDS[n * 31 % 5000] for n in range(tokens)))
     found = run("embed", tmp_path / "in.txt")
-    record_benchmark("no_sentence_end", {"tokens": tokens} | figures(found))
+    table(f"{tokens:,} tokens without a sentence end", found)
     assert found["status"] == 0, found["output"]
     assert f"{tokens:,} tokens" in found["output"]
     assert found["megabytes"] < 1500
 
 
-def test_query_of_a_megabyte_in_python(tmp_path: Path, run: Run, record_benchmark: Any) -> None:
+def test_query_of_a_megabyte_in_python(tmp_path: Path, run: Run, table: Table) -> None:
     from pipelines import Corpus
 
     source = tmp_path / "in.jsonl"
@@ -195,5 +217,5 @@ def test_query_of_a_megabyte_in_python(tmp_path: Path, run: Run, record_benchmar
         corpus.search("[" + query.replace("[bank]", "bank"))
     assert len(str(refused.value)) < 500
     seconds = {"marked": marked, "all": round(time.monotonic() - started, 2)}
-    record_benchmark("query_of_a_megabyte", {"seconds": seconds})
+    table("a query of a megabyte in Python, a word in brackets", {"seconds": seconds["marked"]})
     assert seconds["all"] < 60

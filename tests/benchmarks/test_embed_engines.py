@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from recording import record
+
 from pipelines.api import Corpus
 from pipelines.corpus.atomic_files import is_temporary
 from tests.engines.running_engines import ENGINES
@@ -159,15 +162,63 @@ def test_engines_beside_this_process(
     model = os.environ.get("SENSEGREP_BENCHMARK_MODEL", str(tiny_elmo_dir))
     flags = os.environ.get("SENSEGREP_BENCHMARK_FLAGS", "").split()
     names = os.environ.get("SENSEGREP_BENCHMARK_ENGINES", ",".join(ENGINES)).split(",")
-    for turn in range(int(os.environ.get("SENSEGREP_BENCHMARK_TURNS", "2"))):
+    turns = int(os.environ.get("SENSEGREP_BENCHMARK_TURNS", "2"))
+    seen: dict[str, list[dict[str, Any]]] = {"this process": []}
+    for turn in range(turns):
         local = run("this process", source, tmp_path / f"local-{turn}", model, [])
+        seen["this process"].append({**local, "ratio": 1.0})
         for name in names:
             directory = tmp_path / f"{name}-{turn}"
             directory.mkdir()
             with ENGINES[name](directory) as engine:
                 there = run(name, source, directory / "corpus", model, [*engine.flags, *flags])
             assert there["documents"] == local["documents"]
-            print(json.dumps({"ratio": round(there["job_seconds"] / local["job_seconds"], 2)}))
+            ratio = round(there["job_seconds"] / local["job_seconds"], 2)
+            seen.setdefault(name, []).append({**there, "ratio": ratio})
+    tokens = seen["this process"][0]["tokens"]
+    kind = "real" if given else "short"
+    record(
+        f"engines-{kind}",
+        {"runs": seen},
+        title=f"One job on each engine: {Path(given).name if given else 'short documents'}",
+        columns=COLUMNS,
+        rows=[row_of(SHOWN.get(name, name), runs) for name, runs in seen.items()],
+        notes=[
+            f"{tokens:,} tokens, {'the model ' + model if given else 'the tests tiny model'}",
+            f"{turns} turns: seconds are of the first; peak memory is that of each process",
+        ],
+    )
+
+
+SHOWN = {
+    "several-processes": "two processes",
+    "prism-loopback": "Prism, LOOPBACK",
+    "prism-pool": "Prism, a pool",
+    "job-service-pool": "job service, a pool",
+}
+COLUMNS = ["engine", "job, seconds", "job × this process, each turn", "command, seconds", "parts",
+           "at once", "segments", "peak memory, MB"]  # fmt: skip
+
+
+def row_of(name: str, runs: list[dict[str, Any]]) -> list[Any]:
+    """Return the row of one engine: its first turn, and the ratio of each."""
+    first = runs[0]
+    # "worker 4711" -> "worker"; small helpers are left out.
+    peaks = [
+        f"{role.rpartition(' ')[0]} {megabytes:,}"
+        for role, megabytes in sorted(first["peak_megabytes"].items())
+        if not role.startswith("resource tracker")
+    ]
+    return [
+        name,
+        first["job_seconds"],
+        [each["ratio"] for each in runs],
+        first["command_seconds"],
+        first["parts"],
+        first["parts_at_once"],
+        first["segments"],
+        ", ".join(peaks),
+    ]
 
 
 LAUNCH = """
@@ -199,7 +250,6 @@ def launch(source: str, tmp_path: Path, model: Path) -> dict[str, Any]:
         check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps({"input": Path(source).name, **found}))
     return found
 
 
@@ -216,5 +266,17 @@ def test_what_submitting_costs(tmp_path: Path, tiny_elmo_dir: Path) -> None:
     one = launch(str(small), tmp_path, tiny_elmo_dir)
     files = launch(f"{many}/*.jsonl", tmp_path, tiny_elmo_dir)
     huge = launch(str(large), tmp_path, tiny_elmo_dir)
+    found = {"one small file": one, "10,000 files": files, "one file of 5 GB (sparse)": huge}
+    record(
+        "engines-submission",
+        found,
+        title="What the command does before it submits the job",
+        columns=["input", "seconds", "peak memory, MB", "bytes of the job graph", "pieces"],
+        rows=[
+            [name, *(each[key] for key in ("seconds", "peak_megabytes", "graph_bytes", "pieces"))]
+            for name, each in found.items()
+        ],
+        notes=[f"of the peak, {one['peak_megabytes'] - one['added_megabytes']} MB are imports"],
+    )
     assert huge["peak_megabytes"] < one["peak_megabytes"] + 20
     assert files["peak_megabytes"] < one["peak_megabytes"] + 60

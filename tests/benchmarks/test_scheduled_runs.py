@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from recording import record
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.benchmark
 NIGHTS = int(os.environ.get("SENSEGREP_NIGHTS", "365"))
@@ -84,6 +87,32 @@ def test_a_year_of_nights_is_as_fast_to_search_as_a_corpus_built_at_once(
     print(f"a night of the first quarter {means[0]:.2f} s, of the last {means[1]:.2f} s")
     print(f"most segments after a run: {most}")
     one, many = facts_of(whole, year, query=QUERY)
+    rows: list[list[object]] = [
+        ["segments at the end", one["segments"], many["segments"]],
+        ["most segments after a run", 1, most],
+        ["files", one["files"], many["files"]],
+        ["size on disk, MB", round(one["mb"], 1), round(many["mb"], 1)],
+        ["token vectors in the index", one["token_vectors"], many["token_vectors"]],
+        ["median search, ms", round(one["search_p50_ms"], 1), round(many["search_p50_ms"], 1)],
+        [
+            "first search after opening, seconds",
+            round(one["first_search_s"], 1),
+            round(many["first_search_s"], 1),
+        ],
+        ["a run in the first quarter of the year, seconds", None, round(means[0], 1)],
+        ["a run in the last quarter, seconds", None, round(means[1], 1)],
+    ]
+    record(
+        "scheduled-runs",
+        {"one": one, "many": many, "longest_run_seconds": round(longest, 1)},
+        title="A corpus fed every night for a year",
+        columns=["what", "at once", f"after {NIGHTS} nights"],
+        rows=rows,
+        notes=[
+            f"{NIGHTS} nights of {DOCUMENTS} documents, beside the same documents in one run;"
+            " the tests' tiny model"
+        ],
+    )
     assert many["documents"] == one["documents"] == NIGHTS * DOCUMENTS
     assert most <= 20
     # Those of deleted or merged segments, which a search reads and leaves out.
