@@ -4,7 +4,7 @@ spaCy keeps many abbreviations in one token with their full stop; those count as
 without being listed here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -20,7 +20,7 @@ class Abbreviations:
       never_final: something always follows ("Mr.", "z.B.").
       before_number: a number follows, or it is a word that ends the sentence ("No. 5").
       rarely_final: they end a sentence only before a word that opens one ("etc.", "usw.").
-      list_ends: the language's "etc.", which ends a sentence before any capital.
+      list_ends: the language's "etc.", and its units, which end a sentence before any capital.
       number_suffixes: ends of words like `before_number` ("Hauptstr. 5").
       ordinals: "3." is "third" in this language.
     """
@@ -53,6 +53,7 @@ _EN = Abbreviations(
     ),
     rarely_final=words_of(
         "inc ltd co corp jr sr etc al esq dept univ assn ave blvd ph.d m.d b.a m.a b.c a.d"
+        " max min avg temp deg est misc ext tel hr hrs mins secs lb lbs oz yr yrs"
     ),
 )
 _DE = Abbreviations(
@@ -71,7 +72,7 @@ _FR = Abbreviations(
     never_final=words_of(
         "m mm mme mmes mlle mlles dr pr me st ste mgr p.ex c.-à-d cf env av bd ex"
     ),
-    before_number=words_of("n no art p pp vol chap fig janv févr avr juil sept oct nov déc tél"),
+    before_number=words_of("n no art al p pp vol chap fig janv févr avr juil sept oct nov déc tél"),
     list_ends=words_of("etc"),
     rarely_final=words_of("etc av.j.-c apr.j.-c j.-c s.a"),
 )
@@ -87,9 +88,10 @@ _ES = Abbreviations(
 _IT = Abbreviations(
     never_final=words_of(
         "sig sigg dott prof ing avv arch geom on sen mons s p.es es cfr ca sigra gent egr spett"
+        " sec"
     ),
-    before_number=words_of("n art pag pagg p pp vol cap fig tel gen feb mar apr mag giu lug ago set"
-                         " ott nov dic"),
+    before_number=words_of("n art pag pagg p pp vol cap par fig tel gen feb mar apr mag giu lug ago"
+                         " set ott nov dic"),
     list_ends=words_of("ecc etc"),
     rarely_final=words_of("ecc etc s.p.a a.c d.c s.r.l"),
 )  # fmt: skip
@@ -117,32 +119,32 @@ _RU = Abbreviations(
         "г-н г-жа ул пр пл д проф акад им т.е т.к см ср напр св гр тов обл р-н н.э до.н.э т"
     ),
     before_number=words_of("стр с рис табл гл п ст тел кв корп"),
-    list_ends=words_of("т.д т.п"),
-    rarely_final=words_of("т.д т.п др пр руб коп тыс млн млрд г гг в вв н.э д п"),
+    list_ends=words_of("т.д т.п др ипр руб коп тыс млн млрд"),
+    rarely_final=words_of("г гг в вв н.э д п"),
 )
 _UK = Abbreviations(
-    never_final=words_of("вул пл пров буд проф акад ім т.зв напр див пор св обл р-н т"),
+    never_final=words_of("м вул пл пров буд проф акад ім т.зв напр див пор св обл р-н т"),
     before_number=words_of("стор с рис табл гл п ст тел кв"),
-    list_ends=words_of("т.д т.п"),
-    rarely_final=words_of("т.д т.п ін грн коп тис млн млрд р рр ст н.е д п"),
+    list_ends=words_of("т.д т.п ін грн коп тис млн млрд"),
+    rarely_final=words_of("р рр ст н.е д п"),
 )
 _PL = Abbreviations(
     never_final=words_of(
-        "p pan dr prof mgr inż ks św ul al pl np tzn tzw m.in ok por zob im gen płk red ds wg"
+        "p pan dr hab prof mgr inż ks św ul al pl np tzn tzw m.in ok por zob im gen płk red ds wg"
     ),
     before_number=words_of("nr s str rys tab rozdz art ust pkt tel"),
-    list_ends=words_of("itd itp etc"),
-    rarely_final=words_of("itd itp r w tys mln mld zł gr n.e p.n.e etc"),
+    list_ends=words_of("itd itp etc zł gr tys mln mld"),
+    rarely_final=words_of("r w n.e p.n.e"),
     ordinals=True,
 )
 _CS = Abbreviations(
     never_final=words_of(
-        "p pí sl dr prof doc ing mgr bc mudr judr phdr sv ul nám tř např tzv tj tzn resp popř mj"
-        " cca srov viz gen"
+        "p pí sl dr prof doc ing arch mgr bc mudr judr phdr sv ul nám tř např tzv tj tzn resp popř"
+        " mj cca srov viz gen"
     ),
     before_number=words_of("č str s obr tab kap odst tel"),
-    list_ends=words_of("atd apod etc"),
-    rarely_final=words_of("atd apod aj tis mil mld kč n.l př.n.l etc"),
+    list_ends=words_of("atd apod etc aj kč"),
+    rarely_final=words_of("tis mil mld n.l př.n.l"),
     ordinals=True,
 )
 _SV = Abbreviations(
@@ -182,8 +184,8 @@ _HU = Abbreviations(
     ordinals=True,
 )
 _TR = Abbreviations(
-    never_final=words_of("dr prof doç av sn bkz örn yrd alb gen st"),
-    before_number=words_of("no s sf tel sok cad mah"),
+    never_final=words_of("dr prof doç av sn bkz örn yrd alb gen st sok cad mah"),
+    before_number=words_of("no s sf tel"),
     list_ends=words_of("vb vs"),
     rarely_final=words_of("vb vs a.ş ltd şti m.ö m.s"),
     ordinals=True,
@@ -195,24 +197,87 @@ _EL = Abbreviations(
     rarely_final=words_of("κ.λπ κλπ κ.ά κ.α μ.χ π.χ α.ε ε.ε"),
 )
 _RO = Abbreviations(
-    never_final=words_of("dl d-l dna d-na dr prof ing av sf str bd ex cca"),
+    never_final=words_of("dl d-l dna d-na dr prof ing av sf str bd ex cca sec"),
     before_number=words_of("nr pag p art fig cap tel"),
     list_ends=words_of("etc"),
     rarely_final=words_of("etc ș.a î.hr d.hr s.a s.r.l"),
 )
 
+_CA = Abbreviations(
+    never_final=words_of("sr sra srta dr dra prof av avda c pl st sta p.ex mn en na"),
+    before_number=words_of("núm art pàg pàgs vol cap fig tel"),
+    list_ends=words_of("etc"),
+    rarely_final=words_of("s.a a.c d.c"),
+)
+_HR = Abbreviations(
+    never_final=words_of("dr prof mr ing sv ul npr tj tzv odn g gđa gosp dipl akad doc usp v"),
+    before_number=words_of("br str sl tel čl god"),
+    list_ends=words_of("itd itsl kn"),
+    rarely_final=words_of("st pr.n.e n.e d.o.o d.d"),
+    ordinals=True,
+)
+_SR = Abbreviations(
+    never_final=words_of("др проф мр инж св ул нпр тј тзв г гђа академ доц"),
+    before_number=words_of("бр стр сл тел чл год"),
+    list_ends=words_of("итд дин"),
+    rarely_final=words_of("пр.н.е н.е д.о.о"),
+    ordinals=True,
+)
+_SL = Abbreviations(
+    never_final=words_of("dr prof mag ing sv ul npr tj t.j t.i g ga gdč doc akad oz"),
+    before_number=words_of("št str sl tel čl"),
+    list_ends=words_of("itd ipd"),
+    rarely_final=words_of("st pr.n.št n.št d.o.o d.d"),
+    ordinals=True,
+)
+_BG = Abbreviations(
+    never_final=words_of("д-р проф доц акад инж г-н г-жа ул бул св напр т.е вж гр им"),
+    before_number=words_of("бр стр с чл ал тел фиг"),
+    list_ends=words_of("т.н т.нат др лв ст хил млн млрд"),
+    rarely_final=words_of("г сл.хр пр.хр"),
+)
+_LT = Abbreviations(
+    never_final=words_of("dr prof doc inž šv g gat pr al pvz t.y t.t plg žr vad"),
+    before_number=words_of("nr p psl pav tel str"),
+    list_ends=words_of("kt pan etc tūkst mln mlrd"),
+    rarely_final=words_of("m d mėn val"),
+)
+_LV = Abbreviations(
+    never_final=words_of("dr prof doc inž sv piem t.i t.s sk g k-gs"),
+    before_number=words_of("nr lpp att tel p"),
+    list_ends=words_of("utt u.c tml"),
+    rarely_final=words_of("gs p.m.ē"),
+    ordinals=True,
+)
+_ET = Abbreviations(
+    never_final=words_of("dr prof hr pr nt s.t st vt k.a sh"),
+    before_number=words_of("nr lk joon tel"),
+    list_ends=words_of("jne jm jt"),
+    rarely_final=words_of("saj e.m.a m.a.j"),
+    ordinals=True,
+)
+_ID = Abbreviations(
+    never_final=words_of("dr prof ir drs h hj jl gg bpk ibu sdr pt cv a.n u.p"),
+    before_number=words_of("no hal tel gbr tgl"),
+    list_ends=words_of("dll dsb dst"),
+)
+_HI = Abbreviations(never_final=words_of("डॉ डा प्रो श्री पं कु"), before_number=words_of("सं नं पृ"))
+# Titles that many languages share; for those without a list of their own.
+_OTHERS = Abbreviations(
+    never_final=words_of("dr prof mr mrs ms ing др проф д-р"), before_number=words_of("nr no")
+)
+
 ABBREVIATIONS: dict[str, Abbreviations] = {
-    "en": _EN, "de": _DE, "lb": _DE, "fr": _FR, "es": _ES, "ca": _ES, "it": _IT, "pt": _PT,
+    "en": _EN, "de": _DE, "lb": _DE, "fr": _FR, "es": _ES, "ca": _CA, "it": _IT, "pt": _PT,
     "nl": _NL, "ru": _RU, "uk": _UK, "pl": _PL, "cs": _CS, "sk": _CS, "sv": _SV, "da": _DA,
     "nb": _NB, "nn": _NB, "fi": _FI, "hu": _HU, "tr": _TR, "el": _EL, "ro": _RO,
+    "hr": _HR, "sr": _SR, "sl": _SL, "bg": _BG, "lt": _LT, "lv": _LV, "et": _ET, "id": _ID,
+    "hi": _HI,
     # No lists of their own, but ordinals are written so.
-    "sl": Abbreviations(ordinals=True), "hr": Abbreviations(ordinals=True),
-    "sr": Abbreviations(ordinals=True), "et": Abbreviations(ordinals=True),
-    "lv": Abbreviations(ordinals=True), "is": Abbreviations(ordinals=True),
-    "eu": Abbreviations(ordinals=True),
+    "is": replace(_OTHERS, ordinals=True), "eu": replace(_OTHERS, ordinals=True),
 }  # fmt: skip
 
 
 def abbreviations_of(language: str) -> Abbreviations:
-    """Return what is known of a language; nothing, where it is not listed."""
-    return ABBREVIATIONS.get(language, Abbreviations())
+    """Return what is known of a language; a few titles, where it is not listed."""
+    return ABBREVIATIONS.get(language, _OTHERS)

@@ -14,24 +14,35 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-APOSTROPHES = "\u2019\u2018\u201b\u02bc\u2032\uff07\u00b4"
+# Typographic ones, accents that stand for them, letters of Hawaiian and of transliterations, the
+# marks of Armenian and Hebrew.
+APOSTROPHES = "`\u2019\u2018\u201b\u02bc\u02bb\u02be\u02bf\u2032\uff07\u00b4\ua78c\u055a\u05f3"
 _HYPHENS = "\u2010\u2011"
 _MINUS_SIGNS = "\u2212\ufe63\uff0d"
-# Marks that are not seen: joiners of lines and words, direction marks, byte-order marks, selectors
-# of a letter's look, the line that stretches Arabic words.
+# Marks that are not seen: joiners of lines, words and letters, direction marks, byte-order marks,
+# selectors of a letter's look, the line that stretches Arabic words; lines under and in letters.
 _IGNORED = frozenset("\u00ad\u2060\u2061\u2062\u2064\ufeff\u200e\u200f\u061c\u202a\u202b\u202c"
                      "\u202d\u202e\u2066\u2067\u2068\u2069\u180e\u0640"
-                     + "".join(map(chr, range(0xFE00, 0xFE10))))  # fmt: skip
+                     "\u034f\u0332\u0333\u0336\u206a\u206b\u206c\u206d\u206e\u206f\ufff9\ufffa\ufffb"
+                     + "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+                     )  # fmt: skip
 _BLANKS = "\u200b\u2063"
 _JOINERS = frozenset("\u200c\u200d")
-# A hyphen that parts a word at a line end, with what separates it from the rest of the word.
-LINE_HYPHEN = re.compile("[-\u2010\u00ad][ \t]*(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])\\s*")
+_UNJOINED = "\u058f"  # the last character of Latin, Greek, Cyrillic and Armenian
+# A hyphen that parts a word at a line end, with what separates it from the rest of the word: tags,
+# marks of quoted mail and of comments.
+LINE_HYPHEN = re.compile(
+    "[-\u2010\u00ad][ \t]*(?:</?[A-Za-z][^<>\n]{0,80}>)?(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
+    r"\s*(?:(?:</?[A-Za-z][^<>\n]{0,80}>|[>#*%;|]|//)\s*)*"
+)
 # A tag inside a word: markup.py leaves it there.
 _WORD_TAGS = re.compile(r"(?<=[^\W\d_])(?:</?[A-Za-z]{1,6}>)+(?=[^\W\d_])")
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _FOLDED_KINDS = ("<font>", "<wide>", "<narrow>", "<initial>", "<medial>", "<final>", "<isolated>")
 _LIGATURES = frozenset("\u0132\u0133\u0149\u017f\u01c4\u01c5\u01c6\u01c7\u01c8\u01c9\u01ca\u01cb"
-                       "\u01cc") | {chr(code) for code in range(0xFB00, 0xFB18)}  # fmt: skip
+                       "\u01cc\u00b5") | set(map(chr, [
+    *range(0xFB00, 0xFB18), *range(0x2160, 0x2180),  # fi and its kin, Roman numbers
+]))  # fmt: skip
 _CACHE_ENTRIES = 1 << 17
 
 
@@ -53,7 +64,7 @@ def is_plain(text: str) -> bool:
     """Say at once, where it is so, that every word of a text is its own normal form."""
     if not text.isascii():
         return False
-    return "&" not in text and "<" not in text and "\n" not in text and "\r" not in text
+    return not ("&" in text or "<" in text or "\n" in text or "\r" in text or "`" in text)
 
 
 def normal_form(token: str) -> str:
@@ -112,6 +123,8 @@ def _next_cluster(text: str, position: int) -> tuple[int, str]:
         if hyphen is not None:
             return hyphen.end(), ""
     end = position + 1
+    if character == "`":
+        return end, _form_of(character, text, position, end)
     if character.isascii() and (end == len(text) or text[end].isascii()):
         return end, character
     while end < len(text) and _extends(text[end]):
@@ -143,11 +156,15 @@ def _extends(character: str) -> bool:
 
 
 def _form_of(character: str, text: str, start: int, end: int) -> str:
+    if character in APOSTROPHES:
+        around = (text[start - 1 : start].isalpha(), text[end : end + 1].isalpha())
+        # `code` has letters on one side only.
+        inside = all(around) if character == "`" else any(around)
+        return "'" if inside else character
     if character.isascii():
         return character
-    if character in APOSTROPHES:
-        around = text[start - 1 : start] + text[end : end + 1]
-        return "'" if any(map(str.isalpha, around)) else character
+    if character == "\u05f4" and text[start - 1 : start].isalpha():
+        return '"'
     if character in _HYPHENS:
         return "-"
     if character in _MINUS_SIGNS:
@@ -158,13 +175,14 @@ def _form_of(character: str, text: str, start: int, end: int) -> str:
     if character in _BLANKS:
         return " "
     if character in _JOINERS:
-        # Inside a word or an emoji it is spelling; at an end it is nothing.
-        left, right = text[start - 1 : start], text[end : end + 1]
-        inside = left and right and not left.isspace() and not right.isspace()
-        return character if inside and not _is_mark(right) else ""
+        # Inside a word or an emoji it is spelling; at an end, and in scripts whose letters do not
+        # join, it is nothing.
+        before, after = text[start - 1 : start], text[end : end + 1]
+        joins = before > _UNJOINED and after and not before.isspace() and not after.isspace()
+        return character if joins and not _is_mark(after) else ""
     if character in _LIGATURES or unicodedata.decomposition(character).startswith(_FOLDED_KINDS):
-        folded = unicodedata.normalize("NFKC", character)
-        return folded if folded.isalnum() else character
+        folded = unicodedata.normalize("NFKC", character).replace("\u02bc", "'")
+        return folded if folded.replace("'", "").isalnum() else character
     return unicodedata.normalize("NFC", character)
 
 

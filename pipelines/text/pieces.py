@@ -18,7 +18,7 @@ _SEPARATORS = "\\[\\](){}<>|~;\u00b9\u00b2\u00b3\u2070\u2074-\u2079" + mark_clas
 _SEPARATOR = re.compile(
     rf"{picture()}|([{_SEPARATORS}])\1*|(?<=[^\W\d_][^\W\d_])[/=+\\](?=[^\W\d_]{{2}})"
     r"|(?<=[^\W\d_])[!?]+(?=[^\W\d_])|(?<=[^\W\d_])[-=^]+$|^[-=^]+(?=[^\W\d_])"
-    r"|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))|[‧‰]+$"
+    r"|`{2,}|(?<=[^\W\d_])[·‧%^]+(?=[^\W\d_])(?<!l·(?=l))|[‧‰]+$"
     # Marks that belong to short names (C#, R&D, A+, .Net), but to no longer word.
     r"|(?<=[^\W\d_]{3})[&#$\"](?=[^\W\d_]{3})|(?<=[^\W\d_]{3})[&#$%@/\\+]+$"
     r"|^[/\\]+(?=[^\W\d_]+$)|^\.(?=[A-Z][a-z]+$)(?!\.Net$)"
@@ -42,6 +42,8 @@ _GLUED_END = re.compile(
     r"(?<=[^\W\d_][^\W\d_])(?:[!?]+|\.)[\"'”’»)\]]*(?=[\"'“‘«(\[¿¡]*[^\W\d_])"
     r"|[؟۔।॥။។。！？]+[\"'”’»)」』]*(?=\w)"
 )
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LETTERS_BEFORE = re.compile(r"[^\W\d_]+$")
 # Blanks part words here too, and joiners at a word's ends are none of it.
 _VISIBLE = re.compile("[^\\s\u200c\u200d](?:\\S*[^\\s\u200c\u200d])?")
 _ADDRESS = re.compile(
@@ -86,7 +88,7 @@ class StretchReader:
             yield self._piece(source, text, start, note=True)
         else:
             position = 0
-            for cut, note in _cuts(text):
+            for cut, note in self._cuts(text):
                 if cut > position:
                     part = text[position:cut]
                     glued = position > 0
@@ -116,6 +118,34 @@ class StretchReader:
         found = [(token.text, token.idx) for token in self._tokenizer(text)]
         words, offsets = zip(*found, strict=True)
         return words, offsets
+
+    def _cuts(self, text: str) -> list[tuple[int, bool]]:
+        """Return where the pieces of a word end, in order, and which of them are note marks."""
+        cuts: dict[int, bool] = {}
+        for match in _NOTE.finditer(text):
+            cuts.setdefault(match.start(), False)
+            cuts[match.end()] = True
+        for match in _GLUED_END.finditer(text):
+            if self._begins_sentence(text, match):
+                cuts.setdefault(match.end(), False)
+        cuts.setdefault(len(text), False)
+        return sorted(cuts.items())
+
+    def _begins_sentence(self, text: str, end: re.Match[str]) -> bool:
+        following = text[end.end() :].lstrip("\"'“‘«([¿¡")
+        if end.group()[0] != ".":
+            return end.group()[0] not in "!?" or following[:1].isupper()
+        if not text[end.start() - 1].islower():
+            return False
+        if following[:1].isupper():
+            return following[1:2].islower()
+        before, word = _LETTERS_BEFORE.search(text, 0, end.start()), _LETTERS.match(following)
+        if before is None or word is None or "." in (text[before.start() - 1 : before.start()]):
+            return False
+        after = following[word.end() :]
+        return (not after or not after[0].isalnum()) and self._rules.begins_glued(
+            before.group(), word.group()
+        )
 
     def _is_whole(self, text: str) -> bool:
         return text in self._special or _ADDRESS.match(text) is not None
@@ -155,24 +185,3 @@ class _Source(NamedTuple):
             tuple(self.stretch[start:end] for start, end in spans),
             tuple(start for start, _ in spans),
         )
-
-
-def _cuts(text: str) -> list[tuple[int, bool]]:
-    """Return where the pieces of a word end, in order, and which of them are note marks."""
-    cuts: dict[int, bool] = {}
-    for match in _NOTE.finditer(text):
-        cuts.setdefault(match.start(), False)
-        cuts[match.end()] = True
-    for match in _GLUED_END.finditer(text):
-        if _begins_sentence(text, match):
-            cuts.setdefault(match.end(), False)
-    cuts.setdefault(len(text), False)
-    return sorted(cuts.items())
-
-
-def _begins_sentence(text: str, end: re.Match[str]) -> bool:
-    following = text[end.end() :].lstrip("\"'“‘«([¿¡")
-    if end.group()[0] == ".":
-        before = text[end.start() - 1]
-        return before.islower() and following[:1].isupper() and following[1:2].islower()
-    return end.group()[0] not in "!?" or following[:1].isupper()

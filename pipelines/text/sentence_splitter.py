@@ -11,7 +11,7 @@ Version 1 of these rules, which older corpora keep, is in sentence_splitter_1.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines.text.abbreviations import (
@@ -31,6 +31,8 @@ CLOSING_PIECES = frozenset({"''", '"', "”", "’", "»", ")", "]", "}", "›"}
 _ALONE_MARKS = frozenset(".?!")
 # The marks that end a sentence in any script, the full stop and its kin apart.
 FINAL_MARKS = "!?。！？؟۔।॥։።‼⁇⁈⁉။។៕།"
+_NAMES_OF_DOMAINS = frozenset({"com", "name", "net", "call", "show", "top", "one", "now", "here"})
+_DUTCH_CLITICS = frozenset({"'t", "'s", "'n", "'k", "'r", "'m"})
 _LETTERS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # u.s
 _LOWER_OPENERS = words_of(
     """
@@ -73,11 +75,18 @@ class SentenceRules:
     Args:
       language: code, such as "en".
       stop_words: its function words, in lower case.
+      exceptions: tokens that spaCy's tokenizer keeps, abbreviations with their full stop among
+        them.
     """
 
-    def __init__(self, language: str, stop_words: frozenset[str]) -> None:
-        self._known = abbreviations_of(language)
-        self._english = language == "en"
+    def __init__(
+        self, language: str, stop_words: frozenset[str], exceptions: Iterable[str] = ()
+    ) -> None:
+        self._known = known = abbreviations_of(language)
+        self._abbreviations = frozenset(
+            word[:-1].lower() for word in exceptions if word[-1:] == "." and len(word) > 2
+        ).union(known.never_final, known.before_number, known.rarely_final, known.list_ends)
+        self._language = language
         self._stop_words = stop_words
         self._strong = FINAL_MARKS + (";\u037e" if language == "el" else "")
 
@@ -105,7 +114,7 @@ class SentenceRules:
             tuple(tokens),
             tuple(offsets),
             NOTE if note else self._ending(text, tokens),
-            first[:1].islower() or not first,
+            (first[:1].islower() and not self._is_clitic(text)) or not first,
             # "А. С. Пушкин": a letter with a full stop is an initial, whatever it means as a word.
             self._opens(word) and not (len(word) == 1 and first[1:2] == "."),
             word in _LOWER_OPENERS,
@@ -117,9 +126,13 @@ class SentenceRules:
 
     def _opens(self, word: str) -> bool:
         """Say whether a word in capitals can only be the first of a sentence."""
-        if self._english:
+        if self._language == "en":
             return word in ENGLISH_OPENERS
         return word[:1].isupper() and word.lower() in self._stop_words
+
+    def _is_clitic(self, text: str) -> bool:
+        """Say whether a word keeps its small letter where a sentence begins: Dutch 't, 's, 'n."""
+        return self._language == "nl" and text.lower() in _DUTCH_CLITICS
 
     def breaks(self, ending: int, before: str, following: Piece, *, uncased: bool) -> bool:
         """Say whether a sentence ends between a piece and the following one.
@@ -133,7 +146,8 @@ class SentenceRules:
         if ending == ALONE:
             return True
         if ending in (STRONG, STOP):
-            return uncased or not following.lower
+            # Without a blank only words that can do nothing else begin a piece (begins_glued).
+            return uncased or not following.lower or (ending == STOP and following.glued)
         if ending in (ELLIPSIS, LIST_END):
             return not following.lower
         if ending in (RARELY, ORDINAL):
@@ -155,6 +169,19 @@ class SentenceRules:
             return False
         return following.tokens[0].lower() in self._stop_words
 
+    def is_abbreviation(self, word: str) -> bool:
+        """Say whether a word, in small letters, is known to have a full stop of its own."""
+        return word in self._abbreviations
+
+    def begins_glued(self, before: str, word: str) -> bool:
+        """Say whether a word begins a sentence though a full stop alone parts it from another.
+
+        So does a function word, as in `the bank.then we left`; `bank.com` and `notes.txt` are one.
+        """
+        if len(before) < 3 or len(word) < 3 or word in _NAMES_OF_DOMAINS:
+            return False
+        return word in self._stop_words and not self.is_abbreviation(before)
+
     def is_short_form(self, word: str) -> bool:
         """Say whether a full stop that stands after a word may belong to it, as in `fig . 2`."""
         lower = word.lower()
@@ -165,7 +192,8 @@ class SentenceRules:
     def _ending(self, text: str, tokens: Sequence[str]) -> int:
         """Say how a piece may end a sentence, were it followed by a fitting next one."""
         if text in _ALONE_MARKS:
-            return ALONE
+            # French has a blank before "?" and "!".
+            return STRONG if self._language == "fr" and text != "." else ALONE
         bare = text.rstrip(_CLOSERS)
         if not bare:
             return NO
@@ -180,6 +208,9 @@ class SentenceRules:
     def _stop(self, text: str, word: str, tokens: Sequence[str]) -> int:
         lower = word.lower()
         known = self._known
+        bare = lower.rpartition("'")[2]
+        if bare in known.never_final or bare in known.before_number:  # l'av. Foch
+            lower = bare
         if lower in known.never_final:
             return NEVER
         if len(word) == 1 and word.isupper() and lower not in known.rarely_final:
@@ -200,9 +231,18 @@ class SentenceRules:
             return RARELY
         return STOP
 
-    def after_number(self) -> int:
-        """Return the ending of "12." inside a sentence: in some languages it is "12th"."""
-        return ORDINAL if self._known.ordinals else STOP
+    def after_number(self, before: str) -> int:
+        """Return the ending of "12." inside a sentence: in some languages it is "12th".
+
+        Args:
+          before: the word before it; after "fig." it is a number like any other.
+        """
+        numbered = before.rstrip(".").lower() in self._known.before_number
+        return ORDINAL if self._known.ordinals and not numbered else STOP
+
+    def is_list_end(self, before: str, word: str) -> bool:
+        """Say whether two words are an "etc." written with a blank, as `т. д.` and `и пр.` are."""
+        return f"{before}{word}".rstrip(".").lower() in self._known.list_ends
 
 
 def _is_ordinal(word: str) -> bool:

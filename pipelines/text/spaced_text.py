@@ -12,13 +12,17 @@ from pipelines.text.letter_case import is_uncased
 from pipelines.text.line_layout import AUTO, WRAPPED, Run, runs_of
 from pipelines.text.markup import is_page, without_tags
 from pipelines.text.pieces import StretchReader
+from pipelines.text.quoted_lines import without_line_marks
 from pipelines.text.segmenters import blank_pipeline
 from pipelines.text.sentence_splitter import (
     ALONE,
     ENUMERATOR,
     INITIAL,
+    LIST_END,
+    NEVER,
     NO,
     NOTE,
+    RARELY,
     STOP,
     Piece,
     SentenceRules,
@@ -46,16 +50,18 @@ class SpacedText:
         self._load(nlp)
 
     def _load(self, nlp: Any) -> None:
-        self._rules = SentenceRules(self._language, frozenset(nlp.Defaults.stop_words))
+        self._rules = SentenceRules(
+            self._language, frozenset(nlp.Defaults.stop_words), nlp.tokenizer.rules
+        )
         self._reader = StretchReader(nlp, self._rules)
 
     def sentences(self, text: str) -> Iterator[TokenizedSentence]:
         """Yield the sentences of a text, in order."""
-        bare = without_tags(text)
+        bare = without_line_marks(without_tags(text))
         line_breaks = self._line_breaks
-        if line_breaks == AUTO and bare is not text and is_page(text):
+        if line_breaks == AUTO and is_page(text):
             line_breaks = WRAPPED
-        uncased = is_uncased(bare)
+        uncased = is_uncased(bare, self._rules.is_abbreviation)
         limit, known = self._limit, self._stretches
         tokens: list[str] = []
         starts: list[int] = []
@@ -66,7 +72,7 @@ class SpacedText:
                 yield sentence_of(tokens, starts)
                 tokens, starts, ending, end = [], [], NO, -1
             # A loop without calls: each stretch of a text passes here.
-            for stretch, position in _stretches(bare, run):
+            for stretch, position in _stretches(text, bare, run):
                 for piece in known.get(stretch) or self._learn(stretch):
                     words, offsets, own = piece[0], piece[1], piece[2]
                     if own or ending:
@@ -108,13 +114,16 @@ class SpacedText:
     def _in_place(self, piece: Piece, tokens: list[str], text: str, position: int) -> int:
         """Return how a piece ends a sentence, given what is before it."""
         if piece.ending == ENUMERATOR:
-            return self._rules.after_number() if tokens else NO
+            return self._rules.after_number(_last_word(tokens)) if tokens else NO
         if piece.ending == ALONE:
             if not tokens or self._rules.is_short_form(tokens[-1]):
                 return NO
             # After a note mark or a tag the mark belongs to the word all the same.
             if piece.glued or text[position - 1 : position] == ">":
                 return STOP
+        spaced = tokens and piece.ending in (RARELY, NEVER)
+        if spaced and self._rules.is_list_end(_last_word(tokens), piece.tokens[0]):
+            return LIST_END
         return piece.ending
 
     def _learn(self, stretch: str) -> tuple[Piece, ...]:
@@ -126,8 +135,19 @@ class SpacedText:
         return pieces
 
 
-def _stretches(text: str, run: Run) -> Iterable[tuple[str, int]]:
-    """Return the stretches of a run of text with their positions."""
+def _last_word(tokens: list[str]) -> str:
+    """Return the last token, with its full stop where that is a token of its own."""
+    return "".join(tokens[-2:]) if tokens[-1] == "." else tokens[-1]
+
+
+def _stretches(text: str, bare: str, run: Run) -> Iterable[tuple[str, int]]:
+    """Return the stretches of a run of text with their positions.
+
+    Args:
+      text: of the document.
+      bare: the same with blanks for tags and marks of lines.
+      run: of it.
+    """
     if run.word:
         return ((text[run.start : run.end], run.start),)
-    return stretches_of(text, run.start, run.end)
+    return stretches_of(bare, run.start, run.end)

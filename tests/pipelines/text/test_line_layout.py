@@ -14,6 +14,7 @@ PROSE = (
     " down his pen and called the mate."
 )
 SENTENCES = 3
+WRAPPED = textwrap.fill(PROSE, 66)
 
 
 def texts_of(text: str, line_breaks: str = "auto") -> list[str]:
@@ -47,11 +48,18 @@ def test_paragraphs_and_headings_of_wrapped_text_stay_apart() -> None:
         ["apples from the market in town", "bread", "butter and some of the old cheese", "milk"],
         ["- one thing that is needed here today", "- another thing that is needed there too"],
         ["one line", "another line"],
+        ["i carry your heart with me(i carry it in", "my heart)i am never without it(anywhere",
+         "i go you go,my dear;and whatever is done", "by only me is your doing,my darling)"],
+        ["the bank is green and the river is wide", "the boats go down with the evening tide",
+         "the moon comes up on the other side", "and there is nobody here to confide"],
+        ["name      qty   price", "bank      12    3.40", "river     7     1.10"],
+        ["Q: where is the bank?", "A: on the river, next to the old mill", "Q: when?"],
+        ["Anna Smith", "12 High Street", "London N1 5XX"],
         ["went fishing with my brother", "sat on the bank", "then lunch at the place by the lake"],
     ],
 )  # fmt: skip
 def test_a_line_a_sentence_stays_so(lines: list[str]) -> None:
-    assert texts_of("\n".join(lines)) == lines
+    assert texts_of("\n".join(lines)) == [" ".join(line.split()) for line in lines]
 
 
 def test_either_reading_can_be_forced() -> None:
@@ -59,6 +67,58 @@ def test_either_reading_can_be_forced() -> None:
     assert texts_of(text, "wrapped") == ["a line of words and another", "next paragraph"]
     wrapped = textwrap.fill(PROSE, 60)
     assert len(texts_of(wrapped, "lines")) > len(wrapped.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        # Headings on the line before, underlined or in capitals; paragraphs without empty lines.
+        (f"Introduction\n=====\n{WRAPPED}\n\nMethods\n-------\n{WRAPPED}", 4 + 2 * SENTENCES),
+        (f"INTRODUCTION\n{WRAPPED}\nMETHODS\n{WRAPPED}", 2 + 2 * SENTENCES),
+        (f"{WRAPPED}\n{WRAPPED}\n{WRAPPED}", 3 * SENTENCES),
+        (f"{WRAPPED}\n* * *\n{WRAPPED}", 1 + 2 * SENTENCES),
+        # A letter and a mail, with their short lines.
+        (f"Anna Smith\n12 High Street\nLondon\n\nDear Anna,\n\n{WRAPPED}\n\nYours,\nBen",
+         6 + SENTENCES),
+        (f"From: a@x.org\nTo: b@x.org\nSubject: Bank\n\n{WRAPPED}\n\n--\nA", 5 + SENTENCES),
+        # A table, a verse, a list between paragraphs.
+        (f"{WRAPPED}\n\nname      qty\nbank      12\n\n{WRAPPED}", 2 + 2 * SENTENCES),
+        (f"{WRAPPED}\n\nname\tqty\nbank\t12\n\n{WRAPPED}", 2 + 2 * SENTENCES),
+        (f"{WRAPPED}\n\n    Two roads,\n    And I took one\n\n{WRAPPED}", 2 + 2 * SENTENCES),
+        (f"{WRAPPED}\n\n- bread\n- butter\n2) milk\n\n{WRAPPED}", 3 + 2 * SENTENCES),
+        # A page's end inside of a paragraph, a separator between two.
+        (WRAPPED.replace("\n", "\n\x0c", 1), SENTENCES),
+        (f"{WRAPPED}\u2029{WRAPPED}", 2 * SENTENCES),
+    ],
+)  # fmt: skip
+def test_what_is_between_wrapped_paragraphs_stays_apart(text: str, sentences: int) -> None:
+    found = texts_of(text)
+    assert len(found) == sentences
+    assert set(texts_of(PROSE)) <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("a well-\nknown bank", ["a", "well", "-", "known", "bank"]),
+        ("a twenty-\none year", ["a", "twenty", "-", "one", "year"]),
+        ("my mother-\nin-law", ["my", "mother", "-", "in", "-", "law"]),
+        ("my mother-in-\nlaw", ["my", "mother", "-", "in", "-", "law"]),
+        ("pre-\nand post-war", ["pre", "-", "and", "post", "-", "war"]),
+        ("pre-\n1990 it", ["pre", "-", "1990", "it"]),
+        ("an X-\nray of", ["an", "X", "-", "ray", "of"]),
+        ("so self-\nish it", ["so", "selfish", "it"]),
+        ("on Mon-\nday it", ["on", "Monday", "it"]),
+        ("the semi-\ncolon is", ["the", "semicolon", "is"]),
+        ("well\u00ad\nknown it", ["wellknown", "it"]),
+        ("on Mon-\n<i>day</i> it", ["on", "Monday", "it"]),
+    ],
+)
+def test_a_hyphen_at_a_line_end_is_told_from_that_of_a_word(text: str, forms: list[str]) -> None:
+    [sentence] = Tokenizer("en").tokenize(text)
+    assert [Tokenizer("en").form(token) for token in sentence.tokens] == forms
+    ends = zip(sentence.token_starts, sentence.token_ends, strict=True)
+    assert [text[start:end] for start, end in ends] == sentence.tokens
 
 
 @pytest.mark.parametrize("hyphen", ["-", "\u2010", "\u00ad"])

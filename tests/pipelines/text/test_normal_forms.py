@@ -45,6 +45,25 @@ from pipelines.text.normal_forms import (
         ("كتــاب", "كتاب"),
         ("don′t", "don't"),
         ("b<b>an</b>k", "bank"),
+        ("don`t", "don't"),
+        ("O`Brien", "O'Brien"),
+        ("Hawaiʻi", "Hawai'i"),
+        ("Qurʾan", "Qur'an"),
+        ("ג׳ירפה", "ג'ירפה"),
+        ("צה״ל", 'צה"ל'),
+        ("Ⅷ", "VIII"),
+        ("ŉ", "'n"),
+        ("µm", "μm"),
+        ("bank\u034f", "bank"),
+        ("b\u0336a\u0336n\u0336k\u0336", "bank"),
+        ("葛\U000e0100城", "葛城"),
+        ("Auf\u200clage", "Auflage"),
+        ("ba\u200dnk", "bank"),
+        ("ĳs", "ijs"),
+        ("ﻛﺘﺎﺏ", "كتاب"),
+        ("Mon-\n> day", "Monday"),
+        ("Mon-\n# day", "Monday"),
+        ("Mon-\n<i>day", "Monday"),
     ],
 )
 def test_words_that_look_the_same_are_one_form(token: str, form: str) -> None:
@@ -52,7 +71,8 @@ def test_words_that_look_the_same_are_one_form(token: str, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["’", "“", "…", "²", "Ａ＆Ｂ"[1], "می\u200cخواهم", "&x", "½", "，"]
+    "token",
+    ["’", "“", "…", "²", "Ａ＆Ｂ"[1], "می\u200cخواهم", "&x", "½", "，", "①", "`", "№", "क्\u200dष"],
 )
 def test_marks_and_spelling_keep_themselves(token: str) -> None:
     assert normal_form(token) == token

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import spacy
 
+from pipelines.text.normal_forms import normal_form
+from pipelines.text.pieces import StretchReader
+from pipelines.text.sentence_splitter import SentenceRules
 from pipelines.text.tokenizer import Tokenizer
 
 ENGLISH = Tokenizer("en")
@@ -68,6 +71,27 @@ def test_marks_are_not_glued_to_a_word(text: str) -> None:
 )
 def test_marks_neither_hide_nor_make_an_end(text: str, sentences: list[str]) -> None:
     assert [text[s.start : s.end] for s in ENGLISH.tokenize(text)] == sentences
+
+
+WORDS = """
+bank bank, bank. bank: (bank) bank's don't cannot U.S. e.g. 5km 5km. $5 10% snow-white l'été z.B. 3.
+dell'arte d'Artagnan Hauptstr. 3.5 1,000 x=y C++ A.B. a.m. rock'n'roll bank... gonna банк банк. т.д.
+τράπεζα bank; בנק बैंक। bank? bank! «bank» 'bank' bank-, e-mail, 12:30. £5m 1848. III. 33° qu'il, ca.
+aujourd'hui, 20°C. Jr., (U.S.), Ph.D., I'm, we'll. isn't, o'clock. dr. kg. 5kg, Co.,
+""".split()
+LANGUAGES = "en de fr es it pt nl ru uk pl cs sv da nb fi hu tr el ro ca he hi ar fa"
+
+
+@pytest.mark.parametrize("language", LANGUAGES.split())
+def test_tokens_are_those_of_spacy(language: str) -> None:
+    nlp = spacy.blank(language)
+    reader = StretchReader(nlp, SentenceRules(language, frozenset(nlp.Defaults.stop_words)))
+    for word in WORDS:
+        # What has no note, separator or sentence end inside is left to spaCy's patterns.
+        pieces = reader.read(word)
+        if len(pieces) == 1 and normal_form(word) == word and word.strip(".,'").isalnum():
+            assert list(pieces[0].tokens) == [token.text for token in nlp(word)]
+            assert list(pieces[0].offsets) == [token.idx for token in nlp(word)]
 
 
 @pytest.mark.parametrize(
