@@ -125,7 +125,7 @@ def test_a_script_without_blanks_is_said_while_embedding_and_to_the_query(
     source.write_text(json.dumps({"id": "x", "text": "我们去银行，然后去河边。"}) + "\n")
     root = str(tmp_path / "corpus")
     assert main(["run", str(source), "--corpus", root, "--model", str(tiny_elmo_dir)]) == 0
-    assert "document x: Chinese is written without blanks" in caplog.text
+    assert "document x: Chinese has no spaces" in caplog.text
     assert "give --language zh" in caplog.text
     capsys.readouterr()
     assert main(["search", "--corpus", root, "我们去[银行]，然后去河边"]) == 2
