@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import embed
+from pipelines.commands.embed_report import as_json, exit_status, print_report
 from pipelines.commands.index import format_report
 from pipelines.commands.output import print_json
 from pipelines.commands.vacuum import parse_age
@@ -63,9 +64,9 @@ def execute(args: argparse.Namespace) -> int:
         index = build_index(args.corpus, _index_options(args))
     removed = _remove_old(args) if corpus is not None and args.vacuum_older_than else None
     if args.json:
-        print_json({**embed.as_json(report, args), "index": index})
-        return embed.exit_status(report, args)
-    embed.print_report(report, args, corpus)
+        print_json({**as_json(report, args), "index": index})
+        return exit_status(report, args)
+    print_report(report, args, corpus)
     if merged:
         print(merged)
     if index:
@@ -75,7 +76,7 @@ def execute(args: argparse.Namespace) -> int:
     if corpus is not None:
         example = "They sat on the [bank] of the river"
         print(f"next: sensegrep search --corpus {args.corpus} '{example}'")
-    return embed.exit_status(report, args)
+    return exit_status(report, args)
 
 
 def _check_upkeep(args: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.durations import parse_duration
-from pipelines.commands.embed import RARE_OPTIONS as EMBED_RARE_OPTIONS
-from pipelines.commands.embed import (
+from pipelines.commands.embed_options import RARE_OPTIONS as EMBED_RARE_OPTIONS
+from pipelines.commands.embed_options import (
     add_model_arguments,
     add_reading_arguments,
     embed_options,

@@ -304,7 +304,7 @@ def check_reject_fraction(counts: Mapping[str, int], limit: float) -> None:
         reasons = {n.removeprefix(REASON): c for n, c in counts.items() if n.startswith(REASON)}
         most = sorted(reasons.items(), key=lambda pair: -pair[1])[:3]
         listed = ", ".join(f"{count} {reason}" for reason, count in most)
-        examples = first_examples(counts)
+        examples = "".join(f"\n  {example}" for example in first_examples(counts))
         raise CorpusError(
             f"{rejected} of {read} records read were rejected, more than --max-reject-fraction"
             f" {limit} ({listed}); nothing was committed: check the input, --text-field and"

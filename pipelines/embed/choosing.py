@@ -22,7 +22,13 @@ from pipelines.corpus.scan import read_tombstones, scan_rows
 from pipelines.corpus.store import Store
 from pipelines.embed.digest_table import DIGEST_BYTES, digest
 from pipelines.embed.remarks import Remarks
-from pipelines.reading.documents import Document, Reject, content_digest
+from pipelines.reading.documents import (
+    MAX_EXAMPLES,
+    Document,
+    Reject,
+    content_digest,
+    described,
+)
 from pipelines.reading.options import InputOptions
 from pipelines.reading.records import check_columns, scan
 from pipelines.reading.splits import FilePiece, piece_bounds
@@ -39,7 +45,6 @@ REASON, DAMAGED = "reason ", "damaged "
 REMARK = "remark "  # with what `Remarks` says of a document
 EXAMPLE = "example "  # with the place and the detail of a reject, in the order of the input
 _PLACE_CHARACTERS = 32  # of an example; they say its order
-MAX_EXAMPLES = 3
 
 # A part may have 2^25 tokens, and a token is at least a byte.
 MAX_PART_BYTES = 16 << 20
@@ -117,13 +122,13 @@ def scan_piece(
 
 def _example(piece: int, reject: Reject) -> str:
     place = f"{piece:010d} {reject.position:020d} "
-    return f"{EXAMPLE}{place}{reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
+    return f"{EXAMPLE}{place}{described(reject)}"
 
 
-def first_examples(counts: Iterable[str]) -> str:
-    """Return the first rejects among the names of COUNTS, each on a line of its own."""
+def first_examples(counts: Iterable[str]) -> list[str]:
+    """Return the first rejects among the names of COUNTS, in words."""
     found = sorted(name for name in counts if name.startswith(EXAMPLE))[:MAX_EXAMPLES]
-    return "".join(f"\n  {name[len(EXAMPLE) + _PLACE_CHARACTERS :]}" for name in found)
+    return [name[len(EXAMPLE) + _PLACE_CHARACTERS :] for name in found]
 
 
 def scan_live(

@@ -58,17 +58,22 @@ def fetch(
 
 
 def read_header(file: InputFile, stream: IO[bytes]) -> tuple[list[str], int]:
-    """Return the names in the first row, and the byte offset of the second.
+    """Return the names in the first row that is not blank, and the byte offset of the next one.
+
+    An empty file has no names.
 
     Raises:
       UsageError: if the first row cannot be read.
     """
     _check_text(file, stream)
     rows = _Rows(file, stream, 0, MAX_HEADER_BYTES)
-    try:
-        names, fault = next(rows)
-    except StopIteration:
-        return [], 0
+    names: list[str] = []
+    fault: Fault | None = None
+    while not names and not fault:
+        try:
+            names, fault = next(rows)
+        except StopIteration:
+            return [], rows.position
     if fault:
         raise UsageError(f"input {file.uri} has an unreadable first row: {fault.detail}")
     return names, rows.position

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RAW_CHARACTERS = 200
+MAX_EXAMPLES = 3  # rejects that a report shows
 
 # The stages that can reject something, in the order of the data.
 READ, SELECT, TOKENIZE, EMBED = "read", "select", "tokenize", "embed"
@@ -71,6 +72,11 @@ class Reject:
     doc_id: str | None = None
     sentence_index: int | None = None
     raw: str = ""
+
+
+def described(reject: Reject) -> str:
+    """Return a reject in words: its place, its reason, and what to do."""
+    return f"{reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
 
 
 def raw_start(record: bytes | str) -> str:

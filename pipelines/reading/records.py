@@ -66,6 +66,8 @@ def check_columns(file: InputFile, options: InputOptions) -> None:
                 names, _ = csv_rows.read_header(file, stream)
     except (*DAMAGE, pa.ArrowException) as error:
         raise OSError(f"input file {file.uri} cannot be read: {error}") from error
+    if not names and file.format != "parquet":
+        return  # an empty file has no records, as an empty one of JSON lines has none
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(

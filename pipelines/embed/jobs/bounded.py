@@ -41,13 +41,14 @@ from pipelines.embed.choosing import (
     REMARK,
     UNCHANGED,
     LiveSegment,
+    first_examples,
 )
 from pipelines.embed.compatibility import check_recipe, fit_rules, keep_names
 from pipelines.embed.inference import ElmoModelHandler, describe_model
 from pipelines.embed.job_directory import JobDirectory
 from pipelines.embed.jobs.engines import Engine, absolute
 from pipelines.embed.jobs.errors import engine_error
-from pipelines.embed.jobs.job import EmbedJob, EmbedReport
+from pipelines.embed.jobs.job import EmbedJob, EmbedReport, check_prunable
 from pipelines.embed.meter import METER, METRICS
 from pipelines.embed.options import ModelOptions
 from pipelines.embed.piece_parts import piece_part_ids, read_piece
@@ -357,17 +358,14 @@ def _counted(counts: dict[str, int]) -> dict[str, Any]:
         "rejected": counts.get(REJECTED, 0),
         "rejected_sentences": counts.get(REJECTED_SENTENCES, 0),
         "reasons": reasons,
+        "examples": first_examples(counts),
         "remarks": [n.removeprefix(REMARK) for n in counts if n.startswith(REMARK)],
     }
 
 
 def _prune(plan: SegmentPlan, counts: dict[str, int], missing: Sequence[tuple[str, str]]) -> int:
     damaged = sorted(n.removeprefix(DAMAGED) for n in counts if n.startswith(DAMAGED))
-    if damaged:
-        raise CorpusError(
-            f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-            " which documents are missing in it; what was embedded is committed"
-        )
+    check_prunable(damaged, counts.get(READ, 0), len(missing))
     supersede: dict[str, list[str]] = {}
     for segment_id, doc_id in missing:
         supersede.setdefault(segment_id, []).append(doc_id)

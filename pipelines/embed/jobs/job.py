@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
 from pipelines.embed.remarks import first_of_each_kind
+from pipelines.errors import CorpusError
+from pipelines.reading.documents import MAX_EXAMPLES, Reject, described
 from pipelines.reading.options import InputOptions
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class EmbedReport:
       rejected: records rejected, those that an earlier run recorded included.
       rejected_sentences: of written and unchanged documents.
       reasons: how many new rejects for each reason.
+      examples: the first of the new rejects, in words.
       sentences: embedded now.
       tokens: of these.
       pruned: documents tombstoned because the input does not have them.
@@ -68,6 +71,7 @@ class EmbedReport:
     rejected: int = 0
     rejected_sentences: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
     sentences: int = 0
     tokens: int = 0
     pruned: int = 0
@@ -77,8 +81,37 @@ class EmbedReport:
     device: str = ""
     remarks: list[str] = field(default_factory=list)
 
+    def reject(self, rejects: Sequence[Reject]) -> None:
+        """Count rejects by their reason, and keep the first ones in words."""
+        self.reasons.update(reject.reason for reject in rejects)
+        kept = rejects[: max(0, MAX_EXAMPLES - len(self.examples))]
+        self.examples += [described(reject) for reject in kept]
+
     def remark(self, found: list[str]) -> None:
         """Keep what was noticed of documents, and log it at once."""
         for words in first_of_each_kind(found):
             self.remarks.append(words)
             logger.warning("%s", words)
+
+
+def check_prunable(damaged: Sequence[str], read: int, missing: int) -> None:
+    """Refuse to prune after an input that could not be read whole, or that had nothing in it.
+
+    Args:
+      damaged: files that could not be read to their end.
+      read: records of the input.
+      missing: documents of the corpus that are not among them.
+
+    Raises:
+      CorpusError: if so.
+    """
+    if damaged:
+        raise CorpusError(
+            f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
+            " which documents are missing in it; what was embedded is committed"
+        )
+    if missing and not read:
+        raise CorpusError(
+            "nothing was pruned: the input has no records, and --prune would delete the whole"
+            " corpus; check the input, or delete documents with: sensegrep delete"
+        )

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ from pipelines.embed.compatibility import check_recipe, fit_rules, keep_names
 from pipelines.embed.inference import ElmoModelHandler, load_model
 from pipelines.embed.jobs.beam_flags import names_runner, with_runner
 from pipelines.embed.jobs.errors import worker_error
-from pipelines.embed.jobs.job import EmbedJob, EmbedReport
+from pipelines.embed.jobs.job import EmbedJob, EmbedReport, check_prunable
 from pipelines.embed.jobs.workers.launcher import WorkerLauncher
 from pipelines.embed.planned_parts import PlannedPart, part_ids, read_part
 from pipelines.embed.planner import Planner, Slice
@@ -33,6 +33,7 @@ from pipelines.embed.segments import SegmentPlan, commit_segment
 from pipelines.embed.selection import LiveDocuments, Selector
 from pipelines.embed.transforms import CommitSegment, EmbedParts, PartReader
 from pipelines.errors import CorpusError, UsageError
+from pipelines.reading.documents import MAX_EXAMPLES, described
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.records import check_columns
 from pipelines.text.tokenizer import PretokenizedText, Tokenizer
@@ -110,13 +111,13 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
             report.unchanged += current.unchanged
             report.rejected += current.rejected
             report.rejected_sentences += current.rejected_sentences
-            report.reasons.update(reject.reason for reject in current.rejects)
+            report.reject(current.rejects)
             if current.documents or current.rejects:
                 report.segments.append("(planned)")
     if job.running.prune:
-        check_prunable(damaged)
         missing = prepared.missing(planner.selector, prepared.corpus)
         report.pruned = sum(map(len, missing.values()))
+        check_prunable(damaged, report.read, report.pruned)
     return report
 
 
@@ -215,7 +216,7 @@ class _LocalRun:
         report.unchanged += current.unchanged
         report.rejected += current.rejected + lost
         report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
-        report.reasons.update(reject.reason for reject in current.rejects)
+        report.reject(current.rejects)
         report.written += counts["documents"]
         report.sentences += counts["sentences"]
         report.tokens += counts["tokens"]
@@ -287,8 +288,8 @@ class _LocalRun:
         Raises:
           CorpusError: if part of the input could not be read: what it has is not known then.
         """
-        check_prunable(damaged)
         supersede = self._prepared.missing(selector, self._planned)
+        check_prunable(damaged, self._report.read, sum(map(len, supersede.values())))
         if supersede:
             change = Change(
                 operation="prune",
@@ -312,28 +313,12 @@ def check_reject_fraction(report: EmbedReport, current: Slice, limit: float) -> 
         return
     reasons = report.reasons + Counter(reject.reason for reject in current.rejects)
     listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-    examples = "".join(
-        f"\n  {reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
-        for reject in current.rejects[:3]
-    )
+    examples = "".join(f"\n  {described(each)}" for each in current.rejects[:MAX_EXAMPLES])
     raise CorpusError(
         f"{rejected} of {read} records read so far were rejected, more than --max-reject-fraction"
         f" {limit} ({listed}); nothing of this slice was committed: check the input, --text-field"
         f" and --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
     )
-
-
-def check_prunable(damaged: Sequence[str]) -> None:
-    """Refuse to prune after an input that could not be read whole.
-
-    Raises:
-      CorpusError: if there was one.
-    """
-    if damaged:
-        raise CorpusError(
-            f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-            " which documents are missing in it; what was embedded is committed"
-        )
 
 
 def _runner_of(launcher: WorkerLauncher | None, stack: ExitStack) -> Any:

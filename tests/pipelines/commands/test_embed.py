@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.api import Corpus
-from pipelines.commands.embed import parse_layer_weights
+from pipelines.commands.embed_options import parse_layer_weights
 
 RECORDS = [{"id": f"d{n}", "text": f"Text {n} on the bank of a river."} for n in range(5)]
 

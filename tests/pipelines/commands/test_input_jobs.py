@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import unicodedata
 from pathlib import Path
@@ -92,6 +93,42 @@ def test_the_error_has_the_first_examples_and_a_dry_run_says_the_same(
     assert said[0] == said[1]
     assert f"{source}:0: invalid-json:" in said[0]
     assert "looks like a JSON array" in said[0]
+
+
+def test_the_first_rejects_are_shown_beside_what_was_embedded(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [json.dumps({"id": f"d{i}", "text": "A bank."}) for i in range(9)]
+    rows += ["{broken", '{"id": "t"}', '{"id": "e", "text": "\x1b[2J"}', "[]", "[]"]
+    source.write_text("\n".join(rows) + "\n")
+    for flags in (["--dry-run"], []):
+        assert embed(str(source), *flags) == 3
+        printed = capsys.readouterr().out
+        assert "\x1b" not in printed
+        shown = [line for line in printed.splitlines() if line.startswith(f"  {source}:")]
+        assert [re.search(r": ([\w-]+): ", line)[1] for line in shown] == [
+            "invalid-json", "missing-text", "invalid-json",
+        ]  # fmt: skip
+    assert embed(str(source), "--json") == 3
+    assert json.loads(capsys.readouterr().out)["examples"] == []  # known, and counted
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv", "in.jsonl", "in.txt"])
+def test_an_empty_input_prunes_nothing(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    first, empty = tmp_path / "first.jsonl", tmp_path / name
+    first.write_text(json.dumps({"id": "a", "text": "A bank."}) + "\n")
+    empty.write_text("")
+    lines = ["--lines"] if name == "in.txt" else []
+    assert embed(str(empty), "--prune", *lines) == 0  # there is nothing to lose yet
+    assert embed(str(first)) == 0
+    for flags in (["--dry-run"], []):
+        assert embed(str(empty), "--prune", *flags, *lines) == 1
+        assert "the input has no records" in capsys.readouterr().err
+    assert embed(str(empty), *lines) == 0
+    assert list(live(tmp_path)) == ["a"]
 
 
 def test_a_large_row_group_is_decoded_once(

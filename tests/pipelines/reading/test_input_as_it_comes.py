@@ -171,13 +171,26 @@ def test_what_a_file_is_is_said(tmp_path: Path, name: str, data: bytes, words: s
      ("id,text\n1,a\n".encode("utf-16-le"), "UTF-16"),
      (b"id;text\n1;a\n", "separated by ';', but a .tsv file has tabs, a .csv file commas"),
      (b"id\ttext\n1\ta\n", "convert it, or rename it"),
-     (b"id, text\n1, a\n", "no column 'text'; it has 'id', ' text'; give the name of yours"),
-     (b"", "must hold the names of its columns")],
+     (b"id, text\n1, a\n", "no column 'text'; it has 'id', ' text'; give the name of yours")],
 )  # fmt: skip
 def test_a_table_that_is_none_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(UsageError, match=words):
         read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf", b"\r\n"])
+def test_an_empty_file_has_no_records_whatever_its_format(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert read(tmp_path / name) == []
+
+
+def test_blank_lines_before_the_names_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\n\r\nid,text\n1,a\n\n2,b\n")
+    assert [(d.doc_id, d.text) for d in documents(tmp_path / "a.csv")] == [("1", "a"), ("2", "b")]
 
 
 def test_one_line_of_carriage_returns_is_told(tmp_path: Path) -> None:
