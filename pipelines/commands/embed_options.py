@@ -71,8 +71,8 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dtype",
         default="auto",
-        help="what the model computes in: float32, float64, bfloat16, float16 (CUDA) or int8 (CPU);"
-        " auto is what the device is fastest in",
+        help="number format of the model: float32, float64, bfloat16, float16 (CUDA) or int8"
+        " (CPU); auto is the fastest one of the device",
     )
     group.add_argument(
         "--initial-state",

@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text",
         nargs="+",
         metavar="FILE",
-        help="text to read words of one sense from, for the set single_sense: one paragraph a line,"
+        help="text to read words of one sense from, for the set single_sense: one paragraph per"
+        " line,"
         " an empty line between documents; .gz, .bz2, .xz and .zst are read too",
     )
     parser.add_argument(

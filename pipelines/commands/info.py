@@ -101,19 +101,25 @@ def _print(facts: dict[str, Any]) -> None:
     say(f"rejects      {facts['rejects']:,}{f' ({rejects})' if rejects else ''}")
     if facts["tombstones"]:
         deleted = counted(facts["tombstones"], "document")
-        say(f"tombstones   {deleted}; sensegrep compact drops their rows")
+        say(
+            f"tombstones   {deleted}; to drop their rows: sensegrep compact --corpus"
+            f" {facts['corpus']}"
+        )
     if facts["purge_pending"]:
         say(
             "purge        not finished: rows of deleted documents may be on the disk; run:"
             f" sensegrep delete --purge --corpus {facts['corpus']}"
         )
-    say(f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, indexes apart")
+    say(
+        f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, without"
+        " indexes"
+    )
     say(f"index        {facts['index'] or 'none; build one with: sensegrep index --corpus DIR'}")
     _print_stream(facts["stream"])
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])
         tokenizer = settings["tokenizer"]
-        say(f"model        {settings['model']['name']}, {settings['dim']} numbers a vector")
+        say(f"model        {settings['model']['name']}, {settings['dim']} numbers per vector")
         say(f"  layers     {weights}; pooling {settings['pooling']}")
         say(f"  tokens     {settings['tokens']}, stored as {settings['vector_dtype']}")
         say(f"  tokenizer  {tokenizer['name']}, {tokenizer['language']}")

@@ -37,9 +37,9 @@ def fit_rules(
     if not 1 <= rules < RULES_VERSION:
         return tokenizer, None
     remark = (
-        f"{corpus.root} was made by version {rules} of the token and sentence rules, and goes on"
-        f" with it, so that all its vectors can be compared; for version {RULES_VERSION} embed the"
-        " documents into a new corpus"
+        f"{corpus.root} was made with version {rules} of the token and sentence rules and keeps"
+        f" that version, so that all its vectors can be compared; to use version"
+        f" {RULES_VERSION}, embed the documents into a new corpus"
     )
     return tokenizer.of_rules(rules), remark
 

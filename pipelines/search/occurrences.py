@@ -103,7 +103,7 @@ def choose_forms(
             others[stretch.form] += stretch.rows
     if others:
         listed = ", ".join(f"{form} ({count})" for form, count in sorted(others.items())[:4])
-        notes.append(f"not searched: {listed}; --fold-case takes them too")
+        notes.append(f"not searched: {listed}; --fold-case finds them too")
     return WordForms(
         word=word, forms=frozenset(forms), folded=None, ranges=tuple(ranges), notes=tuple(notes)
     )

@@ -189,9 +189,11 @@ class Searcher:
     ) -> Hits:
         started = time.perf_counter()
         if self.index.unindexed:
+            newer = len(self.index.unindexed)
             hits.notes.append(
-                f"{len(self.index.unindexed)} segments are newer than the index and were scanned"
-                " exactly; sensegrep index adds them"
+                f"{newer} segment{' is' if newer == 1 else 's are'} newer than the index and"
+                f" {'was' if newer == 1 else 'were'} scanned; sensegrep index adds"
+                f" {'it' if newer == 1 else 'them'}"
             )
         check_filters(self.index, options)
         if forms is not None:

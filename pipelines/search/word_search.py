@@ -76,7 +76,7 @@ class WordSearch:
             hits.notes.append(describe_absence(self._index, forms.word, hits.nearest))
         elif not hits.compared:
             hits.notes.append(
-                f"{forms.word!r} occurs {forms.indexed} times, but in no live document that passes"
+                f"{forms.word!r} occurs {forms.indexed} times, but in no document that passes"
                 " the filters"
             )
         return sorted(found, key=by_score)[:wanted]

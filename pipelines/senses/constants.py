@@ -113,7 +113,7 @@ def constants_for(
         "layer_weights": [round(weight, 6) for weight in layer_weights],
         "pooling": pooling,
     }
-    why = f"the model {name} has none"
+    why = f"the model {name} has no settings of its own"
     for place in (name, *earlier_versions(name)):
         data = read_beside(place, CONSTANTS_FILE)
         if data is None:
@@ -124,10 +124,10 @@ def constants_for(
             differing.append("width")
         if not differing:
             return found
-        why = f"those of {place} are of another {' and '.join(differing)}"
+        why = f"the settings of {place} are for another {' and '.join(differing)}"
     general, _ = from_bytes(FALLBACK.read_bytes(), FALLBACK.name)
     note = (
-        f"senses are told apart by general constants, as {why}; `sensegrep train senses` learns"
-        " a model's own, which are better"
+        f"senses were found with general settings, because {why}; `sensegrep train senses`"
+        " learns settings for a model, which are better"
     )
     return replace(general, directions=None, note=note)

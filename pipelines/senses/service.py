@@ -169,20 +169,20 @@ def _notes(
     if count >= MIN_OCCURRENCES > looked_at - copies and not options.force:
         notes.append(
             f"{word!r} occurs in {looked_at - copies} different"
-            f" line{'' if looked_at - copies == 1 else 's'}; senses are told apart from"
-            f" {MIN_OCCURRENCES} on (--force splits them all the same)"
+            f" line{'' if looked_at - copies == 1 else 's'}; at least {MIN_OCCURRENCES} are"
+            " needed to find senses (--force splits them anyway)"
         )
     elif count < MIN_OCCURRENCES and not options.force:
         notes.append(
-            f"{word!r} occurs {count} time{'' if count == 1 else 's'}; senses are told apart from"
-            f" {MIN_OCCURRENCES} occurrences on (--force splits them all the same)"
+            f"{word!r} occurs {count} time{'' if count == 1 else 's'}; at least"
+            f" {MIN_OCCURRENCES} occurrences are needed to find senses (--force splits them anyway)"
         )
     elif options.force and rule.senses == 1:
-        notes.append(f"the occurrences of {word!r} do not differ, so that nothing could be split")
+        notes.append(f"the occurrences of {word!r} do not differ, so nothing could be split")
     if looked_at < count:
         notes.append(
-            f"senses were found in {looked_at:,} of {count:,} occurrences, drawn at random; each of"
-            " the others has the sense that it is nearest to"
+            f"senses were found in {looked_at:,} of {count:,} occurrences, chosen at random;"
+            " each of the others was given the nearest sense"
         )
     if constants.note and count >= MIN_OCCURRENCES:
         notes.append(constants.note)

@@ -15,7 +15,7 @@ def test_info_tells_what_is_there(corpus_dir: str, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "documents    5" in text
     assert "rejects      1 (1 invalid-json)" in text
-    assert "tombstones   1 document; sensegrep compact" in text
+    assert "tombstones   1 document; to drop their rows: sensegrep compact" in text
     assert "invalid-json: Expecting property name" in text
 
 

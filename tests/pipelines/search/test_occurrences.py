@@ -98,7 +98,7 @@ def test_one_range_stays_a_slice_and_neighbours_are_joined(index: OpenIndex) -> 
 def test_notes_say_what_was_taken_and_what_was_not(index: OpenIndex) -> None:
     counts = index.forms.counts()
     plain = choose_forms(index, "bank")
-    assert plain.notes == (f"not searched: Bank ({counts['Bank']}); --fold-case takes them too",)
+    assert plain.notes == (f"not searched: Bank ({counts['Bank']}); --fold-case finds them too",)
     first = choose_forms(index, "Bank", starts_sentence=True)
     assert first.notes == ("'Bank' begins the query, so 'bank' counts as the same word",)
     assert list(first.counts) == sorted(("bank", "Bank"), key=lambda form: -counts[form])

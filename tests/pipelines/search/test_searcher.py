@@ -110,7 +110,7 @@ def test_segments_newer_than_the_index_are_found_and_said(
     accept = {True: lambda _: True, False: lambda row: row.get("token", "bank") == "bank"}
     check_ranking(hits, brute_force(later, table, query, accept[bool(options)]))
     assert {hit.metadata["seed"] for hit in hits} == {"1", "2", "3"}
-    assert "1 segments are newer than the index" in hits.notes[0]
+    assert "1 segment is newer than the index" in hits.notes[0]
 
 
 def test_the_dead_are_not_found(
@@ -165,7 +165,9 @@ def test_filters_keep_documents_with_the_metadata(
 
 
 def test_a_filter_that_nothing_meets_names_the_keys_there_are(searcher: Searcher) -> None:
-    with pytest.raises(UsageError, match=r"no document has .*colour=red; .* keys: parity, seed"):
+    with pytest.raises(
+        UsageError, match=r"no document has .*colour=red; .* keys of this corpus are: parity, seed"
+    ):
         searcher.search(QUERY, SearchOptions(filters={"colour": "red"}))
 
 
@@ -261,4 +263,4 @@ def test_a_filter_that_no_occurrence_passes_is_said(
     later = open_searcher(own_searcher.corpus)
     hits = later.search(QUERY, SearchOptions(filters={"seed": "none"}))
     assert not hits
-    assert "but in no live document that passes the filters" in hits.notes[-1]
+    assert "but in no document that passes the filters" in hits.notes[-1]

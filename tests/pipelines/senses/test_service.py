@@ -200,13 +200,13 @@ def test_a_word_in_one_line_only_has_one_sense_even_by_force(
     told = describe_senses(Corpus.open(corpus.root), "bank").senses
     assert [sense.size for sense in told.senses] == [1]
     assert any(
-        "occurs in 1 different line; senses are told apart from 10 on" in n for n in told.notes
+        "occurs in 1 different line; at least 10 are needed to find senses" in n for n in told.notes
     )
     forced = describe_senses(
         Corpus.open(corpus.root), "bank", options=SenseOptions(force=True)
     ).senses
     assert [sense.size for sense in forced.senses] == [1]
-    assert any("do not differ, so that nothing could be split" in n for n in forced.notes)
+    assert any("do not differ, so nothing could be split" in n for n in forced.notes)
 
 
 def test_three_lines_are_split_by_force_alone(
@@ -217,7 +217,10 @@ def test_three_lines_are_split_by_force_alone(
     opened = Corpus.open(corpus.root)
     told = describe_senses(opened, "bank").senses
     assert len(told.senses) == 1
-    assert any("occurs 3 times; senses are told apart from 10" in note for note in told.notes)
+    assert any(
+        "occurs 3 times; at least 10 occurrences are needed to find senses" in note
+        for note in told.notes
+    )
     forced = describe_senses(opened, "bank", options=SenseOptions(force=True)).senses
     assert [sense.size for sense in forced.senses] == [2, 1]
 
@@ -231,7 +234,7 @@ def test_one_document_is_enough_for_senses(
     build_index(corpus.root, IndexOptions())
     told = describe_senses(Corpus.open(corpus.root), "bank").senses
     assert sorted(sense.size for sense in told.senses) == [30, 30]
-    assert any("general constants" in note for note in told.notes)
+    assert any("general settings" in note for note in told.notes)
 
 
 def test_a_corpus_that_cannot_be_written_still_tells_senses(
