@@ -113,5 +113,6 @@ def check_prunable(damaged: Sequence[str], read: int, missing: int) -> None:
     if missing and not read:
         raise CorpusError(
             "nothing was pruned: the input has no records, and --prune would delete the whole"
-            " corpus; check the input, or delete documents with: sensegrep delete"
+            " corpus; check the input, or delete documents with:"
+            " sensegrep delete DOC_ID --corpus DIR"
         )
