@@ -117,9 +117,9 @@ def add_running_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--commit-every",
         type=int,
-        default=2000,
         metavar="N",
-        help="documents per segment; a stopped job, run again, continues after the last one",
+        help="documents per segment; a stopped job, run again, continues after the last one"
+        " (default: 2000; of short documents, up to 20000)",
     )
     group.add_argument(
         "--workers",

@@ -103,7 +103,8 @@ class JobOptions:
     """How an embedding job runs; none of it changes what a document's rows are.
 
     Attributes:
-      commit_every: documents to a segment, after which the work is safe.
+      commit_every: documents to a segment, after which the work is safe; None for 2000, or as many
+        more as it takes to make a segment worth its commit where documents are short.
       workers: processes; 1 embeds in this one, with all cores.
       prune: documents of the corpus that are not in the input are tombstoned at the end.
       max_reject_fraction: the job fails when more of what it read than this was rejected.
@@ -113,7 +114,7 @@ class JobOptions:
       wait: on an engine, until the job is done; otherwise it is submitted and left to itself.
     """
 
-    commit_every: int = 2000
+    commit_every: int | None = None
     workers: int = 1
     prune: bool = False
     max_reject_fraction: float = 0.5

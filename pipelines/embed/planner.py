@@ -26,6 +26,9 @@ from schemas.tables import MAX_PART_ROWS
 MAX_PART_BYTES = 16 << 20
 # An input of nothing but rejects is committed in slices too.
 MAX_SLICE_REJECTS = 10_000
+# Documents to a slice. A slice costs a third of a second beside its documents: where they are short,
+# it has more of them, so that it takes the model some twenty seconds all the same.
+SLICE_DOCUMENTS, SLICE_BYTES, MOST_SLICE_DOCUMENTS = 2000, 2 << 20, 20_000
 # Of documents that are relabelled the plan holds the metadata; so many characters fill a slice.
 MAX_SLICE_METADATA = 32 << 20
 
@@ -47,6 +50,7 @@ class Slice:
       chosen: documents to embed, in input order.
       relabelled: documents whose rows are copied, in input order.
       metadata_characters: of these.
+      text_bytes: of the documents to embed.
       claims: the ids of both.
       rejects: rejects that no earlier run has recorded.
       supersede: for each segment the documents in it that `chosen` replaces.
@@ -63,6 +67,7 @@ class Slice:
     chosen: list[Chosen] = field(default_factory=list)
     relabelled: list[Relabelled] = field(default_factory=list)
     metadata_characters: int = 0
+    text_bytes: int = 0
     claims: list[str] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     supersede: dict[str, list[str]] = field(default_factory=dict)
@@ -143,7 +148,7 @@ class Planner:
       files: of the input, in order.
       options: how records become documents.
       selector: what is new.
-      slice_documents: documents to a slice.
+      slice_documents: documents to a slice; None for SLICE_DOCUMENTS, or more if they are short.
       spool_directory: local directory for what cannot be read again from its file.
       remarks: finds what is to be said of documents that are embedded.
     """
@@ -153,7 +158,7 @@ class Planner:
         files: Iterable[InputFile],
         options: InputOptions,
         selector: Selector,
-        slice_documents: int,
+        slice_documents: int | None,
         spool_directory: str,
         remarks: Remarks | None = None,
     ) -> None:
@@ -193,11 +198,17 @@ class Planner:
             return False
         if file.uri not in self._group_rows:
             self._group_rows[file.uri] = largest_row_group(file)
-        return self._group_rows[file.uri] > self._slice_documents
+        return self._group_rows[file.uri] > (self._slice_documents or SLICE_DOCUMENTS)
 
     def _is_full(self, current: Slice) -> bool:
+        if self._slice_documents is not None:
+            enough = current.documents == self._slice_documents
+        else:
+            enough = current.documents == MOST_SLICE_DOCUMENTS or (
+                current.documents >= SLICE_DOCUMENTS and current.text_bytes >= SLICE_BYTES
+            )
         return (
-            current.documents == self._slice_documents
+            enough
             or len(current.rejects) == MAX_SLICE_REJECTS
             or current.metadata_characters > MAX_SLICE_METADATA
         )
@@ -225,6 +236,7 @@ class Planner:
             if self._remarks is not None:
                 current.remarks += self._remarks.of(record)
             size = len(record.text.encode())
+            current.text_bytes += size
             if file.seekable and not self._spools(file):
                 current.chosen.append(Chosen(file, record.position, size))
             else:

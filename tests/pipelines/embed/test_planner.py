@@ -41,7 +41,7 @@ def test_tasks_divide_the_chosen_in_order_and_within_bounds(
         assert sum(inside[:-1]) < MAX_PART_BYTES
 
 
-def planner(tmp_path: Path, source: Path, documents: int) -> Planner:
+def planner(tmp_path: Path, source: Path, documents: int | None) -> Planner:
     selector = Selector(LiveDocuments(Corpus.open_or_create(tmp_path / "corpus"), "recipe"))
     files = find_inputs([str(source)])
     return Planner(files, InputOptions(), selector, documents, str(tmp_path))
@@ -60,6 +60,31 @@ def test_slices_hold_so_many_documents_each(tmp_path: Path, write_jsonl: Any, na
         texts.append([d.text for t in tasks for d in read_task(t) if isinstance(d, Document)])
     assert texts == [["T0", "T1", "T2"], ["T3", "T4", "T5"], ["T6"]]
     assert list(tmp_path.glob("*.spool")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "slices"),
+    [
+        ("T" * 50, [3, 3, 1]),  # 100 bytes of text are two documents, and three are the least
+        ("T" * 20, [5, 2]),  # 100 bytes of text
+        ("T", [6, 1]),  # never more than six
+    ],
+)
+def test_slices_of_short_documents_hold_more_of_them(
+    tmp_path: Path,
+    write_jsonl: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    slices: list[int],
+) -> None:
+    for name, value in (("DOCUMENTS", 3), ("BYTES", 100)):
+        monkeypatch.setattr(f"pipelines.embed.planner.SLICE_{name}", value)
+    monkeypatch.setattr("pipelines.embed.planner.MOST_SLICE_DOCUMENTS", 6)
+    source = write_jsonl([{"id": n, "text": text} for n in range(7)])
+
+    found = [current.documents for current in planner(tmp_path, source, None).slices()]
+
+    assert found == slices
 
 
 def test_rejects_alone_fill_slices_too(
