@@ -26,8 +26,8 @@ from schemas.tables import MAX_PART_ROWS
 MAX_PART_BYTES = 16 << 20
 # An input of nothing but rejects is committed in slices too.
 MAX_SLICE_REJECTS = 10_000
-# Documents to a slice. A slice costs a third of a second beside its documents: where they are short,
-# it has more of them, so that it takes the model some twenty seconds all the same.
+# Documents to a slice. A slice costs a third of a second beside its documents: where they are
+# short, it has more of them, so that it takes the model some twenty seconds all the same.
 SLICE_DOCUMENTS, SLICE_BYTES, MOST_SLICE_DOCUMENTS = 2000, 2 << 20, 20_000
 # Of documents that are relabelled the plan holds the metadata; so many characters fill a slice.
 MAX_SLICE_METADATA = 32 << 20
