@@ -92,11 +92,14 @@ class KafkaTopic:
         self._options = options
         self._accept_loss = accept_loss
         self._look_seconds = look_seconds
+        client = logging.getLogger(f"{__name__}.client")
+        if not logger.isEnabledFor(logging.INFO):
+            client.setLevel(logging.CRITICAL)  # many lines for one fault, which is told in words
         self._cause = ""  # what the client told last of a connection that it could not make
         settings = {**_DEFAULTS, "bootstrap.servers": brokers, **_read_config(config), **_OURS}
         settings["error_cb"] = self._hear
         try:
-            self._consumer = confluent_kafka.Consumer(settings, logger=logger)
+            self._consumer = confluent_kafka.Consumer(settings, logger=client)
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
             raise UsageError(
                 f"Kafka's client refuses its settings ({config or 'no --kafka-config'}):"

@@ -25,7 +25,14 @@ from pipelines.reading.lines import scan_lines
 from pipelines.reading.messages import Message, message_from_line
 from pipelines.reading.options import InputOptions
 from pipelines.reading.records import scan
-from pipelines.reading.stream_batch import BatchLimits, Lag, Mark, StreamBatch, size_of
+from pipelines.reading.stream_batch import (
+    BatchLimits,
+    Lag,
+    Mark,
+    SourceUnavailable,
+    StreamBatch,
+    size_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +63,8 @@ class WatchedFiles:
       options: how records become documents.
 
     Raises:
-      UsageError: if the folder is not there, or the glob is none.
+      UsageError: if the glob is none.
+      SourceUnavailable: if the folder is not there, or cannot be looked at.
     """
 
     acknowledges = False
@@ -73,7 +81,7 @@ class WatchedFiles:
                 f"source watch:{pattern} has no * in it; name the files of a folder by a glob, such"
                 f" as 'watch:{hint}'"
             )
-        self._check_folder(UsageError)
+        self._check_folder()
         self._marks: dict[str, Mark] = {}
         self._forgotten: set[str] = set()
         self._next = 0
@@ -84,9 +92,16 @@ class WatchedFiles:
         self._reading: _Reading | None = None
         self._warned: set[str] = set()
 
-    def _check_folder(self, kind: type[Exception] = FileNotFoundError) -> None:
-        if not self._filesystem.isdir(self._folder):
-            raise kind(
+    def _check_folder(self) -> None:
+        try:
+            found = self._filesystem.isdir(self._folder)
+        except Exception as error:  # clients of stores have errors of their own
+            raise SourceUnavailable(
+                f"source {self.source_id}: its folder {self._folder} cannot be looked at: {error};"
+                " check the URL, the credentials and the network"
+            ) from error
+        if not found:
+            raise SourceUnavailable(
                 f"source {self.source_id}: its folder {self._folder} does not exist; create it,"
                 " or check the path and the quotes"
             )

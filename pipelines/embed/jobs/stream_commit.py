@@ -120,6 +120,7 @@ def claim_stream(
 
     Raises:
       StreamFenced: if another stream was faster.
+      CorpusError: if the corpus cannot be written.
       RecordsLost: if the source has lost what was not read yet.
     """
     before = corpus.snapshot.stream
@@ -147,6 +148,11 @@ def claim_stream(
         # Only a batch of the stream that is to be replaced came between, as its workers elsewhere
         # go on until they see that they are.
         return claim_stream(current, source, owner, replace_source=replace_source)
+    except OSError as error:
+        raise CorpusError(
+            f"the corpus at {corpus.root} cannot be written: {error}; check the path and the"
+            " permissions"
+        ) from error
 
 
 class StreamCommitter:

@@ -25,9 +25,9 @@ from pipelines.embed.jobs.stream_reader import stop_path
 from pipelines.embed.jobs.streaming import check_accounts, check_corpus, supervise
 from pipelines.embed.jobs.unbounded import BATCH_COUNTS, SEGMENT_COUNTS, UnboundedPlan, build
 from pipelines.embed.recipe import make_recipe
-from pipelines.errors import UsageError
+from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.sources import open_source
-from pipelines.reading.stream_batch import Lag, SourceUnavailable
+from pipelines.reading.stream_batch import Lag
 from schemas import StreamEntry
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ def stream_on_engine(
             owner["reasons"] = dict(report.reasons)
             replace_source = job.running.replace_source
             entry, corpus = claim_stream(corpus, source, owner, replace_source=replace_source)
+            status.report.snapshot = corpus.snapshot.number
         finally:
             source.close()
         plan = UnboundedPlan(
@@ -101,7 +102,7 @@ def stream_on_engine(
     if not job.running.wait:
         try:
             run()
-        except SourceUnavailable as error:
+        except (OSError, CorpusError) as error:
             raise UsageError(str(error)) from error
         return None
     supervise(run, job.running.max_starts, stop, status)

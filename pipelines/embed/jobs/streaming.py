@@ -29,7 +29,7 @@ from pipelines.embed.remarks import Remarks, first_of_each_kind
 from pipelines.embed.stream_documents import BatchChoice, StreamDocuments, choose
 from pipelines.errors import CorpusError, UsageError
 from pipelines.reading.sources import open_source
-from pipelines.reading.stream_batch import RecordsLost, Source, SourceUnavailable, StreamBatch
+from pipelines.reading.stream_batch import RecordsLost, Source, StreamBatch
 from schemas import Segment
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ def supervise(
       status: tells how many snapshots were made.
 
     Raises:
-      UsageError, StreamFenced, RecordsLost: as `run` does; beginning again would not help.
+      UsageError: as `run` does, or for an OSError or CorpusError before the stream ever began.
+      StreamFenced, RecordsLost: as `run` does; beginning again would not help.
       RuntimeError: if it was given up.
     """
     fruitless = 0
@@ -101,9 +102,11 @@ def supervise(
             return
         except (UsageError, StreamFenced, RecordsLost):
             raise
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, SourceUnavailable) and not status.report.snapshot:
-                raise UsageError(str(error)) from error
+        except Exception as error:  # clients of stores have errors of their own
+            if not status.report.snapshot:  # it never began, and trying again would not help
+                if isinstance(error, OSError | CorpusError):
+                    raise UsageError(str(error)) from error
+                raise
             fruitless = 1 if status.report.commits > before else fruitless + 1
             if stop.requested or fruitless >= max_starts:
                 raise _given_up(error, fruitless) from error
@@ -127,8 +130,14 @@ def check_corpus(job: StreamJob, source: Source) -> CorpusView:
       UsageError: if another source feeds it, or another process streams into it on this machine.
       CorpusError: if it cannot be written safely.
     """
-    corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
-    corpus.store.check_can_commit()
+    try:
+        corpus = CorpusView.open_or_create(job.corpus, single_writer=job.single_writer)
+        corpus.store.check_can_commit()
+    except OSError as error:
+        raise CorpusError(
+            f"the corpus at {job.corpus} cannot be read: {error}; check the path and the"
+            " permissions"
+        ) from error
     entry = corpus.snapshot.stream
     if entry is None:
         return corpus

@@ -76,6 +76,28 @@ def test_bad_options_are_told_before_anything_is_read(
     assert not (tmp_path / "corpus").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--corpus", "/proc/corpus"], "the corpus at /proc/corpus cannot be written:"),
+        (["--corpus", "{folder}/1.jsonl"], "1.jsonl is a file; a corpus is a directory"),
+        (["--model", "none"], "no model 'none'"),
+    ],
+)
+def test_what_cannot_work_is_told_at_once_and_not_tried_again(
+    folder: Path,
+    arguments: list[str],
+    given: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (folder / "1.jsonl").write_text('{"id": "a", "text": "Hi."}')
+    assert main([*arguments, *(word.format(folder=folder) for word in given)]) == 2
+    assert words in capsys.readouterr().err
+    assert caplog.messages == []
+
+
 def test_an_older_corpus_says_nothing_of_a_stream(
     corpus_dir: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

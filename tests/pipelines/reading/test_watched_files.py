@@ -13,7 +13,7 @@ from pipelines.errors import UsageError
 from pipelines.reading import watched_files
 from pipelines.reading.messages import Deletion
 from pipelines.reading.options import InputOptions
-from pipelines.reading.stream_batch import BatchLimits, Lag, Mark, StreamBatch
+from pipelines.reading.stream_batch import BatchLimits, Lag, Mark, SourceUnavailable, StreamBatch
 from pipelines.reading.watched_files import WHOLE, WatchedFiles
 
 MANY = BatchLimits(records=1000, bytes=1 << 30)
@@ -258,7 +258,7 @@ def test_a_folder_that_goes_away_is_an_error(
 ) -> None:
     source = watch()
     folder.rmdir()
-    with pytest.raises(FileNotFoundError, match=r"its folder .* does not exist"):
+    with pytest.raises(SourceUnavailable, match=r"its folder .* does not exist"):
         take(source)
 
 
@@ -269,7 +269,7 @@ def test_a_source_without_a_star_is_refused(pattern: str) -> None:
 
 
 def test_a_glob_without_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"its folder {tmp_path}/none does not exist; create it"):
+    with pytest.raises(SourceUnavailable, match=f"folder {tmp_path}/none does not exist; create"):
         WatchedFiles(f"{tmp_path}/none/*.jsonl", InputOptions())
 
 
