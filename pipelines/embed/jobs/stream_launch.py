@@ -145,7 +145,7 @@ class _Launch:
                 with suppress(OSError):
                     self._plan.store.remove_tree(f"jobs/{self._plan.job_id}")
         self._look()
-        if not (self._stop.requested or self._plan.job.running.until_idle_seconds):
+        if not self._stop.requested and self._plan.job.running.until_idle_seconds is None:
             raise RuntimeError(
                 f"the job ended on {self._engine.name}, although nothing asked it to"
             )
