@@ -215,7 +215,7 @@ def test_seconds_until_a_search_finds_a_message(
             sender.start()
             seconds = found_after(corpus, sender)
             sender.join()
-        values[f"{place}, {every} s"] = seconds
+        values[f"{place}, {every} s"] = [round(each, 3) for each in seconds]
         ninth = seconds[len(seconds) * 9 // 10]
         shown = [round(each, 1) for each in (statistics.median(seconds), ninth, seconds[-1])]
         rows.append([f"{place}, `--every {every}s`", *shown])
