@@ -1,8 +1,9 @@
 """Plan an index build: which segments are new, what is kept, how much memory it needs.
 
 An index keeps the shards of the one before it and adds one for what is new. It is built anew when
-settings change, when it has outgrown what it was trained on, when many of its documents are
-deleted, or when it has many shards. A shard of which a tenth is in no live segment is built again.
+settings change, when it has outgrown what it was trained on, or when many of its documents are
+deleted. A shard of which a tenth is in no live segment is built again. When there are many small
+shards, the smallest are merged with what is new: a large shard is not built again for them.
 """
 
 import hashlib
@@ -19,11 +20,11 @@ from pipelines.index.fit import Fitted
 from pipelines.index.format import IndexFile, IndexManifest, Shard, open_manifest
 from pipelines.index.options import DEFAULT_SETTINGS, IndexOptions
 from pipelines.index.parts import Build, HeldOut, shard_parts
+from pipelines.index.shard_merging import staying_shards
 from pipelines.index.sizing import PROCESS_BYTES, IndexPlan, plan_index
 from schemas import Segment
 
 TABLES = {"sentences": "sentences", "tokens": "token_vectors"}  # and the count of each
-MAX_SHARDS = 8
 MAX_DELETED_SHARE = 0.3
 # Of the sentences of one shard: a search reads the others too, before it leaves them out.
 MAX_SHARD_DELETED_SHARE = 0.1
@@ -87,7 +88,9 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
         anew = "--rebuild was given"
     if base is not None:
         anew = _why_anew(base, fingerprint, dtype, settings, plans, segments)
-    reused = () if anew or base is None else _kept_shards(base, segments)
+    reused: tuple[Shard, ...] = ()
+    if base is not None and not anew:
+        reused = _unmerged(_kept_shards(base, segments), base, segments, plans["tokens"].shard_rows)
     kept = {segment_id for shard in reused for segment_id in shard.segments}
     fresh = [segment for segment in segments if segment.segment_id not in kept]
     first = 0 if not reused else 1 + max(int(shard.shard) for shard in reused)
@@ -193,8 +196,6 @@ def _why_anew(
     kept = _kept_shards(base, segments)
     if not kept:
         return f"each of its shards has over {MAX_SHARD_DELETED_SHARE:.0%} in no live segment"
-    if len(kept) >= MAX_SHARDS and {s.segment_id for s in segments} - set(base.segments):
-        return f"it has {len(kept)} shards"
     return ""
 
 
@@ -213,6 +214,16 @@ def _kept_shards(base: IndexManifest, segments: Sequence[Segment]) -> tuple[Shar
     )
 
 
+def _unmerged(
+    kept: tuple[Shard, ...], base: IndexManifest, segments: Sequence[Segment], shard_rows: int
+) -> tuple[Shard, ...]:
+    """Return the shards that stay: all if nothing is added, or those that are not merged."""
+    if not {segment.segment_id for segment in segments} - set(base.segments):
+        return kept
+    rows = [max(shard.rows.values()) for shard in kept]
+    return tuple(kept[place] for place in staying_shards(rows, shard_rows))
+
+
 def _addition(
     base: IndexManifest | None, reused: Sequence[Shard], segments: Sequence[Segment]
 ) -> str:
@@ -221,7 +232,9 @@ def _addition(
     live, kept = {s.segment_id for s in segments}, {s for shard in reused for s in shard.segments}
     fresh = len(live - set(base.segments))
     again = len(live & set(base.segments) - kept)
-    return f"{fresh} new segments" + (f", {again} of shards with deleted segments" if again else "")
+    return f"{fresh} new segments" + (
+        f", {again} of shards that are merged or have deleted segments" if again else ""
+    )
 
 
 def _fitted(base: IndexManifest) -> dict[str, Fitted]:

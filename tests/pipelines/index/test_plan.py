@@ -9,10 +9,10 @@ import pytest
 from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit
 from pipelines.errors import CorpusError, UsageError
-from pipelines.index import plan
+from pipelines.index import plan, shard_merging
 from pipelines.index.build import build_index
 from pipelines.index.options import IndexOptions
-from pipelines.index.plan import CHUNK_BYTES, MAX_SHARDS, BuildPlan, plan_build
+from pipelines.index.plan import CHUNK_BYTES, BuildPlan, plan_build
 from pipelines.index.sizing import PROCESS_BYTES
 
 Documents = Callable[..., list[Any]]
@@ -127,7 +127,7 @@ def test_shard_with_a_dead_segment_is_built_again_and_no_other(corpus: Corpus) -
     found = planned(corpus, shard_rows=112)
     assert [shard.segments for shard in found.reused] == [("00000001", "00000002")]
     assert found.shards == {"00001": ("00000003",)}
-    assert found.reason == "0 new segments, 1 of shards with deleted segments"
+    assert found.reason == "0 new segments, 1 of shards that are merged or have deleted segments"
     index = build_index(corpus.root, IndexOptions(shard_rows=112))
     assert index["tables"]["sentences"]["vectors"] == 24
 
@@ -141,18 +141,29 @@ def test_shard_with_few_dead_sentences_stays(
     assert planned(corpus, shard_rows=112).current is not None
 
 
-def test_too_many_shards_are_built_anew(
+def test_many_small_shards_are_merged_with_what_is_new_but_not_the_largest(
     corpus: Corpus,
     documents: Documents,
     add_segment: Callable[..., Corpus],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "MAX_SHARDS", 4)
+    """Shards of 56, 28, 84 and 28 token vectors; the segment that is added has 28."""
+    monkeypatch.setattr(shard_merging, "MAX_SMALL_SHARDS", 4)
+    monkeypatch.setattr(shard_merging, "KEPT_SMALL_SHARDS", 2)
     build_index(corpus.root, IndexOptions(shard_rows=1))
-    assert planned(corpus, shard_rows=1).current is not None  # nothing new: they stay
+    assert planned(corpus, shard_rows=1000).current is not None  # nothing new: they stay
     add_segment(Corpus.open(corpus.root), documents(1, 9))
-    assert planned(corpus, shard_rows=1).reason == "complete build: it has 4 shards"
-    assert MAX_SHARDS == 8
+
+    found = planned(corpus, shard_rows=1000)
+
+    assert [shard.segments for shard in found.reused] == [("00000001",), ("00000003",)]
+    assert found.shards == {"00003": ("00000002", "00000004", "00000005")}
+    assert found.reason == "1 new segments, 2 of shards that are merged or have deleted segments"
+    assert found.build.sample_rates == {}  # nothing is learned anew
+    # Of 100 rows at most the third shard is full: three small ones are not too many.
+    assert len(planned(corpus, shard_rows=100).reused) == 4
+    index = build_index(corpus.root, IndexOptions(shard_rows=1000))
+    assert index["tables"]["tokens"]["vectors"] == 224
 
 
 def test_samples_and_chunks_stay_within_the_memory(corpus: Corpus) -> None:
