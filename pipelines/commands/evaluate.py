@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pipelines.evaluation.vectors import Encoder
     from pipelines.text.tokenizer import Tokenizer
 
+RARE_OPTIONS = frozenset(
+    ("--single-sense", "--layer-weights", "--poolings", "--lowercase-fallback", "--beside")
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -113,9 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="OUT",
         help="folder to write the induced senses to, for other scorers: OUT/semcor_wsi.key with "
-        "'row<TAB>sense' (rows from 0), OUT/semeval2013_wsi.key with 'lemma instance sense', "
-        "OUT/single_sense.key and OUT/small_samples.key with 'size draw word id sense', "
-        "OUT/sense_labels.key with 'word sense label ...'",
+        "'row<TAB>sense' (rows from 0), OUT/semeval2013_wsi.key with 'lemma instance sense'; "
+        "docs/senses.md has the lines of the other sets",
     )
     parser.add_argument(
         "--markdown",

@@ -8,6 +8,7 @@ import sys
 from typing import Any, TextIO
 
 from pipelines.commands.output import harmless, print_json, say
+from pipelines.commands.wording import counted
 
 FOLD_LABELS = 4
 # What spreadsheet programs take for a formula.
@@ -246,7 +247,9 @@ def fold(hits: Any, style: Any) -> list[str]:
     for sense in senses:
         shown = sum(hit.sense == sense.number for hit in hits)
         label = ", ".join(sense.labels[:FOLD_LABELS]) or "no typical words"
-        text = f"   [{sense.number}] {sense.size} occurrences ({sense.share:.0%}): {label}"
+        text = (
+            f"   [{sense.number}] {counted(sense.size, 'occurrence')} ({sense.share:.0%}): {label}"
+        )
         lines.append(style.sense(text, sense.number) + (f"  <- {shown} above" if shown else ""))
     return lines
 

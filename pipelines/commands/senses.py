@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from pipelines.commands.output import harmless, print_json, say
+from pipelines.commands.wording import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,10 +80,17 @@ def execute(args: argparse.Namespace) -> int:
 
 def _sure(found: Any) -> str:
     """Say how sure it is that the word has one sense, or several."""
+    from pipelines.senses.induction import SAMPLE
+    from pipelines.senses.options import needed_surety
+
     if found.rule.surety is None:
         return ""
     share = f"{found.rule.surety:.0%} of words with one sense and as many occurrences"
-    return f"; more clearly separated than {share}"
+    needed = ""
+    if len(found.senses) == 1:
+        sample = min(sum(found.forms.values()), SAMPLE)
+        needed = f" (split from {needed_surety(sample):.0%} on)"
+    return f"; more clearly separated than {share}{needed}"
 
 
 def print_senses(described: Any) -> None:
@@ -98,7 +106,7 @@ def print_senses(described: Any) -> None:
     say(f"{found.word}: {count} sense{'' if count == 1 else 's'} ({forms}){_sure(found)}")
     for sense in found.senses:
         quality = f", quality {sense.quality:.2f}" if count > 1 else ""
-        head = f"[{sense.number}] {sense.size} occurrences ({sense.share:.0%}{quality})"
+        head = f"[{sense.number}] {counted(sense.size, 'occurrence')} ({sense.share:.0%}{quality})"
         label = ", ".join(sense.labels) or "no typical words"
         print(style.sense(harmless(f"{head}: {label}"), sense.number))
         for line in format_lines(described.lines[sense.number], style):

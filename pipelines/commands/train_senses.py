@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.commands.progress import ProgressDisplay
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 SUMMARY = "the settings that split words into senses, for a model; needs no labels"
@@ -89,9 +90,9 @@ def train_senses(args: argparse.Namespace) -> int:
                 directed, of_single, seed=args.seed, report=partial(_show, display, "measuring")
             )
         except ValueError as error:
-            raise UsageError(
-                f"{error} (read: {text.documents:,} documents, {text.tokens:,} tokens)"
-            ) from error
+            read = f"{counted(text.documents, 'document')}, {text.tokens:,} tokens"
+            without = "" if args.no_directions else "; --no-directions learns without documents"
+            raise UsageError(f"{error} (read: {read}){without}") from error
     made_for = {
         "fingerprint": elmo.fingerprint,
         "layer_weights": [round(float(w), 6) for w in elmo.default_layer_weights],

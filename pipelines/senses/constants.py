@@ -3,7 +3,8 @@
 It lies beside the model's weights as senses.safetensors, made by `sensegrep train senses`:
 
   directions [2D, R] float16   what tells documents apart in a word's vector and its sentence's
-  sizes [N], means [N, 4], deviations [N, 4], quantiles [N, Q]   see `split_test`
+  sizes [N], means, deviations [N, K, 3], spreads [N, K], quantiles [N, Q], cohesions [N, 2]
+                               see `split_test`; cohesions may be missing
 
 and in its metadata the model's fingerprint, layer mix and pooling, which the vectors must share.
 Vectors of any other model or mix are compared as they are, with a table that was measured on such
@@ -25,6 +26,7 @@ from pipelines.index.exact import Floats
 from pipelines.senses.split_test import SingleSenseTable
 
 CONSTANTS_FILE = "senses.safetensors"
+_NEEDED = [field.name for field in fields(SingleSenseTable) if field.name != "cohesions"]
 FALLBACK = Path(__file__).with_name("fallback.safetensors")
 
 
@@ -59,8 +61,9 @@ def to_bytes(constants: SenseConstants, made_for: Mapping[str, Any]) -> bytes:
     from safetensors.numpy import save
 
     tensors = {
-        field.name: np.ascontiguousarray(getattr(constants.table, field.name), np.float32)
+        field.name: np.ascontiguousarray(values, np.float32)
         for field in fields(SingleSenseTable)
+        if (values := getattr(constants.table, field.name)) is not None
     }
     if constants.directions is not None:
         tensors["directions"] = np.ascontiguousarray(constants.directions, np.float16)
@@ -81,7 +84,8 @@ def from_bytes(data: bytes, source: str) -> tuple[SenseConstants, dict[str, Any]
         made_for = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["made_for"])
         tensors = {name: array.astype(np.float32) for name, array in load(data).items()}
         table = SingleSenseTable(
-            **{field.name: tensors.pop(field.name) for field in fields(SingleSenseTable)}
+            cohesions=tensors.pop("cohesions", None),
+            **{name: tensors.pop(name) for name in _NEEDED},
         )
         directions = tensors.pop("directions", None)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -21,7 +21,12 @@ from pipelines.senses.clustering import Clusters, distances, kmeans, principal_p
 from pipelines.senses.constants import SenseConstants
 from pipelines.senses.features import Features, Sample, smooth, whole_features
 from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions, needed_surety
-from pipelines.senses.split_test import MAX_TESTED, SingleSenseTable, measure_split
+from pipelines.senses.split_test import (
+    MAX_TESTED,
+    SingleSenseTable,
+    cohesion_of,
+    measure_split,
+)
 
 SAMPLE = 800
 FEW = 60  # up to so many occurrences halves are too small to be compared
@@ -121,14 +126,14 @@ def split_surety(sample: Sample, constants: SenseConstants, *, seed: int = 0) ->
     table: SingleSenseTable = constants.table
     if len(sample) <= MAX_TESTED:
         measures = measure_split(whole_features(sample, constants.directions))
-        return table.surety(measures, len(sample))
+        return table.surety(measures, len(sample), cohesion_of(sample.tokens))
     rng = np.random.default_rng(seed)
     draws = [
         np.sort(rng.choice(len(sample), MAX_TESTED, replace=False)).astype(np.int64)
         for _ in range(_TESTS)
     ]
     found = [measure_split(whole_features(sample.take(d), constants.directions)) for d in draws]
-    return table.surety(np.mean(found, axis=0), MAX_TESTED)
+    return table.surety(np.mean(found, axis=0), MAX_TESTED, cohesion_of(sample.tokens))
 
 
 def partition(

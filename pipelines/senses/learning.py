@@ -22,7 +22,14 @@ from pipelines.index.exact import Floats
 from pipelines.search.word_bags import weighted_bag
 from pipelines.senses.constants import SenseConstants
 from pipelines.senses.features import Sample, whole_features
-from pipelines.senses.split_test import MAX_TESTED, SingleSenseTable, best_score, measure_split
+from pipelines.senses.split_test import (
+    MAX_TESTED,
+    SingleSenseTable,
+    best_score,
+    cohesion_of,
+    cohesion_score,
+    measure_split,
+)
 
 OCCURRENCES = 30_000  # that directions are learned from
 RANK = 128
@@ -318,9 +325,9 @@ def learn_table(
     """
     rng = np.random.default_rng(seed)
     words = list(dict.fromkeys(embedded.words.tolist()))
-    sizes, means, deviations, spreads, quantiles = [], [], [], [], []
+    sizes, means, deviations, spreads, quantiles, cohesions = [], [], [], [], [], []
     for number, size in enumerate(SIZES):
-        found = []
+        found, cohesion = [], []
         enough = [word for word in words if len(embedded.of(word)) >= size]
         if len(enough) < MIN_WORDS:
             break
@@ -330,15 +337,18 @@ def learn_table(
                 drawn = rng.permutation(rows)[:size]
                 sample = _bare_sample(embedded, drawn)
                 found.append(measure_split(whole_features(sample, directions)))
+                cohesion.append(cohesion_of(sample.tokens))
         measures = np.stack(found)  # [draws, K, 3]
-        middle = np.median(measures, axis=0)
-        spread = np.maximum(1.4826 * np.median(np.abs(measures - middle), axis=0), 1e-6)
+        middle, spread = _middle_and_spread(measures)
+        usual = np.array(_middle_and_spread(np.array(cohesion)), np.float32)
         of_sum = ((measures - middle) / spread).sum(axis=2).std(axis=0)
         scores = best_score(measures, middle, spread, of_sum, size)
+        scores = scores - cohesion_score(np.array(cohesion, np.float32), usual)
         sizes.append(size)
         means.append(middle)
         deviations.append(spread)
         spreads.append(of_sum)
+        cohesions.append(usual)
         quantiles.append(np.quantile(scores, np.linspace(0, 1, _QUANTILES)))
         if report is not None:
             report(number + 1, len(SIZES))
@@ -353,7 +363,15 @@ def learn_table(
         deviations=np.array(deviations, np.float32),
         spreads=np.array(spreads, np.float32),
         quantiles=np.array(quantiles, np.float32),
+        cohesions=np.array(cohesions, np.float32),
     )
+
+
+def _middle_and_spread(values: Floats) -> tuple[Floats, Floats]:
+    """Return the median of rows and the median distance from it as a standard deviation."""
+    middle = np.median(values, axis=0)
+    spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    return np.asarray(middle), np.maximum(spread, 1e-6)
 
 
 def _bare_sample(embedded: Embedded, rows: NDArray[np.int64]) -> Sample:

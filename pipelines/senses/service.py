@@ -179,6 +179,8 @@ def _notes(
         )
     elif options.force and rule.senses == 1:
         notes.append(f"the occurrences of {word!r} do not differ, so nothing could be split")
+    if options.at_most == 1:
+        notes.append("with --at-most 1, senses are not told apart")
     if looked_at < count:
         notes.append(
             f"senses were found in {looked_at:,} of {count:,} occurrences, chosen at random;"

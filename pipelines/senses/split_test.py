@@ -6,10 +6,20 @@ Three measures of a cut in k, each larger the clearer the cut:
   opposition  minus the mean product of the clusters' means (k-means)
   modularity  of the clusters on the graph of nearest neighbours (Newman 2006)
 
+and one of no cut:
+
+  cohesion    mean cosine of the occurrences' vectors with each other; the more senses a word has,
+              the less its vectors are alike (Ethayarajh 2019; Gari Soler, Apidianaki 2021)
+
 Any cloud can be cut, and how clear its best cut looks depends on how many points it has. So each
 measure is compared with what words of one sense have at the same number of occurrences, as a robust
-z-score; the best sum over k counts, as the share of those words that stay below it. More than two
-senses are looked for where there are occurrences enough. No labelled example has a part in this.
+z-score; the best sum over k counts, less COHESION_SHARE of cohesion's, as the share of those words
+that stay below it. More than two senses are looked for where there are occurrences enough.
+COHESION_SHARE is the best of 0, 1/8, 1/4 and 1/2 on SemCor's lemmas (development half); no other
+labelled example has a part in this.
+
+How alike vectors are differs from model to model, so that cohesion has a part only where the table
+is the model's own.
 """
 
 from dataclasses import dataclass
@@ -25,6 +35,7 @@ CUTS = (2, 3, 4)
 MEASURES = ("gap", "opposition", "modularity")
 MAX_TESTED = 150
 _PER_SENSE = 20  # occurrences for each sense of a cut that is looked for
+COHESION_SHARE = 0.25
 _LOWEST = (0.0, -1.0, 0.0)  # what is measured where there is nothing to cut
 
 
@@ -38,6 +49,8 @@ class SingleSenseTable:
         median distance from it as a standard deviation.
       spreads: [N, K] float32, standard deviation of the sum of a cut's z-scores.
       quantiles: [N, Q] float32 ascending, of the best cut's score, evenly spaced from 0 to 1.
+      cohesions: [N, 2] float32, cohesion's median and its deviation, as of the measures; None
+        leaves cohesion out.
     """
 
     sizes: Floats
@@ -45,8 +58,9 @@ class SingleSenseTable:
     deviations: Floats
     spreads: Floats
     quantiles: Floats
+    cohesions: Floats | None = None
 
-    def surety(self, measures: Floats, count: int) -> float:
+    def surety(self, measures: Floats, count: int, cohesion: float = 0.0) -> float:
         """Return the share of single-sense words with as many occurrences that look less split.
 
         Beyond the sizes of the table its ends count.
@@ -54,6 +68,7 @@ class SingleSenseTable:
         Args:
           measures: [K, 3] of `measure_split`.
           count: how many occurrences they were measured on.
+          cohesion: of these occurrences.
         """
         at = float(np.interp(np.log(max(count, 1)), np.log(self.sizes), np.arange(len(self.sizes))))
         low, share = int(at), at - int(at)
@@ -65,6 +80,8 @@ class SingleSenseTable:
         score = best_score(
             measures, between(self.means), between(self.deviations), between(self.spreads), count
         )
+        if self.cohesions is not None:
+            score = score - cohesion_score(cohesion, between(self.cohesions))
         quantiles = between(self.quantiles)
         return float(np.interp(score, quantiles, np.linspace(0, 1, len(quantiles))))
 
@@ -76,6 +93,20 @@ def best_score(
     scores = ((measures - means) / deviations).sum(axis=-1) / spreads
     looked_for = max(1, min(len(CUTS), count // _PER_SENSE - 1))
     return np.asarray(scores[..., :looked_for].max(axis=-1))
+
+
+def cohesion_score(cohesion: float | Floats, usual: Floats) -> Floats:
+    """Return the part of cohesion in a score; `usual` is the median and deviation, [2]."""
+    return np.asarray(COHESION_SHARE * (cohesion - usual[0]) / usual[1])
+
+
+def cohesion_of(tokens: Floats) -> float:
+    """Return the mean cosine of different rows of vectors [n, D] of length 1; 1 where n is 1."""
+    count = len(tokens)
+    if count < 2:
+        return 1.0
+    total = tokens.sum(axis=0, dtype=np.float64)
+    return float((total @ total - count) / (count * (count - 1)))
 
 
 def measure_split(features: Floats) -> Floats:

@@ -6,12 +6,10 @@ an occurrence, searched as a user would, and the share of its ten nearest others
 sense is its precision@10; means are taken over words.
 """
 
-import gzip
-import json
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,25 @@ import numpy as np
 import pytest
 
 from pipelines.api import Corpus, open_searcher
-from pipelines.embed.jobs.job import EmbedJob
-from pipelines.embed.jobs.local import embed
-from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
 from pipelines.index.build import build_index
 from pipelines.index.centering import fit_centering
 from pipelines.index.options import IndexOptions
-from pipelines.reading.options import InputOptions
 from pipelines.search.options import SearchOptions
-from pipelines.search.searcher import Searcher
 from pipelines.senses.lines import describe_senses
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sense_corpora import (
+    PER_WORD,
+    Occurrence,
+    choose_queries,
+    documents_of,
+    embed_occurrences,
+    read_occurrences,
+)
 
 pytestmark = pytest.mark.benchmark
 
 MODEL = os.environ.get("SENSEGREP_BENCHMARK_MODEL", "en-small")
-PER_WORD = 150
-QUERIES_PER_WORD = 20
 K = 10
 VECTORS = {"word_center": True, "sentence_weight": 0.5}
 SETTINGS = {
@@ -63,49 +64,6 @@ SHOWN = {
 }
 
 
-@dataclass(frozen=True)
-class Occurrence:
-    """A token with its gold sense."""
-
-    doc_id: str
-    word: str
-    sense: str
-    index: int
-    tokens: tuple[str, ...]
-
-    @property
-    def query(self) -> str:
-        """The sentence with the token in brackets."""
-        escaped = [
-            t.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]") for t in self.tokens
-        ]
-        escaped[self.index] = f"[{escaped[self.index]}]"
-        return " ".join(escaped)
-
-
-def read_occurrences(shared: Path) -> Iterator[Occurrence]:
-    files = ("coarsewsd20/train", "senseval_4words/interest", "senseval_4words/serve")
-    by_word: dict[str, list[Occurrence]] = defaultdict(list)
-    for name in files:
-        with gzip.open(
-            shared / "data" / "eval" / f"{name}.jsonl.gz", "rt", encoding="utf-8"
-        ) as file:
-            for line in file:
-                row = json.loads(line)
-                tokens = tuple(row["tokens"])
-                if 4 <= len(tokens) <= 60 and not any(
-                    set(t) & set(" \t\xa0\u2028") for t in tokens
-                ):
-                    occurrence = Occurrence(
-                        row["id"], row["word"], str(row["sense"]), row["index"], tokens
-                    )
-                    by_word[row["word"]].append(occurrence)
-    rng = np.random.default_rng(0)
-    for occurrences in by_word.values():
-        for place in rng.permutation(len(occurrences))[:PER_WORD]:
-            yield occurrences[place]
-
-
 @pytest.fixture(scope="module")
 def occurrences(shared: Path) -> list[Occurrence]:
     return list(read_occurrences(shared))
@@ -113,34 +71,12 @@ def occurrences(shared: Path) -> list[Occurrence]:
 
 @pytest.fixture(scope="module")
 def corpus(occurrences: list[Occurrence], tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    directory = tmp_path_factory.mktemp("sense")
-    source = directory / "in.jsonl"
-    with source.open("w", encoding="utf-8") as file:
-        for one in occurrences:
-            fields = {"id": one.doc_id, "text": " ".join(one.tokens), "sense": one.sense}
-            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
-    embed(
-        EmbedJob(
-            inputs=[str(source)],
-            corpus=str(directory / "corpus"),
-            reading=InputOptions(),
-            model=ModelOptions(model=MODEL, device="cpu"),
-            embedding=EmbedOptions(pretokenized=True),
-            running=JobOptions(),
-        )
-    )
-    return Corpus.open(directory / "corpus")
+    return embed_occurrences(occurrences, tmp_path_factory.mktemp("sense"), MODEL)
 
 
 @pytest.fixture(scope="module")
 def queries(occurrences: list[Occurrence]) -> list[Occurrence]:
-    taken: dict[str, int] = defaultdict(int)
-    chosen = []
-    for one in occurrences:
-        if taken[one.word] < QUERIES_PER_WORD:
-            taken[one.word] += 1
-            chosen.append(one)
-    return chosen
+    return choose_queries(occurrences)
 
 
 class Remembering:
@@ -273,13 +209,11 @@ def test_induced_senses_are_nearer_to_gold_than_chance(
     build_index(corpus.root, IndexOptions(rebuild=True))
     current = Corpus.open(corpus.root)
     gold = {one.doc_id: one.sense for one in occurrences}
-    searcher = open_searcher(current)
     rng = np.random.default_rng(0)
     rows = {}
     for word in sorted({one.word for one in occurrences}):
         described = describe_senses(current, word)
-        hit_ids = described.senses.vector_ids
-        docs = _documents_of(searcher, word, hit_ids)
+        docs = documents_of(described)
         truth = [gold[doc_id] for doc_id in docs]
         numbers = described.senses.numbers
         drawn = rng.permutation(numbers)
@@ -308,15 +242,3 @@ def test_induced_senses_are_nearer_to_gold_than_chance(
         notes=[f"{len(rows)} words with up to {PER_WORD} occurrences each, means over words"],
     )
     assert means["ari"] > means["ari_random"]  # one cluster for all would have ari 0, v 0
-
-
-def _documents_of(searcher: Searcher, word: str, vector_ids: np.ndarray) -> list[str]:
-    """The document of each occurrence, by vector_id."""
-    found = {}
-    for stretch in searcher.index.forms.ranges(word):
-        shard = searcher.index.shards[stretch.shard]
-        keys = shard.keys[stretch.first : stretch.first + stretch.rows]
-        table = shard.documents.column("doc_id").to_pylist()
-        for key in keys:
-            found[int(key["vector_id"])] = table[int(key["document"])]
-    return [found[int(vector_id)] for vector_id in vector_ids]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ MADE_FOR = {"fingerprint": "f", "layer_weights": [0.2, 0.8], "pooling": "attenti
 def constants(rng: np.random.Generator) -> SenseConstants:
     general, _ = from_bytes(FALLBACK.read_bytes(), "fallback")
     directions = rng.standard_normal((32, 4)).astype(np.float16).astype(np.float32)
-    return SenseConstants(directions=directions, table=general.table)
+    cohesions = np.tile(np.array([0.7, 0.1], np.float32), (len(general.table.sizes), 1))
+    return SenseConstants(directions=directions, table=replace(general.table, cohesions=cohesions))
 
 
 @pytest.fixture
@@ -46,6 +47,12 @@ def test_constants_are_read_as_they_were_written(constants: SenseConstants) -> N
         np.testing.assert_array_equal(
             getattr(again.table, field.name), getattr(constants.table, field.name)
         )
+
+
+def test_a_file_of_before_cohesion_is_read(constants: SenseConstants) -> None:
+    plain = replace(constants, table=replace(constants.table, cohesions=None))
+    again, _ = from_bytes(to_bytes(plain, MADE_FOR), "file")
+    assert again.table.cohesions is None
 
 
 def test_a_damaged_file_says_what_to_do(constants: SenseConstants) -> None:

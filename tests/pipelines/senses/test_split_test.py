@@ -1,9 +1,11 @@
 """The split test: measures by hand, and the table between and beyond its sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipelines.senses.split_test import SingleSenseTable, measure_split
+from pipelines.senses.split_test import SingleSenseTable, cohesion_of, measure_split
 
 
 def test_measures_of_two_bundles_by_hand() -> None:
@@ -64,3 +66,25 @@ def test_more_than_two_senses_count_only_where_there_are_occurrences_enough(
     measures[2, 0] = 9  # a cut in four
     assert table.surety(measures, 24) < 0.5
     assert table.surety(measures, 100) == 1
+
+
+def test_cohesion_is_the_mean_cosine_of_pairs() -> None:
+    rows = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    assert cohesion_of(rows) == pytest.approx(1 / 3)  # one pair of three is alike
+    assert cohesion_of(np.eye(5, dtype=np.float32)) == pytest.approx(0)
+    assert cohesion_of(rows[:1]) == 1
+
+
+def test_a_word_less_cohesive_than_those_of_one_sense_is_surer_to_have_several(
+    table: SingleSenseTable,
+) -> None:
+    usual = np.array([[0.7, 0.1], [0.5, 0.1]], np.float32)
+    measures = np.ones((3, 3), np.float32)
+    measures[:, 1:] = 0
+    told = replace(table, cohesions=usual)
+    # At 10 occurrences 0.7 is usual; two deviations below it add half a deviation to the score.
+    assert told.surety(measures, 10, 0.7) == pytest.approx(0.5)
+    assert told.surety(measures, 10, 0.5) == pytest.approx(0.625)
+    assert told.surety(measures, 10, 1.1) == pytest.approx(0.25)
+    # Without the model's own figures it counts for nothing.
+    assert table.surety(measures, 10, 0.2) == pytest.approx(0.5)
