@@ -16,7 +16,7 @@ from pipelines.evaluation.sets import (
     hold_out,
 )
 
-SAMPLED = 225  # occurrences a word: three samples of the largest size
+SAMPLED = 150  # occurrences a word: three samples of up to 100, one of 150
 
 
 def context_at(where: str, tokens: Sequence[str], index: int) -> Context:

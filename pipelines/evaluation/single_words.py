@@ -8,8 +8,8 @@ from pipelines.evaluation.sets import Context, Instance, SampledSet, draw
 from pipelines.reading.training_text import read_training_documents
 from pipelines.text.tokenizer import Tokenizer
 
-PER_WORD = 225  # three samples of the largest size
-_GATHERED = 450
+PER_WORD = 150  # three samples of up to 100, one of 150
+_GATHERED = 400
 _SHORTEST, _LONGEST = 5, 60
 
 
