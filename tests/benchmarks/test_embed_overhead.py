@@ -25,9 +25,9 @@ from pipelines.text.tokenizer import Tokenizer
 pytestmark = pytest.mark.benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKENS = int(os.environ.get("SENSEGREP_BENCHMARK_TOKENS", "400000"))
+TOKENS = int(os.environ.get("SENSEGREP_BENCHMARK_TOKENS", "1300000"))  # all of the articles
 SHORT_DOCUMENTS = int(os.environ.get("SENSEGREP_BENCHMARK_DOCUMENTS", "60000"))
-TURNS = int(os.environ.get("SENSEGREP_BENCHMARK_TURNS", "3"))
+TURNS = int(os.environ.get("SENSEGREP_BENCHMARK_TURNS", "2"))
 MOST_OVER_THE_MODEL = 1.2
 Batches = list[list[list[str]]]
 
@@ -98,7 +98,7 @@ def short_documents(shared: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("name", "make", "workers", "turns"),
-    [("articles", articles, 1, TURNS), ("short-documents", short_documents, 2, TURNS - 1)],
+    [("articles", articles, 2, TURNS), ("short-documents", short_documents, 2, TURNS)],
 )
 def test_embed_costs_at_most_a_fifth_over_the_model(
     name: str,
@@ -141,11 +141,11 @@ def test_embed_costs_at_most_a_fifth_over_the_model(
             ["the model alone, tokens/s", round(tokens / statistics.median(alone))],
             ["`embed`, tokens/s", round(tokens / statistics.median(whole))],
             ["ratio of seconds, median", round(statistics.median(ratios), 2)],
-            ["ratio of seconds, least and most", f"{ratios[0]:.2f} to {ratios[-1]:.2f}"],
         ],
         notes=[
-            f"the bundled model in {dtype}, {turns} turns in one run; the model alone gets tokens; "
-            "`embed` reads, tokenises, writes and commits too, without start-up"
+            f"the bundled model in {dtype}, --workers {workers}, turns in one run: {turns}",
+            "the model alone gets tokens; `embed` also reads, tokenises, writes and commits; "
+            "both without start-up",
         ],
     )
     assert statistics.median(ratios) <= MOST_OVER_THE_MODEL
