@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Variables that change what is measured, and those that name a folder of this machine.
+SETTINGS = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
+)
+FOLDERS = ("ALLENNLP_ROOT", "MINILM_DIR", "TEN_MILLION_CORPUS")
 
 
 def record(
@@ -103,9 +111,8 @@ def command() -> str:
     variables = [
         f"{name}={shlex.quote(value)}"
         for name, value in sorted(os.environ.items())
-        if name.startswith("SENSEGREP_BENCHMARK_") or name == "OMP_NUM_THREADS"
+        if name.startswith("SENSEGREP_BENCHMARK_") or name in SETTINGS
     ]
-    if "ALLENNLP_ROOT" in os.environ:
-        variables.append("ALLENNLP_ROOT=DIR")
+    variables += [f"{name}=DIR" for name in FOLDERS if name in os.environ]
     started = ["pytest"] if "pytest" in program else ["python", os.path.relpath(program)]
     return " ".join([*variables, *started, *map(shlex.quote, arguments)])
