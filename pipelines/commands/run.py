@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compact-over",
         type=int,
         metavar="N",
-        help="merge small segments of like size when the corpus has more than N segments (default:"
+        help="merge small segments of similar size when the corpus has more than N segments"
+        " (default:"
         " never)",
     )
     upkeep.add_argument(
         "--vacuum-older-than",
         metavar="AGE",
-        help="remove files that no snapshot names and that are older: 90s, 30m, 12h, 7d (default:"
+        help="remove files that no snapshot uses and that are older than: 90s, 30m, 12h, 7d"
+        " (default:"
         " remove nothing)",
     )
 
