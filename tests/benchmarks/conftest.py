@@ -17,7 +17,8 @@ import pytest
 
 from pipelines.api import Corpus
 from pipelines.corpus.commits import Change, commit, reserve_segment
-from schemas import Part, Segment, first_vector_id, table_schema
+from schemas import Part, first_vector_id, table_schema
+from tests.made_manifests import made_segment
 
 sys.path.insert(0, str(Path(__file__).parent))
 from recording import record
@@ -123,33 +124,19 @@ def write_segment(corpus: Corpus, source: Source, tokens: int) -> Corpus:
         parts[table] = (
             Part(path=f"{table}/{path.name}", rows=len(arrow), bytes=len(data), sha256=digest),
         )
-    segment = Segment(
-        segment_id=segment_id,
-        number=number,
+    segment = made_segment(
+        segment_id,
+        number,
         fingerprint="f" * 64,
         recipe="f" * 64,
         model={"name": "random", "fingerprint": "f", "layers": 3},
-        options={
-            "vector_dtype": "float16",
-            "tokens": "all",
-            "layer_weights": [1 / 3] * 3,
-            "pooling": "mean",
-            "initial_state": "zero",
-            "tokenizer": {
-                "name": "spacy",
-                "language": "en",
-                "rules": 1,
-                "max_sentence_tokens": 256,
-            },
-        },
+        options={"layer_weights": [1 / 3] * 3},
         dim=DIM,
         counts={
             "documents": documents,
             "sentences": sentences,
             "tokens": tokens,
             "token_vectors": tokens,
-            "rejects": 0,
-            "rejected_sentences": 0,
             "characters": 7 * tokens,
         },
         parts=parts,

@@ -21,7 +21,8 @@ from pipelines.embed.jobs.job import EmbedJob, EmbedReport
 from pipelines.embed.jobs.local import embed
 from pipelines.embed.options import EmbedOptions, JobOptions, ModelOptions
 from pipelines.reading.options import InputOptions
-from schemas import Part, Segment, first_vector_id, table_schema
+from schemas import Part, first_vector_id, table_schema
+from tests.made_manifests import made_segment
 
 DIM = 16
 
@@ -86,26 +87,12 @@ def write_segment(
         counts["sentences"] += len(rows["sentences"])
         counts["tokens"] += sum(len(row["tokens"]) for row in rows["sentences"])
         counts["token_vectors"] += len(rows["tokens"])
-    segment = Segment(
-        segment_id=segment_id,
-        number=number,
+    segment = made_segment(
+        segment_id,
+        number,
         fingerprint=fingerprint,
         recipe=fingerprint,
-        model={"name": "hand", "fingerprint": "f", "layers": 1},
-        options={
-            "vector_dtype": dtype,
-            "tokens": tokens,
-            "layer_weights": [1.0],
-            "pooling": "mean",
-            "initial_state": "zero",
-            "tokenizer": {
-                "name": "spacy",
-                "language": "en",
-                "rules": 1,
-                "max_sentence_tokens": 256,
-            },
-            **(options or {}),
-        },
+        options={"vector_dtype": dtype, "tokens": tokens, **(options or {})},
         dim=dim,
         counts=counts,
         parts={table: tuple(parts_of) for table, parts_of in files.items()},

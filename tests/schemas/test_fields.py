@@ -1,37 +1,19 @@
 """Fields of manifests against their types: each fault in one sentence."""
 
+import json
 from typing import Any
 
 import pytest
 
-from schemas import ManifestError, Segment, Snapshot, check_fields
+from schemas import ManifestError, Part, Segment, Snapshot, check_fields
+from tests.made_manifests import made_segment
 
-SEGMENT: dict[str, Any] = {
-    "segment_id": "00000001",
-    "number": 1,
-    "fingerprint": "f",
-    "recipe": "r",
-    "model": {"name": "m", "fingerprint": "f", "layers": 3},
-    "options": {
-        "layer_weights": [0.5, 0.5, 0.0],
-        "pooling": "mean",
-        "initial_state": "zero",
-        "tokenizer": {"name": "spacy", "language": "en", "rules": 1, "max_sentence_tokens": 256},
-        "vector_dtype": "float16",
-        "tokens": "all",
-    },
-    "dim": 4,
-    "counts": {
-        "documents": 2,
-        "sentences": 2,
-        "tokens": 9,
-        "token_vectors": 9,
-        "rejects": 0,
-        "rejected_sentences": 0,
-        "characters": 40,
-    },
-    "parts": {"documents": [{"path": "p", "rows": 1, "bytes": 2, "sha256": "s"}]},
-}
+SEGMENT: dict[str, Any] = json.loads(
+    made_segment(
+        options={"layer_weights": [0.5, 0.5, 0.0]},
+        parts={"documents": (Part(path="p", rows=1, bytes=2, sha256="s"),)},
+    ).to_json()
+)
 
 
 @pytest.mark.parametrize(

@@ -5,31 +5,15 @@ import json
 import pytest
 
 from schemas import ManifestError, Part, Segment, Snapshot
+from tests.made_manifests import made_segment
 
-SEGMENT = Segment(
-    segment_id="00000003",
-    number=3,
-    fingerprint="f",
-    recipe="r",
+SEGMENT = made_segment(
+    "00000003",
+    3,
     model={"name": "en-small", "fingerprint": "m", "layers": 3},
-    options={
-        "layer_weights": [0.5, 0.5, 0.0],
-        "pooling": "mean",
-        "initial_state": "zero",
-        "tokenizer": {"name": "spacy", "language": "en", "rules": 1, "max_sentence_tokens": 256},
-        "vector_dtype": "float16",
-        "tokens": "all",
-    },
+    options={"layer_weights": [0.5, 0.5, 0.0]},
     dim=16,
-    counts={
-        "documents": 2,
-        "sentences": 2,
-        "tokens": 9,
-        "token_vectors": 9,
-        "rejects": 0,
-        "rejected_sentences": 0,
-        "characters": 40,
-    },
+    counts={"documents": 2, "sentences": 2, "tokens": 9, "token_vectors": 9, "characters": 40},
     parts={"documents": (Part(path="documents/part-00000.parquet", rows=2, bytes=9, sha256="a"),)},
     compacted_from=("00000001", "00000002"),
     written_by="sensegrep 9",

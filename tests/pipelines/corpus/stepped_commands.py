@@ -15,7 +15,7 @@ from pipelines.corpus.commits import (
     reserve_segment,
 )
 from pipelines.corpus.number_ranges import add_numbers
-from pipelines.corpus.segment_files import COUNTS, write_manifest
+from pipelines.corpus.segment_files import write_manifest
 from pipelines.corpus.store import Store
 from pipelines.corpus.view import CorpusView
 from pipelines.index.format import IndexFile, IndexManifest, manifest_path
@@ -23,6 +23,7 @@ from pipelines.maintenance.compact import LazyTable, compact, groups_to_compact
 from pipelines.maintenance.delete import delete, find_documents, purge
 from pipelines.maintenance.vacuum import vacuum
 from schemas import Part, Segment, first_vector_id, table_schema
+from tests.made_manifests import made_segment
 from tests.pipelines.corpus.interleaving import Worker
 from tests.pipelines.corpus.stepped_store import SteppedStore
 
@@ -120,29 +121,13 @@ def write_segment(
             writer.write(pa.RecordBatch.from_pylist(found, schema=schema))
         assert writer.part is not None
         parts[table] = (writer.part,)
-    counts = dict.fromkeys(COUNTS, 0)
-    counts.update(documents=len(documents), sentences=len(documents), tokens=len(documents))
-    segment = Segment(
-        segment_id=segment_id,
-        number=number,
-        fingerprint="f",
-        recipe="r",
-        model={"name": "none", "fingerprint": "f", "layers": 1},
-        options={
-            "vector_dtype": "float32",
-            "tokens": "none",
-            "layer_weights": [1.0],
-            "pooling": "mean",
-            "initial_state": "zero",
-            "tokenizer": {
-                "name": "spacy",
-                "language": "en",
-                "rules": 1,
-                "max_sentence_tokens": 256,
-            },
-        },
+    count = len(documents)
+    segment = made_segment(
+        segment_id,
+        number,
+        options={"vector_dtype": "float32", "tokens": "none"},
         dim=DIM,
-        counts=counts,
+        counts={"documents": count, "sentences": count, "tokens": count},
         parts=parts,
     )
     write_manifest(store, segment)
