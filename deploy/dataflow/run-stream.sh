@@ -12,7 +12,7 @@ set -euf
 : "${SENSEGREP_REGION:?is not set; expected a region such as europe-west4: set it in sensegrep.env}"
 : "${SENSEGREP_TEMP_LOCATION:?is not set; expected a gs:// URL: set it in sensegrep.env}"
 : "${SENSEGREP_WORKER_IMAGE:?is not set; expected an image of target worker: set it in sensegrep.env}"
-# shellcheck disable=SC2086 # FLAGS are a list, separated by blanks
+# shellcheck disable=SC2086 # FLAGS are a list, separated by spaces
 exec sensegrep stream "${SENSEGREP_SOURCE}" \
     --corpus "${SENSEGREP_CORPUS}" \
     --model "${SENSEGREP_MODEL:-en-small}" \

@@ -202,7 +202,7 @@ def embed_options(args: argparse.Namespace) -> "EmbedOptions":
 
 
 def parse_layer_weights(text: str | None) -> tuple[float, ...] | int | None:
-    """Read coefficients parted by commas, or the number of one layer.
+    """Read coefficients separated by commas, or the number of one layer.
 
     Raises:
       UsageError: if it is neither.

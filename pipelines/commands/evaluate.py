@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--single-sense",
         type=Path,
         metavar="FILE",
-        help="words that have one sense, parted by blanks (default for English: a bundled list)",
+        help="words that have one sense, separated by spaces (default for English: a bundled list)",
     )
     parser.add_argument(
         "--language", default="en", help="language of the sets and of the tokenizer"

@@ -56,7 +56,7 @@ class EmbedOptions:
         layer; None for the model's own.
       pooling: attention, mean or max.
       language: of the tokenizer.
-      pretokenized: the texts are tokens already, parted by blanks, a sentence a line.
+      pretokenized: the texts are tokens already, separated by spaces, one sentence per line.
       max_sentence_tokens: longer sentences are cut there.
       line_breaks: auto, wrapped or lines: what a line break in a text is.
       tokens: whose vectors are stored: all, content (no stop words, no punctuation) or none.

@@ -27,7 +27,7 @@ Locate = Callable[[str, str, int, int], Context]
 def read_semcor_wsi(folder: Path) -> InductionSet:
     """SemCor-WSI (Mosolova, Candito, Ramisch 2025): *.csv.gz or *.csv with a header.
 
-    Columns: sentence (tokens parted by blanks), lemma, position "(first character, one past the
+    Columns: sentence (tokens separated by spaces), lemma, position "(first character, one past the
     last)"; pos and lexsn, the gold sense, where there are any. A word is a lemma and a pos. Rows
     are numbered from 0; of several files in the order of their names, on from one to the next.
     """

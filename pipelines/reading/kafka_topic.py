@@ -53,7 +53,7 @@ class KafkaTopic:
     """All partitions of a topic, those included that are added later.
 
     Args:
-      text: BROKERS/TOPIC, brokers parted by commas.
+      text: BROKERS/TOPIC, brokers separated by commas.
       options: which field is the id, which the text.
       config: file of settings for the client, as name=value lines.
       accept_loss: go on although messages were removed before they were read.

@@ -47,7 +47,7 @@ _READ = 256  # sentences embedded at once
 
 
 def parse_words(text: str) -> list[str]:
-    """Return the words of a list, parted by blanks; lines that begin with # are remarks."""
+    """Return the words of a list, separated by spaces; lines that begin with # are remarks."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return sorted({word for line in lines for word in line.split()})
 
