@@ -99,7 +99,7 @@ class StreamReader:
         self._batch = StreamBatch()
         self._began: float | None = None
         self._came = time.monotonic()
-        self._ending = self.done = False
+        self._ending = self.done = self._waits = False
 
     def next(self, seconds: float) -> ReadBatch | None:
         """Read on for so many seconds; returns a batch as soon as one is full or due.
@@ -153,6 +153,7 @@ class StreamReader:
         """Read what there is room for; returns whether the batch is to be embedded now."""
         batch, options, now = self._batch, self._options, time.monotonic()
         if not self._ending and self._has_room():
+            self._waits = False
             came = self._source.fill(batch, self._limits, seconds)
             now = time.monotonic()
             if came:
@@ -160,6 +161,9 @@ class StreamReader:
             if batch.ranges and self._began is None:
                 self._began = now
         else:
+            if not (self._ending or self._waits):
+                logger.info("waiting for commits: %d batches are on their way", len(self._pending))
+            self._waits = True
             time.sleep(min(seconds, 0.1))
         nothing = not (batch.ranges or self._pending or self._source.lag().records)
         idle = options.until_idle_seconds

@@ -232,7 +232,6 @@ class _StreamRun:
             if batch.ranges and began is None:
                 began = now
             if batch.is_full(options.ahead):
-                self._status.state = "waiting for commits"
                 break
             if began is not None and now - began >= options.every_seconds:
                 break
@@ -255,11 +254,13 @@ class _StreamRun:
                 for words in first_of_each_kind(list(self._remarks.of(document))):
                     logger.warning("%s", words)
             check_reject_fraction(self._status.report, choice, self._options.max_reject_fraction)
-            self._status.state = f"embedding {len(choice.documents):,} documents"
+            # No more is read before a full batch is committed.
+            waits = " (waiting for commits)" if batch.is_full(self._options.ahead) else ""
+            self._status.state = f"embedding {len(choice.documents):,} documents{waits}"
             segment = self._write(choice, writer.writer_id)
             lag = self._source.lag()
             written = written_batch(batch, choice, lag, segment, writer.writer_id)
-            self._status.state = "committing"
+            self._status.state = f"committing{waits}"
             changed = committer.commit(written)
             self._status.report.snapshot = committer.corpus.snapshot.number
         self._source.committed()

@@ -33,7 +33,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 def run(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., StreamReport]:
     """A function that streams until the log is at its end; keywords are StreamOptions."""
 
-    def run(stop: StopRequest | None = None, **options: Any) -> StreamReport:
+    def run(
+        stop: StopRequest | None = None, status: StreamStatus | None = None, **options: Any
+    ) -> StreamReport:
         chosen = StreamOptions(
             **{
                 "every_seconds": 0.01,
@@ -48,7 +50,7 @@ def run(tmp_path: Path, tiny_elmo_dir: Path) -> Callable[..., StreamReport]:
             model=ModelOptions(model=str(tiny_elmo_dir)),
             running=chosen,
         )
-        return stream(job, stop or StopRequest(20.0), StreamStatus())
+        return stream(job, stop or StopRequest(20.0), status or StreamStatus())
 
     return run
 

@@ -35,6 +35,24 @@ def test_documents_and_positions_are_in_one_snapshot(
     assert log.told == [{"0": 2, "1": 0}, {"0": 3, "1": 1}]
 
 
+def test_it_says_that_it_waits_for_commits_when_a_batch_is_full(
+    log: Log, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, said, real = StreamStatus(), list[str](), streaming.StreamCommitter.commit
+
+    def commit(committer: Any, batch: Any) -> int:
+        said.append(status.describe(0.0).partition(",")[0])
+        return real(committer, batch)
+
+    monkeypatch.setattr(streaming.StreamCommitter, "commit", commit)
+    log.put("0", version("a", 1), version("b", 1), version("c", 1))
+    run(status=status, ahead=few(2))
+    assert said == [
+        "committing (waiting for commits): 0 documents written",
+        "committing: 2 documents written",
+    ]
+
+
 @pytest.mark.parametrize("ahead", [1, 2, 3, 100])
 def test_the_last_version_in_the_order_of_the_source_stays(
     log: Log, run: Callable, texts: Callable, ahead: int
