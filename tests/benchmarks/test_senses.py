@@ -360,7 +360,7 @@ class Drawn:
         )
 
 
-def test_cost_of_ranking_and_of_senses(
+def test_cost(
     tmp_path: Path,
     random_tokens: Any,
     write_random_segment: Callable[..., Corpus],
