@@ -64,7 +64,7 @@ def test_run_on_simple_wikipedia(
             ["embedding, seconds", round(embedded["seconds"])],
             ["embedding, tokens/s", round(embedded["tokens"] / embedded["seconds"])],
             [
-                f"indexing {indexed['tables']['tokens']['rows']:,} content words and all "
+                f"indexing {indexed['tables']['tokens']['vectors']:,} content words and all "
                 "sentences, seconds",
                 round(indexed["seconds"]),
             ],
