@@ -205,7 +205,8 @@ def _placed(error: OSError, args: argparse.Namespace) -> OSError:
     corpus = getattr(args, "corpus", None) or ""
     if "://" not in corpus or corpus in str(error) or error.filename or "://" in str(error):
         return error
-    return type(error)(f"{error} (corpus {corpus})").with_traceback(error.__traceback__)
+    # Not of the same class: a client's errors take other arguments.
+    return OSError(f"{error} (corpus {corpus})").with_traceback(error.__traceback__)
 
 
 def _short_of_memory(error: MemoryError) -> Exception:

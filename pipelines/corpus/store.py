@@ -36,7 +36,7 @@ class Store:
     def _open(self) -> None:
         try:
             self.fs, base = url_to_fs(self.url)
-        except (ImportError, ValueError, OSError) as error:
+        except Exception as error:  # each store's client has its own
             raise CorpusError(f"cannot open {self.url}: {error}") from error
         self.base = base.rstrip("/") or "/"
 

@@ -166,6 +166,6 @@ def _filesystem(uri: str) -> tuple[Any, str]:
         return LocalFileSystem(), uri
     try:
         return url_to_fs(uri)
-    except (ImportError, ValueError, OSError) as error:
+    except Exception as error:  # each store's client has its own
         words = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"input {uri} cannot be opened: {words}") from error

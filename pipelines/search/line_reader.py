@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.index.arrow_rows import string_list_key
 from pipelines.index.format import LINES
 from pipelines.index.reader import OpenIndex
 from pipelines.search.hits import Hit, Node, make_hit
 
 _LineKey = tuple[str, str, int]  # segment_id, doc_id, sentence_index
 # What identical lines share: the tokens of the sentence, and which of them was found.
-Identity = tuple[tuple[str, ...], int | None]
+Identity = tuple[bytes, int | None]
 
 
 class LocatedHit(NamedTuple):
@@ -91,7 +93,7 @@ class LineReader:
         self._identify([one for one in found if one.vector_id not in known], table, known)
         groups: dict[tuple[Identity, float], tuple[LocatedHit, int]] = {}
         for one in found:
-            key = known[one.vector_id], round(one.score, 4)
+            key = known[one.vector_id], round(float(one.score), 4)
             first, copies = groups.get(key, (one, 0))
             groups[key] = first, copies + 1
         return list(groups.values())
@@ -100,18 +102,22 @@ class LineReader:
         self, found: Sequence[LocatedHit], table: str, known: dict[int, Identity]
     ) -> None:
         """Read the tokens of lines, and of a line no more than that."""
-        scanned = self._read_scanned([one for one in found if one.shard is None])
-        for one in found:
-            if one.shard is None:
-                line, _ = scanned[_line_key(one)]
-                known[one.vector_id] = tuple(line["tokens"]), one.row.get("token_index")
-                continue
-            shard = self._index.shards[one.shard]
-            number, place = one.position, None
+        unindexed = [one for one in found if one.shard is None]
+        scanned = self._read_scanned(unindexed)
+        for one in unindexed:
+            line, _ = scanned[_line_key(one)]
+            known[one.vector_id] = string_list_key(line["tokens"]), one.row.get("token_index")
+        for name in dict.fromkeys(one.shard for one in found if one.shard is not None):
+            shard = self._index.shards[name]
+            here = [one for one in found if one.shard == name]
+            positions = np.array([one.position for one in here])
+            numbers, places = positions, [None] * len(here)
             if table == "tokens":
-                key = shard.keys[one.position]
-                number, place = int(key["sentence"]), int(key["token_index"])
-            known[one.vector_id] = tuple(shard.lines.value("tokens", number)), place
+                rows = shard.keys[positions]
+                numbers, places = rows["sentence"], rows["token_index"].tolist()
+            keys = shard.lines.string_list_keys("tokens", numbers.tolist())
+            for one, key, place in zip(here, keys, places, strict=True):
+                known[one.vector_id] = key, place
 
     def _read_indexed(
         self, shard_name: str, position: int, table: str

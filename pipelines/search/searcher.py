@@ -230,7 +230,7 @@ class Searcher:
                     replace(line, copies=copies) if copies > 1 else line
                     for line, (_, copies) in zip(lines, groups, strict=False)
                 ]
-            wanted *= 8
+            wanted *= 64  # many copies: few rounds
 
     def _everything(self, target: Target, options: SearchOptions, hits: Hits) -> list[LocatedHit]:
         """Search all tokens or sentences: in the index, and in segments that it lacks."""

@@ -161,6 +161,45 @@ def test_no_error_of_a_store_is_a_traceback(
     assert "\x1b" not in error
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["info"], ["search", "a [bank]"], ["verify"], ["senses", "bank"], ["delete", "a"], ["index"],
+     ["embed", "in.jsonl"]],
+)  # fmt: skip
+@pytest.mark.parametrize("url", ["s3://bucket/x", "http://127.0.0.1:9/x", "dbfs://x/y", "foo://x"])
+def test_a_store_that_cannot_be_had_is_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: list[str], url: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(json.dumps({"id": "a", "text": "One bank."}) + "\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert main([*words, "--corpus", url]) == 1
+    error = capsys.readouterr().err
+    assert "sensegrep: error: " in error
+    assert "Traceback" not in error
+    assert "unexpected" not in error
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x.jsonl", "http://127.0.0.1:9/x.jsonl", "foo://x.csv",
+                                 "dbfs://x/y.jsonl", "s3://bucket/*.jsonl"])  # fmt: skip
+def test_an_input_that_cannot_be_had_is_told_in_words(
+    embed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, url: str,
+) -> None:  # fmt: skip
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert embed(url) in (1, 2)
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "unexpected" not in error
+
+
 NAMES = ["dir [x]/b.jsonl", "a::b.jsonl", "a b%.jsonl"]
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import CorpusError
-from pipelines.index.arrow_rows import ArrowRows
+from pipelines.index.arrow_rows import ArrowRows, string_list_key
 from pipelines.index.format import LINE_BATCH_ROWS
 
 ROWS = LINE_BATCH_ROWS + 40
@@ -24,6 +24,18 @@ def path(tmp_path: Path) -> Path:
     with pa.ipc.new_file(str(tmp_path / "lines.arrow"), table.schema) as writer:
         writer.write_table(table, LINE_BATCH_ROWS)
     return tmp_path / "lines.arrow"
+
+
+def test_keys_of_lists_are_equal_where_the_lists_are(tmp_path: Path) -> None:
+    lists = [["a", "bc"], ["ab", "c"], ["a", "bc"], [], [""], ["é", "\0"], ["a"], ["abc"], ["é\0"]]
+    lists = (lists * (LINE_BATCH_ROWS // 9 + 2))[: LINE_BATCH_ROWS + 40]
+    table = pa.table({"tokens": lists})
+    with pa.ipc.new_file(str(tmp_path / "l.arrow"), table.schema) as writer:
+        writer.write_table(table, LINE_BATCH_ROWS)
+    numbers = [LINE_BATCH_ROWS + 3, 0, 2, 1, 8, 7, 6, 5, 4, 3, LINE_BATCH_ROWS - 1, 0]
+    keys = ArrowRows(tmp_path / "l.arrow").string_list_keys("tokens", numbers)
+    assert keys == [string_list_key(lists[number]) for number in numbers]
+    assert len(set(keys)) == len({tuple(lists[number]) for number in numbers})
 
 
 def test_rows_by_number(path: Path) -> None:
