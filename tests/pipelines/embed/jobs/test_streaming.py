@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.corpus.view import CorpusView
-from pipelines.embed.jobs import streaming
+from pipelines.embed.jobs import stream_commit, streaming
 from pipelines.embed.jobs.stream_job import StopRequest, StreamJob, StreamOptions, StreamStatus
 from pipelines.embed.options import ModelOptions
 from pipelines.errors import CorpusError, UsageError
@@ -303,3 +304,55 @@ def test_a_clock_that_jumps_while_a_folder_is_streamed_loses_nothing(
     report = streaming.stream(job, StopRequest(20.0), StreamStatus())
     assert (report.read, report.written) == (5, 5)
     assert texts() == [("a", "Version 5 of a.")]
+
+
+class Killed(BaseException):
+    """Ends a stream at once, as nothing catches it."""
+
+
+def killing(real: Callable[..., Any], chance: random.Random) -> Callable[..., Any]:
+    """Return a function that now and then ends the stream before or after its work."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        moment = chance.random()
+        if moment < 0.15:
+            raise Killed
+        found = real(*arguments, **options)
+        if moment > 0.85:
+            raise Killed
+        return found
+
+    return call
+
+
+def test_a_stream_killed_between_its_steps_ends_with_the_latest_versions(
+    log: Log, run: Callable, texts: Callable, view: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 documents, versions and deletions; tests/.../test_stream_survival kills processes."""
+    chance, latest, kills = random.Random(5), dict[str, str](), 0
+    with monkeypatch.context() as patched:
+        for place, name in (
+            (streaming, "choose"),
+            (streaming.RecordEmbedder, "write"),
+            (stream_commit, "commit"),
+            (streaming, "claim_stream"),
+        ):
+            patched.setattr(place, name, killing(getattr(place, name), chance))
+        for number in range(12):
+            for _ in range(40):
+                doc = f"d{chance.randrange(200)}"
+                if chance.random() < 0.1:
+                    latest.pop(doc, None)
+                    log.put(doc[-1], {"id": doc, "deleted": True})
+                else:
+                    latest[doc] = f"Version {number} of {doc}."
+                    log.put(doc[-1], version(doc, number))
+            try:
+                run(ahead=few(15))
+            except Killed:
+                kills += 1
+    run()
+    assert kills > 6
+    assert dict(texts()) == latest
+    ends = {name: len(messages) for name, messages in log.partitions.items()}
+    assert view().snapshot.stream.positions == ends
