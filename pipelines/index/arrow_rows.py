@@ -1,6 +1,5 @@
 """Rows of the Arrow files of an index, memory-mapped, and checked before they are followed."""
 
-import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,10 @@ import pyarrow as pa
 
 from pipelines.errors import CorpusError
 from pipelines.index.format import LINE_BATCH_ROWS
+
+# Batches whose columns are kept at hand: a few kilobytes each, since their values stay on the disk.
+_KEPT_BATCHES = 4096
+_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)
 
 
 class ArrowRows:
@@ -25,23 +28,31 @@ class ArrowRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._batches: dict[int, dict[str, pa.Array]] = {}
         self._checked: set[int] = set()
         self._checked_columns: set[str] = set()
         self._lock = threading.Lock()
-        with self._told():
+        try:
             self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def row(self, number: int) -> dict[str, Any]:
         """Return one row as a mapping of Python values."""
-        batch, place = self._batch(number // LINE_BATCH_ROWS), number % LINE_BATCH_ROWS
-        with self._told():
-            return {name: batch.column(name)[place].as_py() for name in batch.schema.names}
+        place = number % LINE_BATCH_ROWS
+        try:
+            columns = self._columns(number // LINE_BATCH_ROWS)
+            return {name: column[place].as_py() for name, column in columns.items()}
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def value(self, name: str, number: int) -> Any:
         """Return one column of a row as a Python value."""
-        batch = self._batch(number // LINE_BATCH_ROWS)
-        with self._told():
-            return batch.column(name)[number % LINE_BATCH_ROWS].as_py()
+        try:
+            column = self._columns(number // LINE_BATCH_ROWS)[name]
+            return column[number % LINE_BATCH_ROWS].as_py()
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def string_list_keys(self, name: str, numbers: Sequence[int]) -> list[bytes]:
         """Return for lists of strings what is equal where the lists are: see `string_list_key`.
@@ -57,39 +68,48 @@ class ArrowRows:
         for place, number in enumerate(numbers):
             places.setdefault(number // LINE_BATCH_ROWS, []).append(place)
         for batch, chosen in places.items():
-            column = self._batch(batch).column(name)
-            with self._told():
-                rows = column.take(pa.array([numbers[place] % LINE_BATCH_ROWS for place in chosen]))
+            inside = pa.array([numbers[place] % LINE_BATCH_ROWS for place in chosen])
+            try:
+                rows = self._columns(batch)[name].take(inside)
                 for place, key in zip(chosen, _keys_of(rows), strict=True):
                     keys[place] = key
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
         return keys
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one column of all rows, still on the disk; the others are not touched."""
-        with self._lock, self._told():
-            column = self._reader.read_all().column(name)
-            if name not in self._checked_columns:
-                column.validate(full=True)
-                self._checked_columns.add(name)
-        return column
+        try:
+            with self._lock:
+                column = self._reader.read_all().column(name)
+                if name not in self._checked_columns:
+                    column.validate(full=True)
+                    self._checked_columns.add(name)
+            return column
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
-    def _batch(self, number: int) -> pa.RecordBatch:
-        with self._lock, self._told():
+    def _columns(self, number: int) -> dict[str, pa.Array]:
+        """Return the columns of a batch by name."""
+        known = self._batches.get(number)
+        if known is not None:
+            return known
+        with self._lock:
             batch = self._reader.get_batch(number)
             if number not in self._checked:
                 batch.validate(full=True)
                 self._checked.add(number)
-        return batch
+            if len(self._batches) >= _KEPT_BATCHES:
+                self._batches.clear()
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            self._batches[number] = columns
+        return columns
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
-            raise CorpusError(
-                f"{self._path} is damaged ({error}); build the index again: sensegrep index"
-                " --rebuild --corpus DIR"
-            ) from error
+    def _damaged(self, error: Exception) -> CorpusError:
+        return CorpusError(
+            f"{self._path} is damaged ({error}); build the index again: sensegrep index"
+            " --rebuild --corpus DIR"
+        )
 
 
 def string_list_key(strings: Sequence[str]) -> bytes:

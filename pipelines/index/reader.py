@@ -103,7 +103,7 @@ class OpenShard:
                 f"{path} holds {len(keys)} keys of type {keys.dtype}, expected {rows} of {KEY};"
                 " build the index again: sensegrep index --rebuild --corpus DIR"
             )
-        return keys
+        return keys.view(np.ndarray)  # a plain array, whose slices take less time
 
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
@@ -116,7 +116,7 @@ class OpenShard:
                 f"{path} holds {lengths.shape} of type {lengths.dtype}, expected {rows} int32;"
                 " build the index again: sensegrep index --rebuild --corpus DIR"
             )
-        return np.asarray(lengths)
+        return lengths.view(np.ndarray)
 
     @cached_property
     def lines(self) -> ArrowRows:

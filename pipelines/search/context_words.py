@@ -105,7 +105,7 @@ class ContextWords:
         self, shard: OpenShard, positions: NDArray[np.int64], context: ContextWeights
     ) -> Floats:
         """Score occurrences at some positions of a shard, [n], about 0 to 1."""
-        lines, inverse = np.unique(shard.keys["sentence"][positions], return_inverse=True)
+        lines, inverse = _distinct(shard.keys["sentence"][positions])
         sums = np.zeros(len(lines), np.float64)
         if len(lines):
             for word, weight in context.weights.items():
@@ -113,13 +113,16 @@ class ContextWords:
             sums /= np.sqrt(np.maximum(shard.lengths[lines], 1))
         return np.minimum(sums, 1).astype(np.float32)[inverse]
 
-    def _having(self, word: str, shard: OpenShard, lines: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Say which of some lines, in ascending order, have a word; [lines]."""
+    def _having(self, word: str, shard: OpenShard, lines: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return which of some lines, in ascending order, have a word: the fewer are looked up."""
         found = self._lines_with(word, shard)
-        if not len(found):
-            return np.zeros(len(lines), bool)
-        places = np.searchsorted(found, lines).clip(max=len(found) - 1)
-        return np.asarray(found[places] == lines)
+        if len(found) > len(lines):
+            places = np.searchsorted(found, lines)
+            places[places == len(found)] = 0
+            return np.flatnonzero(found[places] == lines)
+        places = np.searchsorted(lines, found)
+        places[places == len(lines)] = 0
+        return np.asarray(places[lines[places] == found])
 
     def _lines_with(self, word: str, shard: OpenShard) -> NDArray[np.int32]:
         """Return the lines of a shard that have a word, in ascending order."""
@@ -156,3 +159,12 @@ class ContextWords:
             for tokens in sentences
         ]
         return np.minimum(np.array(sums, np.float32), 1)
+
+
+def _distinct(lines: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return distinct lines, ascending, and for each line given its row among them."""
+    steps = np.diff(lines)
+    if (steps >= 0).all():  # as occurrences of one form are: nothing to sort
+        new = np.concatenate([[True], steps > 0])[: len(lines)]
+        return lines[new], np.cumsum(new) - 1
+    return np.unique(lines, return_inverse=True)

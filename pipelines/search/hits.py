@@ -1,6 +1,6 @@
 """The result of a search: hits with their lines and senses."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -89,7 +89,7 @@ class Hit:
             "vector_id": str(self.vector_id),
             "metadata": dict(self.metadata),
             "tokens": list(self.tokens),
-            "attention": [round(weight, 6) for weight in self.attention],
+            "attention": _rounded(self.attention),
         }
 
 
@@ -136,7 +136,7 @@ class Hits(list[Hit]):
             "notes": self.notes,
             "nearest": self.nearest,
             "query_tokens": list(self.query_tokens),
-            "query_attention": [round(weight, 6) for weight in self.query_attention],
+            "query_attention": _rounded(self.query_attention),
         }
 
     def to_arrow(self) -> pa.Table:
@@ -165,6 +165,12 @@ class Hits(list[Hit]):
             for hit in self
         ]
         return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _rounded(weights: Sequence[float]) -> list[float]:
+    """Return float32 weights with six decimals, as `round` gives them: such products are exact."""
+    rounded: list[float] = np.round(np.array(weights, np.float64), 6).tolist()
+    return rounded
 
 
 class Node(NamedTuple):

@@ -3,8 +3,8 @@
 `Searcher` uses it for queries with a bracketed word.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,52 @@ from pipelines.search.scoring import Scorer, Target
 TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Occurrences found in the index, n of them, as columns.
+
+    Attributes:
+      shards: names of their shards.
+      positions: [n] in those.
+      ids: [n] vector_ids.
+      scores: [n] float64.
+    """
+
+    shards: list[str]
+    positions: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @staticmethod
+    def join(parts: "Sequence[_Found]") -> "_Found":
+        """Put those of several shards one after the other."""
+        none = np.zeros(0, np.int64)
+        return _Found(
+            [name for part in parts for name in part.shards],
+            np.concatenate([none, *(part.positions for part in parts)]),
+            np.concatenate([none, *(part.ids for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
+        )
+
+    def sorted(self, count: int | None = None) -> "_Found":
+        """Return the best, in the order of `by_score`; None takes all."""
+        order = np.lexsort((self.ids, -self.scores))[:count]
+        shards = [self.shards[row] for row in order.tolist()]
+        return _Found(shards, self.positions[order], self.ids[order], self.scores[order])
+
+    def located(self, count: int, senses: SensesOfWord | None) -> list[LocatedHit]:
+        """Return the best as hits, with their senses."""
+        best = self.sorted(count)
+        numbers = [None] * len(best.ids) if senses is None else senses.of(best.ids).tolist()
+        columns = (best.scores, best.ids, best.positions)
+        return [
+            LocatedHit(score, vector_id, shard, position, {}, "", number)
+            for shard, score, vector_id, position, number in zip(
+                best.shards, *(column.tolist() for column in columns), numbers, strict=True
+            )
+        ]
+
+
 class WordSearch:
     """Searches the occurrences of words in one index.
 
@@ -68,7 +114,8 @@ class WordSearch:
         if self._neighbours_have_a_say(forms, target, options):
             found = self._by_neighbours(target, forms, options, senses, mean, hits)
         else:
-            found = self._plainly(target, forms, options, senses, mean, hits)
+            plain = self._plainly(target, forms, options, senses, mean, hits)
+            found = plain.located(wanted, senses)
         for scanned in scan_unindexed(self._index, "tokens", forms, options.filters):
             found += self._score_scanned(scanned, target, mean, senses, options, hits)
         if not hits.compared and not forms.indexed:
@@ -89,10 +136,10 @@ class WordSearch:
         senses: SensesOfWord | None,
         mean: Floats | None,
         hits: Hits,
-    ) -> list[LocatedHit]:
-        """Score the occurrences of each shard by themselves, the best first."""
+    ) -> _Found:
+        """Score the occurrences of each shard by themselves; returns the best of each."""
         wanted = options.k + len(target.excluded)
-        found: list[LocatedHit] = []
+        found = []
         for name, shard in self._index.shards.items():
             where = positions_of(shard, forms.ranges, options.filters)
             if options.sense is not None and senses is not None:
@@ -101,14 +148,8 @@ class WordSearch:
             if count_positions(where):
                 scores, positions = self._scorer.best(shard, where, target, mean, wanted)
                 ids = shard.keys["vector_id"][positions]
-                numbers = [None] * len(ids) if senses is None else senses.of(ids).tolist()
-                found += [
-                    LocatedHit(score, int(i), name, int(position), {}, "", number)
-                    for score, i, position, number in zip(
-                        scores.tolist(), ids, positions, numbers, strict=True
-                    )
-                ]
-        return found
+                found.append(_Found([name] * len(ids), positions, ids, scores.astype(np.float64)))
+        return _Found.join(found)
 
     def _neighbours_have_a_say(
         self, forms: WordForms, target: Target, options: SearchOptions
@@ -138,19 +179,21 @@ class WordSearch:
             if count_positions(where := positions_of(shard, forms.ranges, {}))
         }
         count = sum(count_positions(where) for where in places.values())
+        wanted = options.k + len(target.excluded)
         if count < 2:
-            return self._plainly(target, forms, options, senses, mean, hits)
+            plain = self._plainly(target, forms, options, senses, mean, hits)
+            return plain.located(wanted, senses)
         if count > MAX_TABLE:
             asked = replace(options, k=max(options.k, RESCORED))
-            found = self._plainly(target, forms, asked, senses, mean, hits)
-            return self._fed_back(sorted(found, key=by_score), target, mean)
+            plain = self._plainly(target, forms, asked, senses, mean, hits)
+            return self._fed_back(plain.sorted(), target, mean).located(wanted, senses)
         table = self._neighbours.table(forms, places)
-        scores, row = np.zeros(count, np.float32), 0
-        for name, where in places.items():
-            shard, size = self._index.shards[name], count_positions(where)
-            mine, positions = self._scorer.best(shard, where, target, mean, size)
-            scores[row : row + size] = mine[np.argsort(positions, kind="stable")]
-            row += size
+        scores = np.concatenate(
+            [
+                self._scorer.scores(self._index.shards[name], where, target, mean)
+                for name, where in places.items()
+            ]
+        )
         words = sorted(target.context.weights) if target.context else []
         scores += BAG_WEIGHT * table.bag_scores(self._neighbours.bag(words, frozenset()))
         ranked = table.rank(scores)
@@ -197,15 +240,13 @@ class WordSearch:
             row += len(positions)
         return found
 
-    def _fed_back(
-        self, found: list[LocatedHit], target: Target, mean: Floats | None
-    ) -> list[LocatedHit]:
-        """Score what was found again with the mean of the query and its three nearest."""
-        vectors = np.zeros((len(found), self._index.manifest.dim), np.float32)
+    def _fed_back(self, found: _Found, target: Target, mean: Floats | None) -> _Found:
+        """Score what was found, best first, again with the mean of the query and its nearest."""
+        vectors = np.zeros((len(found.ids), self._index.manifest.dim), np.float32)
         sentences = np.zeros_like(vectors)
         for name, shard in self._index.shards.items():
-            rows = [row for row, one in enumerate(found) if one.shard == name]
-            where = np.array([found[row].position for row in rows], np.int64)
+            rows = np.flatnonzero(np.array([one == name for one in found.shards], bool))
+            where = found.positions[rows]
             vectors[rows] = shard.tokens.vectors(where)
             sentences[rows] = shard.sentences.vectors(
                 shard.keys["sentence"][where].astype(np.int64)
@@ -222,10 +263,7 @@ class WordSearch:
         gains = self._scorer.combined(vectors, weighted, fed, mean)
         gains = gains - self._scorer.combined(vectors, weighted, target, mean)
         share = 1 - self._scorer.context_weight
-        return [
-            f._replace(score=f.score + share * float(gain))
-            for f, gain in zip(found, gains, strict=True)
-        ]
+        return replace(found, scores=found.scores + share * gains.astype(np.float64))
 
     def _score_scanned(
         self,

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,19 +65,22 @@ class WordSenses:
         """Return the senses of occurrences that are not in the index, by vectors [n, D]."""
         return self.rule.assign(tokens, sentences)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what `sensegrep senses --json` prints; ids as strings."""
-        senses = [
+    @cached_property
+    def _described(self) -> list[dict[str, Any]]:
+        return [
             {**asdict(sense), "prototypes": [str(i) for i in sense.prototypes]}
             for sense in self.senses
         ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sensegrep senses --json` prints; ids as strings."""
         return {
             "word": self.word,
             "forms": self.forms,
             "occurrences": len(self.vector_ids),
             "surety": self.rule.surety,
             "gain": self.gain,
-            "senses": senses,
+            "senses": [dict(sense) for sense in self._described],
             "notes": list(self.notes),
         }
 
