@@ -29,6 +29,8 @@ WITHOUT = {
     "elmo_infer/training/teaching.py": "test_teacher, test_held_out: runs with a teacher",
     "elmo_infer/transfers.py": "test_device: results that leave for the host",
     "pipelines/api.py": "test_view, test_searcher and test_service work through it",
+    "pipelines/commands/embed_options.py": "commands/test_embed: its options",
+    "pipelines/commands/embed_report.py": "commands/test_embed: its report",
     "pipelines/commands/bilm_options.py": "test_train: options of train elmo",
     "pipelines/commands/delete.py": "test_delete runs the command",
     "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",
@@ -101,7 +103,10 @@ OF_NO_MODULE = {
     "tests/pipelines/corpus/test_object_store.py": "a corpus's whole life in a bucket",
     "tests/pipelines/embed/jobs/test_stream_survival.py": "kills and signals of a stream",
     "tests/pipelines/embed/jobs/test_survival.py": "kills, full disks and failing models",
-    "tests/pipelines/serving/page/test_page.py": "the search page, in a browser",
+    "tests/pipelines/serving/page/test_handling.py": "the page: filters, addresses, keys, screens",
+    "tests/pipelines/serving/page/test_lines.py": "the page: queries, lines, folds, weights",
+    "tests/pipelines/serving/page/test_senses_and_documents.py": "the page: map and documents",
+    "tests/pipelines/serving/page/test_states.py": "the page: errors, hostile text, accessibility",
     "tests/pipelines/test_corpus_0_1.py": "a corpus that version 0.1.0 wrote",
 }
 NAMED_TUPLE = {"_replace", "_asdict", "_fields"}
@@ -114,6 +119,9 @@ OF_OTHERS = {
     "parser._subparsers._group_actions",  # argparse tells of its subcommands in no other way
     "parser._subparsers",
     "subparser._actions",
+    "parser._actions",
+    "parser._option_string_actions",
+    "argparse._SubParsersAction",
 }
 
 

@@ -61,9 +61,7 @@ class _Decompressed(io.RawIOBase):
             data = self._behind() or self._raw.read(_READ_BYTES)
             if not data:
                 if self._stream is not None:
-                    raise EOFError(
-                        "the compressed data is incomplete; fetch or write the file again"
-                    )
+                    raise EOFError("the compressed data is incomplete")
                 return 0
             if self._stream is None:
                 data = data.lstrip(b"\0")  # padding between streams

@@ -1,5 +1,6 @@
 """The API's description against the routes, and the server against its description."""
 
+import argparse
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_command_s_option_is_a_parameter() -> None:
         "explain",
         "html",
     }  # the answer has the weights; the page shades by them
+    elsewhere |= {"verbose", argparse.SUPPRESS}  # of every command
     assert flags - elsewhere == {p.name for p in parameters.SEARCH} - {"q"}
 
 

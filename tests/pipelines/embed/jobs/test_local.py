@@ -270,7 +270,7 @@ def test_truncated_gzip_gives_what_was_whole_and_a_reject(
     [
         ({"inputs": ["gone.jsonl"]}, FileNotFoundError, "gone.jsonl does not exist"),
         ({"inputs": ["*.jsonl"]}, FileNotFoundError, "no file matches"),
-        ({"inputs": ["a.pdf"]}, UsageError, "without a known ending"),
+        ({"inputs": ["a.pdf"]}, UsageError, "without a known suffix; expected one of"),
         ({"inputs": ["d"]}, UsageError, "is a directory; name its files"),
         ({"inputs": []}, UsageError, "no input was given"),
         ({"inputs": ["t.csv"]}, UsageError, "no column 'text'; it has 'id', 'body'"),
