@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -31,6 +32,8 @@ RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
     "--vacuum-older-than", "--no-wait",
 }  # fmt: skip
 accepts_beam_flags = True
+# A shell or `timeout` sends a signal to a process and to its group: it comes twice, meant once.
+_ONE_SIGNAL_SECONDS = 1.0
 
 _EMBED_ONLY = {
     "--commit-every": "a stream commits by time: give --every 60s, and --ahead for most records",
@@ -319,12 +322,17 @@ def _upkeep_options(args: argparse.Namespace) -> Any:
 
 @contextmanager
 def _signals(stop: "StopRequest") -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask for the end; a second one ends at once."""
+    """Let SIGTERM and SIGINT ask for the end; one that is sent again ends at once."""
+    asked = 0.0
 
     def handle(number: int, frame: object) -> None:
+        nonlocal asked
         del frame
         if stop.requested:
+            if time.monotonic() < asked + _ONE_SIGNAL_SECONDS:
+                return
             raise KeyboardInterrupt
+        asked = time.monotonic()
         name = signal.Signals(number).name
         print(
             f"sensegrep: {name} received: making the last commit; send it again to stop at once",

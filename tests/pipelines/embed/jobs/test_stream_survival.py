@@ -78,8 +78,11 @@ def test_a_signal_ends_a_stream_after_a_last_commit(
         time.sleep(0.05)
     time.sleep(4)  # a file is taken when it was quiet for two seconds
     process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)  # as `timeout` does, to the process and to its group
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
+    assert errors.count("making the last commit") == 1
     assert live(tmp_path / "corpus") == {"a": "Hi."}
 
 
