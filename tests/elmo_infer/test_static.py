@@ -149,7 +149,7 @@ def test_nnlm_with_broken_weights_is_refused(tmp_path):
 
 def test_a_gpu_is_not_pretended(tmp_path):
     write_word2vec(tmp_path / "v.bin", ["a", "b", "C"], TABLE)
-    with pytest.raises(ValueError, match=r"device is 'cuda', but .* only looks vectors up"):
+    with pytest.raises(ValueError, match=r"device is 'cuda', but .* runs on the CPU only"):
         load_static(tmp_path / "v.bin", device="cuda")
 
 

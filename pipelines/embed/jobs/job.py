@@ -108,7 +108,8 @@ def check_prunable(damaged: Sequence[str], read: int, missing: int) -> None:
     if damaged:
         raise CorpusError(
             f"nothing was pruned: {damaged[0]} could not be read to its end, so it is not known"
-            " which documents are missing in it; what was embedded is committed"
+            " which documents are missing in it; what was embedded is committed. For the place"
+            " and the reason, use: sensegrep info --rejects --corpus DIR"
         )
     if missing and not read:
         raise CorpusError(

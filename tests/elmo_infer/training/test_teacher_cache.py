@@ -101,7 +101,7 @@ def test_a_cache_of_something_else_is_refused(
     cache_of: Callable[..., TeacherCache], tmp_path: Path
 ) -> None:
     cache_of(tmp_path / "cache")
-    with pytest.raises(ValueError, match=r"made of something else: its layers is \[1, 3\], exp"):
+    with pytest.raises(ValueError, match=r"with other options: its layers is \[1, 3\], exp"):
         cache_of(tmp_path / "cache", Taught(layers=(2,)))
     shutil.rmtree(tmp_path / "cache")
     cache_of(tmp_path / "cache", Taught(layers=(2,)))

@@ -43,7 +43,7 @@ def test_tokenizer_json_does_as_well(tmp_path: Path) -> None:
     path.write_text(json.dumps({"model": model}))
     assert WordPieces(path)("unaffable") == [4, 5, 6]
     path.write_text(json.dumps({"model": {"type": "BPE", "vocab": {}}}))
-    with pytest.raises(ValueError, match="of a tokenizer of kind 'BPE'; expected WordPiece"):
+    with pytest.raises(ValueError, match="describes a tokenizer of kind 'BPE'; expected WordPiece"):
         WordPieces(path)
 
 

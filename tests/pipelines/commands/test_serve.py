@@ -49,7 +49,7 @@ def test_a_flag_goes_before_its_variable() -> None:
         ({"max_body_bytes": "lots"}, {}, "--max-body: 'lots' is not a size"),
         ({"api_key": " "}, {}, "--api-key must be"),
         ({"allow_origins": "example.org"}, {}, "write an origin like https://example.org"),
-        ({"log_json": "maybe"}, {}, "is not a switch"),
+        ({"log_json": "maybe"}, {}, "is neither on nor off; write 1 or 0"),
     ],
 )
 def test_what_means_nothing_is_told_by_its_name(

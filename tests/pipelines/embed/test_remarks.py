@@ -27,7 +27,7 @@ def test_each_kind_is_said_once() -> None:
     ]
     said = first_of_each_kind(found)
     assert len(said) == len(found) == 3
-    assert "document a: Chinese is written without blanks" in said[2]
+    assert "document a: Chinese has no spaces between words" in said[2]
     assert said[0] == (
         "document a: field 'image' is binary, and its bytes are left out of the metadata"
     )

@@ -183,7 +183,7 @@ def test_two_writers_of_the_same_document_do_not_both_commit(
 ) -> None:
     first, second = write_jsonl(RECORDS[:3], "1.jsonl"), write_jsonl(RECORDS[2:5], "2.jsonl")
     interleave(lambda: run_embed(second))
-    with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d2'"):
+    with pytest.raises(CorpusError, match=r"committed 1 of the same documents, such as 'd2'"):
         run_embed(first)
     assert [d["doc_id"] for d in rows_of("documents")] == ["d2", "d3", "d4"]
     assert run_embed(first).written == 2

@@ -223,7 +223,7 @@ def test_two_jobs_with_workers_at_once_commit_no_document_twice(
 ) -> None:
     first, second = write_jsonl(RECORDS[:4], "1.jsonl"), write_jsonl(RECORDS[3:6], "2.jsonl")
     interleave(lambda: run_embed(second, workers=2))
-    with pytest.raises(CorpusError, match=r"committed 1 of the same documents .*'d3'"):
+    with pytest.raises(CorpusError, match=r"committed 1 of the same documents, such as 'd3'"):
         run_embed(first, workers=2)
     assert [row["doc_id"] for row in rows_of("documents")] == ["d3", "d4", "d5"]
     assert run_embed(first).written == 3
