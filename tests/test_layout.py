@@ -31,6 +31,7 @@ WITHOUT = {
     "pipelines/api.py": "test_view, test_searcher and test_service work through it",
     "pipelines/commands/embed_options.py": "commands/test_embed: its options",
     "pipelines/commands/embed_report.py": "commands/test_embed: its report",
+    "pipelines/commands/evaluate_options.py": "commands/test_evaluate: its options",
     "pipelines/commands/bilm_options.py": "test_train: options of train elmo",
     "pipelines/commands/delete.py": "test_delete runs the command",
     "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -120,7 +120,7 @@ class Broker:
             try:
                 self.admin.list_topics(timeout=2)
                 return
-            except Exception:
+            except KafkaException:
                 assert self._process.poll() is None, "the broker ended; see its log.txt"
                 assert time.monotonic() < deadline, "the broker did not come up"
 
