@@ -21,6 +21,7 @@ from pipelines.version import version
 _STORE_PACKAGES = frozenset(
     ("botocore", "aiobotocore", "boto3", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp")
 )
+_NATIVE_THREADS = frozenset(("pyarrow", "grpc"))
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 COMPLETION = "--print-completion"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -182,8 +183,12 @@ def console() -> None:
 
 
 def _end(ended: list[int]) -> None:
-    """End the process at once, where gRPC is loaded: its threads abort one whose engine is gone."""
-    if ended and "grpc" in sys.modules:
+    """End the process at once where Arrow or gRPC is loaded, before Python takes itself apart.
+
+    A native thread of theirs that still gives a Python object back would abort the process then,
+    with its work done (https://github.com/apache/arrow/issues/34314).
+    """
+    if ended and sys.modules.keys() & _NATIVE_THREADS:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ended[0])

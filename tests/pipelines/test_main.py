@@ -1,5 +1,7 @@
 """The command line as a whole: what it says when it is not understood."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,34 @@ def test_header_of_a_csv_commands_no_terminal(
     said = capsys.readouterr()
     assert "in.csv" in said.err
     assert "\x1b" not in said.err + said.out
+
+
+READS_ON = """
+import io, sys, threading, time
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pipelines import __main__
+
+class Slow(io.BytesIO):
+    def read(self, size=-1):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.3)  # in a thread of Arrow's, which Python's end does not wait for
+        return super().read(size)
+
+def main(**_):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), buffer)
+    file = pq.ParquetFile(Slow(buffer.getvalue()), pre_buffer=True)
+    threading.Thread(target=file.read, daemon=True).start()
+    time.sleep(0.1)
+    print("found")
+    return 3
+
+__main__.main = main
+__main__.console()
+"""
+
+
+def test_a_thread_of_arrow_that_still_reads_does_not_abort_a_command_that_is_done() -> None:
+    done = subprocess.run([sys.executable, "-c", READS_ON], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"found\n", b"")
