@@ -180,16 +180,19 @@ def test_engines_beside_this_process(
     record(
         f"engines-{kind}",
         {"runs": seen},
-        title=f"One job on each engine: {Path(given).name if given else 'short documents'}",
+        title=f"{seen['this process'][0]['documents']:,} documents of "
+        f"{Path(given).name if given else 'eleven tokens'}, one job on each engine",
         columns=COLUMNS,
         rows=[row_of(SHOWN.get(name, name), runs) for name, runs in seen.items()],
         notes=[
-            f"{tokens:,} tokens, {'the model ' + model if given else 'the tests tiny model'}",
-            f"{turns} turns: seconds are of the first; peak memory is that of each process",
+            f"{tokens:,} tokens, {'the model ' + model if given else TINY}",
+            f"{turns} {'turn' if turns == 1 else 'turns'}: seconds are of the first; peak memory is"
+            " that of each process",
         ],
     )
 
 
+TINY = "the tests' tiny model, so that this measures everything but the model"
 SHOWN = {
     "several-processes": "two processes",
     "prism-loopback": "Prism, LOOPBACK",

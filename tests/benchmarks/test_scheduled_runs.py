@@ -25,22 +25,27 @@ SENTENCES = (
     "In year {n} the plant made more cars than ever before.",
 )
 QUERY = "They sat on the [bank] of the river"
-# All runs in one process, since most of a run is loading Python's packages. The program prints the
-# seconds of each run, and how many segments there are after it.
+# All runs in one process, since most of a run is loading Python's packages. The program prints for
+# each run its seconds, the segments after it, and the documents in segments that it merged.
 PROGRAM = """
 import contextlib, json, os, sys, time
 from pathlib import Path
 from pipelines.__main__ import main
 from pipelines.corpus.view import CorpusView
 
-corpus, *flags = sys.argv[1:]
+corpus, documents, *flags = sys.argv[1:]
+seen = set()
 for path in sys.stdin.read().split():
     started = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):
         status = main(["run", path, "--corpus", corpus, *flags])
     assert status == 0, status
     seconds = time.monotonic() - started
-    print(json.dumps([seconds, len(CorpusView.open(corpus).segments)]), flush=True)
+    segments = CorpusView.open(corpus).segments
+    new = [each.counts["documents"] for each in segments if each.segment_id not in seen]
+    seen |= {each.segment_id for each in segments}
+    merged = sum(count for count in new if count > int(documents))
+    print(json.dumps([seconds, len(segments), merged]), flush=True)
 """
 
 
@@ -52,9 +57,9 @@ def write_night(path: Path, night: int) -> Path:
     return path
 
 
-def runs(corpus: Path, paths: list[Path], *flags: str) -> list[tuple[float, int]]:
+def runs(corpus: Path, paths: list[Path], *flags: str) -> list[tuple[float, int, int]]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(corpus), *flags],
+        [sys.executable, "-c", PROGRAM, str(corpus), str(DOCUMENTS), *flags],
         input="\n".join(map(str, paths)),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -75,17 +80,18 @@ def test_a_year_of_nights_is_as_fast_to_search_as_a_corpus_built_at_once(
     # A small model, so that what is measured is the corpus; the search takes all token vectors.
     model = ("--model", str(tiny_elmo_dir), "--tokens", "all")
     print()
-    [(seconds, _)] = runs(whole, [whole_input], *model, "--commit-every", "1000000")
+    [(seconds, _, _)] = runs(whole, [whole_input], *model, "--commit-every", "1000000")
     print(f"at once: {seconds:.0f} s")
     upkeep = ("--compact-over", "20", "--vacuum-older-than", "0s")
     spent = runs(year, nights, *model, *upkeep)
     quarter = max(len(spent) // 4, 1)
     first, last = spent[:quarter], spent[-quarter:]
-    means = [sum(seconds for seconds, _ in part) / len(part) for part in (first, last)]
-    longest, most = max(s for s, _ in spent), max(count for _, count in spent)
-    print(f"{NIGHTS} nights: {sum(s for s, _ in spent):.0f} s, longest {longest:.1f} s;")
+    means = [sum(seconds for seconds, _, _ in part) / len(part) for part in (first, last)]
+    longest, most = max(s for s, _, _ in spent), max(count for _, count, _ in spent)
+    print(f"{NIGHTS} nights: {sum(s for s, _, _ in spent):.0f} s, longest {longest:.1f} s;")
     print(f"a night of the first quarter {means[0]:.2f} s, of the last {means[1]:.2f} s")
-    print(f"most segments after a run: {most}")
+    rewritten = sum(merged for _, _, merged in spent) / (NIGHTS * DOCUMENTS)
+    print(f"most segments after a run: {most}; each document rewritten {rewritten:.1f} times")
     one, many = facts_of(whole, year, query=QUERY)
     rows: list[list[object]] = [
         ["segments at the end", one["segments"], many["segments"]],
@@ -101,6 +107,7 @@ def test_a_year_of_nights_is_as_fast_to_search_as_a_corpus_built_at_once(
         ],
         ["a run in the first quarter of the year, seconds", None, round(means[0], 1)],
         ["a run in the last quarter, seconds", None, round(means[1], 1)],
+        ["times that a document is rewritten by merges, mean", None, round(rewritten, 1)],
     ]
     record(
         "scheduled-runs",
@@ -109,8 +116,8 @@ def test_a_year_of_nights_is_as_fast_to_search_as_a_corpus_built_at_once(
         columns=["what", "at once", f"after {NIGHTS} nights"],
         rows=rows,
         notes=[
-            f"{NIGHTS} nights of {DOCUMENTS} documents, beside the same documents in one run;"
-            " the tests' tiny model"
+            f"{NIGHTS} nights of {DOCUMENTS} documents, beside the same {NIGHTS * DOCUMENTS:,}"
+            " documents in one run; the tests' tiny model"
         ],
     )
     assert many["documents"] == one["documents"] == NIGHTS * DOCUMENTS
