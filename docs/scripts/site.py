@@ -57,8 +57,6 @@ REFERENCE = {
         ("schemas.tables", "schemas.manifest", "schemas.stream"),
     ),
 }
-# Commands with options that only --help-all shows.
-WITH_RARE = ("run", "embed", "stream", "search", "train elmo")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 
 
@@ -74,9 +72,12 @@ def commands_page() -> str:
         "The help of every command, with the options that only `--help-all` shows.",
     ]
     for name in EXAMPLES:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            main([*name.split(), "--help-all" if name in WITH_RARE else "--help"])
+        for flag in ("--help", "--help-all"):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+                main([*name.split(), flag])
+            if "--help-all" not in printed.getvalue():
+                break
         parts += [f"## sensegrep {name}", f"```text\n{printed.getvalue().rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 

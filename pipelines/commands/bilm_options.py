@@ -111,8 +111,7 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_teacher(parser: argparse.ArgumentParser) -> None:
-    about = "the teacher's vectors of the text are computed once, kept in OUT/teacher, and"
-    " learned from in each batch"
+    about = "its vectors of the text are computed once and kept in OUT/teacher"
     add = parser.add_argument_group("teacher", about).add_argument
     add(
         "--teacher",

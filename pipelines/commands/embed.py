@@ -30,14 +30,17 @@ accepts_beam_flags = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    declare_options(parser)
+
+
+def declare_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare the options of `embed`, which `run` has too; returns the group of the last ones."""
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also with .gz .zst .xz .bz2; -"
-        " reads JSON lines with ids from standard input; folders such as lang=en/ are metadata."
-        " A record may have 256 MiB (a row of CSV 64 MiB) and 33,554,432 tokens; larger records are"
-        " rejected",
+        help="files, globs or URLs: .txt .jsonl .csv .tsv .parquet, also with .gz .zst .xz .bz2;"
+        " - reads JSON lines from standard input; folders such as lang=en/ are metadata",
     )
     parser.add_argument(
         "--corpus",
@@ -47,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_reading_arguments(parser.add_argument_group("input"))
     add_model_arguments(parser.add_argument_group("model"))
-    add_running_arguments(parser.add_argument_group("running"))
+    running = parser.add_argument_group("running")
+    add_running_arguments(running)
+    return running
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -21,8 +21,8 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
     reading.add_argument(
         "--id-field",
         metavar="NAME",
-        help="field with the id, required in each record (default: the field id; without one, the"
-        " file's path and the byte or row)",
+        help="field with the id, required in every record (default: id where there is one, else"
+        " the file and the place in it)",
     )
     reading.add_argument("--text-field", default="text", metavar="NAME", help="field with the text")
     reading.add_argument(
@@ -37,7 +37,7 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
         "--language",
         default="en",
         metavar="CODE",
-        help="language of the texts (ISO 639-1 code); selects tokenizer and sentence rules",
+        help="language of the texts (ISO 639-1 code)",
     )
     reading.add_argument(
         "--line-breaks",
@@ -58,21 +58,19 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
         type=float,
         default=0.5,
         metavar="F",
-        help="largest share of rejected records, 0 to 1; with more the job fails",
+        help="largest share of rejected records, 0 to 1; with more the job fails. A record of more"
+        " than 256 MiB (a row of CSV 64 MiB) or 33,554,432 tokens is rejected",
     )
 
 
 def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     """Declare the model and what rows are made of; `stream` has the same."""
-    group.add_argument(
-        "--model", default="en-small", help="bundled name, path or URL of an ELMo model"
-    )
+    group.add_argument("--model", default="en-small", help="bundled name, path or URL")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     group.add_argument(
         "--dtype",
         default="auto",
-        help="number format of the model: float32, float64, bfloat16, float16 (CUDA) or int8"
-        " (CPU); auto is the fastest one of the device",
+        help="auto (the fastest), float32, float64, bfloat16, int8 (CPU) or float16 (CUDA)",
     )
     group.add_argument(
         "--initial-state",
@@ -95,7 +93,9 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
         "--tokens",
         choices=["all", "content", "none"],
         default="content",
-        help="tokens whose vectors are stored; content: no stop words, no punctuation",
+        metavar="WHICH",
+        help="tokens whose vectors are stored: all, content (no stop words, no punctuation) or"
+        " none",
     )
     group.add_argument(
         "--vector-dtype",
@@ -126,7 +126,7 @@ def add_running_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes; more read and tokenize faster, and each loads the model",
+        help="processes; each loads the model",
     )
     group.add_argument(
         "--prune", action="store_true", help="delete documents of the corpus that are not in INPUT"
@@ -142,8 +142,8 @@ def add_running_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--runner",
         metavar="NAME",
-        help="Beam runner, such as PrismRunner or DataflowRunner (default: this process); Beam's"
-        " own flags may follow, as --flag=value",
+        help="Beam runner, such as PrismRunner; Beam's own flags may follow, as --flag=value"
+        " (default: this process)",
     )
     group.add_argument(
         "--parts-per-segment",

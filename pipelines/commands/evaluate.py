@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pipelines.text.tokenizer import Tokenizer
 
 RARE_OPTIONS = frozenset(
-    ("--single-sense", "--layer-weights", "--poolings", "--lowercase-fallback", "--beside")
-)
+    ("--single-sense", "--layer-weights", "--poolings", "--lowercase-fallback", "--beside",
+     "--seed", "--centerings", "--keys")
+)  # fmt: skip
 
 
 def execute(args: argparse.Namespace) -> int:

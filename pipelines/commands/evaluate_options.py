@@ -27,16 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sets",
         type=_names,
         metavar="A,B",
-        help=f"of {', '.join((*SOURCES, TEXT_SET))} (default: all of the language that DIR holds,"
-        f" and with --text {TEXT_SET})",
+        help=f"sets to score: {', '.join((*SOURCES, TEXT_SET))} (default: those in DIR of the"
+        f" language, and with --text {TEXT_SET})",
     )
     parser.add_argument(
         "--text",
         nargs="+",
         metavar="FILE",
-        help="text to read words of one sense from, for the set single_sense: one paragraph per"
-        " line,"
-        " an empty line between documents; .gz, .bz2, .xz and .zst are read too",
+        help="text for the set single_sense: one paragraph per line, an empty line between"
+        " documents; plain or .gz, .bz2, .xz, .zst",
     )
     parser.add_argument(
         "--single-sense",
@@ -51,10 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample",
         type=int,
         metavar="N",
-        help="a quick look: at most N occurrences per word, pairs per set, documents per"
-        " collection",
+        help="score at most N occurrences per word, pairs per set, documents per collection",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument(
         "--layer-weights",
         type=_numbers,
@@ -67,14 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default="raw,mean,mean-1,word",
         metavar="A,B",
-        help="of raw, mean, mean-R (also without the top R principal components), word",
+        help="centerings to score: raw, mean, mean-R (also without the top R principal"
+        " components), word",
     )
     parser.add_argument(
         "--poolings",
         type=_names,
         default="attention,mean,max",
         metavar="A,B",
-        help="of attention, mean, max; for sentence sets",
+        help="poolings to score on sentence sets: attention, mean, max",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
@@ -94,8 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="OUT",
         help="folder to write the induced senses to, for other scorers: OUT/semcor_wsi.key with "
-        "'row<TAB>sense' (rows from 0), OUT/semeval2013_wsi.key with 'lemma instance sense'; "
-        "docs/senses.md has the lines of the other sets",
+        "'row<TAB>sense' (rows from 0), OUT/semeval2013_wsi.key with 'lemma instance sense'",
     )
     parser.add_argument(
         "--markdown",

@@ -54,7 +54,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sensegrep train cbow --input text.txt --out my-cbow",
     ),
     "train elmo": (
-        "sensegrep train elmo --input text.txt --preset tiny --epochs 1 --out tiny-model",
+        "sensegrep train elmo --input text.txt --preset tiny --epochs 1 --out my-tiny",
         "sensegrep train elmo --from en-small --input text.txt --steps 5 --out tuned",
     ),
     "train cbow": ("sensegrep train cbow --input text.txt --dim 64 --min-count 2 --out cbow-64",),

@@ -1,6 +1,7 @@
 """How the help of a command reads: one sentence, examples that work, options in groups.
 
-`--help` shows the options that most people need; those that few do are under `--help-all`.
+`--help` shows the options that most people need, and says at its end how many more `--help-all`
+shows.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-_COLUMNS_OF_NAMES = 30
+_COLUMNS_OF_NAMES = 25
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -40,7 +41,7 @@ class CommandParser(argparse.ArgumentParser):
     def show_rare_only_on_demand(self, rare: frozenset[str]) -> None:
         """Show some options under --help-all alone."""
         self.rare = rare
-        self.add_argument("--help-all", action=_HelpAll, help="show all options, and exit")
+        self.add_argument("--help-all", action=_HelpAll, help="show this help with all options")
 
     def format_usage(self) -> str:
         """Return the command in one line: arguments, what must be given, [options]."""
@@ -50,13 +51,19 @@ class CommandParser(argparse.ArgumentParser):
     def format_help(self, *, everything: bool = False) -> str:
         """Return the help; with `everything` the rare options too."""
         self.usage = " ".join(self._usage_words())
-        hidden = [] if everything else [a for a in self._actions if self._is_rare(a)]
-        texts = [action.help for action in hidden]
+        if everything or not self.rare:
+            return super().format_help()
+        rare = [action for action in self._actions if self._is_rare(action)]
+        hidden = [*rare, *(a for a in self._actions if isinstance(a, _HelpAll))]
+        texts, groups = [action.help for action in hidden], self._action_groups
         for action in hidden:
             action.help = argparse.SUPPRESS
+        # A group without options would still show its title.
+        self._action_groups = [g for g in groups if not set(g._group_actions) <= set(hidden)]
         try:
-            return super().format_help()
+            return f"{super().format_help()}\n{len(rare)} more options: {self.prog} --help-all\n"
         finally:
+            self._action_groups = groups
             for action, text in zip(hidden, texts, strict=True):
                 action.help = text
 

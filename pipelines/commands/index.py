@@ -8,6 +8,10 @@ from pipelines.commands.embed import beam_args
 from pipelines.commands.wording import counted
 
 accepts_beam_flags = True
+RARE_OPTIONS = frozenset(
+    ("--factory", "--seed", "--center", "--remove-components", "--word-center", "--sentence-weight",
+     "--context-weight")
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runner",
         metavar="NAME",
-        help="engine that builds it: PrismRunner, PortableRunner, FlinkRunner, DataflowRunner"
-        " (default: this process); Beam's own flags may follow, as --flag=value",
+        help="engine that builds it: PrismRunner, PortableRunner, FlinkRunner or DataflowRunner;"
+        " Beam's own flags may follow, as --flag=value (default: this process)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     vectors = parser.add_argument_group(

@@ -22,11 +22,10 @@ RARE_OPTIONS = embed.RARE_OPTIONS | {"--compact-over", "--vacuum-older-than"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of `embed`, the memory limit of `index`, and upkeep."""
-    embed.add_arguments(parser)
-    parser.add_argument_group("index").add_argument(
+    embed.declare_options(parser).add_argument(
         "--max-memory",
         metavar="SIZE",
-        help="peak memory of building the index, such as 4G (default: 2G)",
+        help="peak memory of building the index (default: 2G)",
     )
     upkeep = parser.add_argument_group("upkeep, for runs by a scheduler")
     upkeep.add_argument(
@@ -34,15 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="merge small segments of similar size when the corpus has more than N segments"
-        " (default:"
-        " never)",
+        " (default: never)",
     )
     upkeep.add_argument(
         "--vacuum-older-than",
         metavar="AGE",
-        help="remove files that no snapshot uses and that are older than: 90s, 30m, 12h, 7d"
-        " (default:"
-        " remove nothing)",
+        help="remove files that no snapshot uses and that are older than this, such as 12h or 7d"
+        " (default: remove nothing)",
     )
 
 

@@ -15,7 +15,17 @@ FOLD_LABELS = 4
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 RARE_OPTIONS = frozenset(
-    ("--html", "--csv-safe", "--seed", "--sample", "--unfold", "--plain-ranking", "--cache-dir")
+    (
+        "--html",
+        "--csv-safe",
+        "--seed",
+        "--sample",
+        "--unfold",
+        "--plain-ranking",
+        "--cache-dir",
+        "--unlike",
+        "--min-score",
+    )
 )
 
 
@@ -24,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "query",
         nargs="?",
-        help="a sentence; with one word in [brackets], its occurrences in the same sense come"
-        " first; without brackets, the most similar sentences",
+        metavar="QUERY",
+        help="a sentence with one word in [brackets] finds the word in the same sense; a sentence"
+        " without brackets finds similar sentences",
     )
     parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
     parser.add_argument("--k", type=int, default=10, help="lines to show")
@@ -42,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="search only documents with this metadata; may be given several times",
+        help="only documents with this metadata; may be repeated",
     )
     scope.add_argument("--sense", type=int, metavar="N", help="show only this sense of the word")
     scope.add_argument(
@@ -54,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=[],
         metavar="VECTOR_ID",
-        help="instead of a query: lines similar to this one; may be given several times",
+        help="instead of a query: lines similar to this one; may be repeated",
     )
     scope.add_argument(
         "--unlike",
@@ -78,13 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--context",
         default="s",
         metavar="L:R",
-        help="tokens to show left and right of the word, such as 5:10, or s for the sentence",
+        help="tokens left and right of the word, such as 5:10; s is the whole sentence",
     )
     shown.add_argument(
         "--sort",
         default="score",
         metavar="KEY",
-        help="order of lines: score, document, or 1L to 3L, 1R to 3R (the words left or right)",
+        help="order of lines: score, document, or a word beside the word: 1L to 3L, 1R to 3R",
     )
     shown.add_argument("--no-senses", action="store_true", help="do not show senses")
     shown.add_argument(
@@ -95,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument(
         "--explain",
         action="store_true",
-        help="show whole sentences, words shaded by their weight in the sentence's vector",
+        help="show sentences, words shaded by their weight in the vector",
     )
     shown.add_argument(
         "--html", metavar="FILE", help="with --explain: write the shaded sentences as an HTML page"
@@ -116,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--device",
         default="auto",
-        help="device that encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
+        help="encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
     )
     where.add_argument(
         "--cache-dir", metavar="DIR", help="directory that keeps index files of a remote corpus"

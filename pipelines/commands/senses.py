@@ -11,7 +11,7 @@ from pipelines.commands.wording import counted
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep senses`."""
-    parser.add_argument("word", help="a word of the corpus, without brackets")
+    parser.add_argument("word", metavar="WORD", help="a word of the corpus, without brackets")
     parser.add_argument("--corpus", required=True, metavar="DIR", help="path or URL of the corpus")
     parser.add_argument(
         "--fold-case", action="store_true", help="for bank, also find Bank and BANK"

@@ -94,8 +94,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         _option(
             "--allow-host",
             "NAMES",
-            "names of this server in the Host header, separated by commas; the default is this"
-            " machine's own on a loopback address, and any elsewhere",
+            "names that requests may give in the Host header, separated by commas (default: on a"
+            " loopback address those of this machine, else any)",
             field="allow_hosts",
             read=_words,
         ),
@@ -135,14 +135,15 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
 }
 OPTIONS = tuple(option for group in GROUPS.values() for option in group)
+RARE_OPTIONS = frozenset(option.flag for option in (*GROUPS["limits"], *GROUPS["logs"]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sensegrep serve`."""
     variables = """\
-Each option may also be given as a variable: SENSEGREP_CORPUS, SENSEGREP_PORT, SENSEGREP_MAX_K, ...
-An option overrides its variable. SENSEGREP_API_KEY is not visible in the list of processes;
---api-key is."""
+Each option may be given as a variable, too: SENSEGREP_CORPUS, SENSEGREP_PORT.
+An option overrides its variable. Other users of the machine can see the value
+of --api-key in the list of processes, but not that of SENSEGREP_API_KEY."""
     parser.epilog = "\n\n".join(filter(None, [variables, parser.epilog]))
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)

@@ -29,7 +29,7 @@ DONE, REJECTED = 0, 3
 RARE_OPTIONS = (EMBED_RARE_OPTIONS - {"--fail-on-rejects"}) | {
     "--ahead", "--ahead-bytes", "--grace", "--max-starts", "--replace-source", "--accept-loss",
     "--index-memory", "--lines", "--line-breaks", "--metrics-port",
-    "--vacuum-older-than", "--no-wait",
+    "--vacuum-older-than", "--no-wait", "--compact-every",
 }  # fmt: skip
 accepts_beam_flags = True
 # A shell or `timeout` sends a signal to a process and to its group: it comes twice, meant once.
@@ -48,15 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="watch:GLOB (files that appear or change), kafka:BROKERS/TOPIC, or"
-        " pubsub:projects/P/subscriptions/S; a message is a JSON object, and"
-        ' {"id": ..., "deleted": true} deletes a document',
+        help="watch:GLOB, kafka:BROKERS/TOPIC or pubsub:projects/P/subscriptions/S; a message is"
+        ' a JSON object; {"id": ..., "deleted": true} deletes a document',
     )
     parser.add_argument(
         "--corpus", required=True, metavar="DIR", help="path or URL; created if missing"
     )
-    _add_stream_arguments(parser.add_argument_group("stream"))
-    _add_upkeep_arguments(parser.add_argument_group("upkeep, beside the stream"))
+    streaming = parser.add_argument_group("stream")
+    _add_stream_arguments(streaming)
+    _add_upkeep_arguments(streaming)
     add_reading_arguments(parser.add_argument_group("messages"))
     add_model_arguments(parser.add_argument_group("model"))
 
@@ -66,12 +66,12 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
         "--every",
         default="60s",
         metavar="TIME",
-        help="longest time from reading a record to embedding and committing it (default: 60s)",
+        help="longest time from a record to its commit (default: 60s)",
     )
     group.add_argument(
         "--until-idle",
         metavar="TIME",
-        help="end after this long without new records (default: never)",
+        help="end after this time without new records",
     )
     group.add_argument(
         "--ahead",
@@ -104,7 +104,7 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--kafka-config",
         metavar="FILE",
-        help="path or URL of settings of Kafka's client for TLS and SASL, as name=value lines",
+        help="file with settings of Kafka's client, for TLS and SASL",
     )
     group.add_argument(
         "--replace-source",
@@ -121,8 +121,8 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--runner",
         metavar="NAME",
-        help="Beam runner, such as PrismRunner: one unbounded job on its workers; Beam's own flags"
-        " may follow, as --flag=value (default: this process)",
+        help="Beam runner, such as PrismRunner; Beam's own flags may follow, as --flag=value"
+        " (default: this process)",
     )
     group.add_argument(
         "--no-wait",
@@ -155,8 +155,7 @@ def _add_upkeep_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--index-every",
         metavar="TIME",
-        help="run `sensegrep index` at this interval if there are new documents (default: never;"
-        " a search scans documents that are not indexed)",
+        help="index new documents this often (default: never)",
     )
     group.add_argument(
         "--index-memory",

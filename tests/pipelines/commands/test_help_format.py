@@ -10,12 +10,12 @@ from pipelines.__main__ import completion_script, main
 from pipelines.commands.help_examples import EXAMPLES
 from pipelines.commands.train import RARE_ELMO_OPTIONS
 
-SCREEN = 50
+SCREEN = 44  # lines of 80 columns
 
 
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -29,6 +29,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_help_is_a_screen_with_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     said = printed(capsys, *command.split(), "--help")
     assert len(said.splitlines()) <= SCREEN
+    assert max(map(len, said.splitlines())) <= 80
     assert all(example in said for example in EXAMPLES[command])
     assert said.splitlines()[2].endswith(".")
     assert "default: []" not in said
@@ -48,10 +49,18 @@ def test_help_of_training_is_a_screen_too(capsys: pytest.CaptureFixture[str]) ->
 def test_rare_options_are_shown_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
     short, whole = (printed(capsys, "embed", flag) for flag in ("--help", "--help-all"))
     assert "--commit-every" not in short
+    hidden = whole.count("\n  --") - short.count("\n  --") - 1  # --help-all itself
+    assert short.endswith(f"\n{hidden} more options: sensegrep embed --help-all\n")
     assert "--commit-every N" in whole
     assert "--workers N" in short
     assert "(default: 1)" in short
     assert printed(capsys, "embed", "--help") == short
+
+
+def test_a_group_of_rare_options_is_shown_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    short, whole = (printed(capsys, "index", flag) for flag in ("--help", "--help-all"))
+    assert "what is compared" not in short
+    assert "what is compared:\n  a setting that is not given stays" in whole
 
 
 def test_nothing_typed_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +74,7 @@ def test_a_mistyped_option_is_guessed(capsys: pytest.CaptureFixture[str]) -> Non
         main(["search", "a [bank]", "--corpus", "c", "--fold_case"])
     assert stopped.value.code == 2
     said = capsys.readouterr().err
-    assert "usage: sensegrep search [query] --corpus DIR [options]" in said
+    assert "usage: sensegrep search [QUERY] --corpus DIR [options]" in said
     assert "did you mean --fold-case?" in said
 
 
