@@ -18,9 +18,12 @@ import pages
 SCRIPTS = pages.ROOT / "docs" / "scripts"
 BENCHMARKS = pages.ROOT / "tests" / "benchmarks"
 # Prose may name no measured speed: those stand in tables that `make figures` makes.
-MEASURED = re.compile(r"\d[\d,.]* (?:tokens/s|words/s|ms\b|times as fast)")
-# Their benchmarks do not record JSON yet.
-TYPED_BY_HAND = {"serving.md", "streaming.md"}
+MEASURED = re.compile(
+    r"\d[\d,.]* (?:[a-z]+/s\b|ms\b|milliseconds|times as (?:fast|long|much)"
+    r"|(?:searches|documents) a second\b|% of (?:the time|`|embed))"
+)
+# Its benchmarks do not record JSON yet.
+TYPED_BY_HAND = {"serving.md"}
 
 
 def script(name: str, folder: Path = SCRIPTS) -> ModuleType:

@@ -66,7 +66,7 @@ def print_report(
     for example in report.examples:
         say(f"  {example}")
     if args.prune:
-        print(f"{'would prune' if args.dry_run else 'pruned'}: {report.pruned:,}")
+        print(f"{'would prune' if args.dry_run else 'pruned'}: {report.pruned:,}{_kept(report)}")
     if corpus is None:
         return
     if status(report) == REJECTED:
@@ -76,6 +76,16 @@ def print_report(
         f"corpus {args.corpus}: {counted(live['documents'], 'document')},"
         f" {counted(live['sentences'], 'sentence')}, {counted(live['tokens'], 'token')}"
         f" in {counted(len(corpus.segments), 'segment')}"
+    )
+
+
+def _kept(report: "EmbedReport") -> str:
+    if not report.kept:
+        return ""
+    return (
+        f"; {counted(report.kept, 'document')} of the corpus would be pruned, but"
+        f" {counted(report.nameless, 'rejected record')} had no id that could be read, and may be"
+        " one of them; correct the records and run the command again"
     )
 
 

@@ -40,6 +40,7 @@ OUTPUTS = (REJECTS, CHOSEN, COUNTS, MISSING)
 
 # What COUNTS names; new rejects are also counted as REASON + why, damaged files as DAMAGED + uri.
 READ, CHANGED, UNCHANGED, REJECTED = "read", "changed", "unchanged", "rejected"
+NAMELESS = "nameless"  # of the rejected, those whose id is not known
 REJECTED_SENTENCES = "rejected_sentences"
 REASON, DAMAGED = "reason ", "damaged "
 REMARK = "remark "  # with what `Remarks` says of a document
@@ -111,7 +112,9 @@ def scan_piece(
         # A row that swallowed others says as little of them as a file that ends too early.
         if record.reason in ("damaged-file", "invalid-csv"):
             yield COUNTS, (DAMAGED + record.uri, 1)
-        if record.doc_id is not None:
+        if record.doc_id is None:
+            yield COUNTS, (NAMELESS, 1)
+        else:
             yield RECORDS, (digest(record.doc_id), bytes([_MENTION]))
         if examples < (1 if piece.index else MAX_EXAMPLES):
             examples += 1

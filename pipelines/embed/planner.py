@@ -59,6 +59,7 @@ class Slice:
       rejected: of these, rejected; those known before included.
       rejected_sentences: of the unchanged documents.
       damaged: files that could not be read to their end.
+      nameless: of the rejected, records whose id is not known.
       input_bytes: of the files, as stored, that are behind us.
       last: no more input follows.
       remarks: on the documents of the slice, as `Remarks` makes them.
@@ -76,6 +77,7 @@ class Slice:
     rejected: int = 0
     rejected_sentences: int = 0
     damaged: list[str] = field(default_factory=list)
+    nameless: int = 0
     input_bytes: float = 0.0
     last: bool = False
     remarks: list[str] = field(default_factory=list)
@@ -261,7 +263,9 @@ class Planner:
         # A row that swallowed others says as little of them as a file that ends too early.
         if reject.reason in ("damaged-file", "invalid-csv"):
             current.damaged.append(reject.uri)
-        if reject.doc_id is not None:
+        if reject.doc_id is None:
+            current.nameless += 1
+        else:
             self.selector.mention(reject.doc_id)
         if not self.selector.knows_reject(reject):
             current.rejects.append(reject)

@@ -34,6 +34,7 @@ from pipelines.embed.choose_documents import (
 from pipelines.embed.choosing import (
     CHANGED,
     DAMAGED,
+    NAMELESS,
     READ,
     REASON,
     REJECTED,
@@ -307,7 +308,7 @@ def report_plan(
     report = _counted(counts)
     report["written"] = sum(documents for documents, _ in planned)
     report["segments"] = ["(planned)"] * bool(planned)
-    report["pruned"] = len(missing)
+    report["kept" if report["nameless"] else "pruned"] = len(missing)
     job.write_report(report)
 
 
@@ -345,7 +346,7 @@ def finish_job(
             " it happens twice"
         )
     if prune:
-        report["pruned"] = _prune(plan, counts, missing)
+        report["kept" if report["nameless"] else "pruned"] = _prune(plan, counts, missing)
     plan.job.write_report(report)
 
 
@@ -356,6 +357,7 @@ def _counted(counts: dict[str, int]) -> dict[str, Any]:
         "changed": counts.get(CHANGED, 0),
         "unchanged": counts.get(UNCHANGED, 0),
         "rejected": counts.get(REJECTED, 0),
+        "nameless": counts.get(NAMELESS, 0),
         "rejected_sentences": counts.get(REJECTED_SENTENCES, 0),
         "reasons": reasons,
         "examples": first_examples(counts),
@@ -364,12 +366,13 @@ def _counted(counts: dict[str, int]) -> dict[str, Any]:
 
 
 def _prune(plan: SegmentPlan, counts: dict[str, int], missing: Sequence[tuple[str, str]]) -> int:
+    """Tombstone what the input does not have, unless a record of unknown id may be one of them."""
     damaged = sorted(n.removeprefix(DAMAGED) for n in counts if n.startswith(DAMAGED))
     check_prunable(damaged, counts.get(READ, 0), len(missing))
     supersede: dict[str, list[str]] = {}
     for segment_id, doc_id in missing:
         supersede.setdefault(segment_id, []).append(doc_id)
-    if supersede:
+    if supersede and not counts.get(NAMELESS):
         known = known_numbers(plan)
         change = Change(operation="prune", supersede=supersede, known=known, writer=plan.writer)
         commit(CorpusView.newest(plan.store), change)

@@ -153,16 +153,16 @@ class Engine:
                 f"{what} {url} is in the memory of this process, which the workers of {self.name}"
                 " do not see; use a path or URL that they do"
             )
+        if self.name == "DataflowRunner" and (not protocol or protocol in LOCAL_PROTOCOLS):
+            raise UsageError(
+                f"{what} {url} is a path of this machine, which Dataflow's workers do not see; use"
+                " a URL such as gs://BUCKET/..."
+            )
         if not protocol and not self.is_here:
             raise UsageError(
                 f"{what} {url} is a path of this machine, which the workers of {self.name} do not"
                 " see; use a URL such as gs://BUCKET/... or s3://BUCKET/..., or, if all of them"
                 f" mount it, file://{os.path.abspath(url)}"
-            )
-        if protocol in LOCAL_PROTOCOLS and self.name == "DataflowRunner":
-            raise UsageError(
-                f"{what} {url} is a path of this machine, which Dataflow's workers do not see; use"
-                " a URL such as gs://BUCKET/..."
             )
 
     def check_there(self, corpus: str) -> None:

@@ -56,6 +56,8 @@ class EmbedReport:
       sentences: embedded now.
       tokens: of these.
       pruned: documents tombstoned because the input does not have them.
+      nameless: of the rejected, records whose id is not known.
+      kept: documents that would be pruned, if nameless records could not be among them.
       segments: ids of the segments added.
       seconds: that it took, the loading of the model excluded.
       model_seconds: that loading the model took.
@@ -75,6 +77,8 @@ class EmbedReport:
     sentences: int = 0
     tokens: int = 0
     pruned: int = 0
+    nameless: int = 0
+    kept: int = 0
     segments: list[str] = field(default_factory=list)
     seconds: float = 0.0
     model_seconds: float = 0.0
@@ -86,6 +90,14 @@ class EmbedReport:
         self.reasons.update(reject.reason for reject in rejects)
         kept = rejects[: max(0, MAX_EXAMPLES - len(self.examples))]
         self.examples += [described(reject) for reject in kept]
+
+    def prune(self, missing: int) -> bool:
+        """Count the documents that the input does not have; say whether they may be pruned."""
+        if self.nameless:
+            self.kept = missing
+        else:
+            self.pruned = missing
+        return missing > 0 and not self.nameless
 
     def remark(self, found: list[str]) -> None:
         """Keep what was noticed of documents, and log it at once."""

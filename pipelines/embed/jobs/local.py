@@ -110,14 +110,15 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
             report.relabelled += len(current.relabelled)
             report.unchanged += current.unchanged
             report.rejected += current.rejected
+            report.nameless += current.nameless
             report.rejected_sentences += current.rejected_sentences
             report.reject(current.rejects)
             if current.documents or current.rejects:
                 report.segments.append("(planned)")
     if job.running.prune:
-        missing = prepared.missing(planner.selector, prepared.corpus)
-        report.pruned = sum(map(len, missing.values()))
-        check_prunable(damaged, report.read, report.pruned)
+        missing = sum(map(len, prepared.missing(planner.selector, prepared.corpus).values()))
+        check_prunable(damaged, report.read, missing)
+        report.prune(missing)
     return report
 
 
@@ -215,6 +216,7 @@ class _LocalRun:
         report.relabelled += len(current.relabelled)
         report.unchanged += current.unchanged
         report.rejected += current.rejected + lost
+        report.nameless += current.nameless
         report.rejected_sentences += current.rejected_sentences + counts["rejected_sentences"]
         report.reject(current.rejects)
         report.written += counts["documents"]
@@ -289,8 +291,9 @@ class _LocalRun:
           CorpusError: if part of the input could not be read: what it has is not known then.
         """
         supersede = self._prepared.missing(selector, self._planned)
-        check_prunable(damaged, self._report.read, sum(map(len, supersede.values())))
-        if supersede:
+        missing = sum(map(len, supersede.values()))
+        check_prunable(damaged, self._report.read, missing)
+        if self._report.prune(missing):
             change = Change(
                 operation="prune",
                 supersede=supersede,
@@ -298,7 +301,6 @@ class _LocalRun:
                 writer=self._writer,
             )
             self._prepared.corpus = commit(self._prepared.corpus, change)
-        self._report.pruned = sum(map(len, supersede.values()))
 
 
 def check_reject_fraction(report: EmbedReport, current: Slice, limit: float) -> None:

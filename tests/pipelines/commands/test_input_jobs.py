@@ -71,6 +71,27 @@ def test_a_table_with_an_open_quote_prunes_nothing(
     assert len(live(tmp_path)) == 20
 
 
+def test_prune_keeps_documents_while_a_record_without_a_readable_id_may_be_one_of_them(
+    tmp_path: Path, embed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, lines = tmp_path / "in.jsonl", [f'{{"id": "{n}", "text": "Bank {n}."}}' for n in "abcd"]
+    source.write_text("\n".join(lines))
+    assert embed(str(source)) == 0
+    source.write_text("\n".join([lines[0], lines[1].replace("}", ""), lines[3]]))  # b broke, c went
+    for flags, done in ((["--dry-run"], "would prune"), ([], "pruned"), ([], "pruned")):
+        capsys.readouterr()
+        assert embed(str(source), "--prune", *flags) == 3
+        assert (
+            f"\n{done}: 0; 2 documents of the corpus would be pruned, but 1 rejected record had no"
+            " id that could be read, and may be one of them; correct the records and run the"
+        ) in capsys.readouterr().out
+        assert set(live(tmp_path)) == set("abcd")
+    source.write_text("\n".join([lines[0], lines[1], lines[3]]))
+    assert embed(str(source), "--prune") == 0
+    assert "\npruned: 1\n" in capsys.readouterr().out
+    assert set(live(tmp_path)) == set("abd")
+
+
 def test_standard_input_without_ids_is_refused(
     embed: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

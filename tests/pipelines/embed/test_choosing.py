@@ -18,6 +18,7 @@ from pipelines.embed.choosing import (
     CHOSEN,
     COUNTS,
     MISSING,
+    NAMELESS,
     READ,
     REASON,
     RECORDS,
@@ -139,6 +140,7 @@ def test_live_documents_make_unchanged_changed_and_missing(
     # What was rejected at the same place before is known; these are at others.
     assert counted[REASON + "not-an-object"] == counted[REASON + "empty-document"] == 1
     assert outputs[MISSING] == [("00000003", "5")]  # 4 is named, though it is empty now
+    assert counted[NAMELESS] == 2  # either may be 5
     plans = [plan_piece(found) for found in grouped(outputs[CHOSEN]).values()]
     [part] = [part for _, parts in plans for part in parts if part.documents]
     assert list(part.supersede) == [1]

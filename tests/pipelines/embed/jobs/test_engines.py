@@ -140,8 +140,9 @@ def test_path_that_workers_do_not_see_is_refused_with_what_to_use() -> None:
             ({"model": ModelOptions(model="./m")}, r"the model \./m is a path of this machine"),
             ({"corpus": "memory://c"}, "in the memory of this process"),
         ]:
-            with pytest.raises(UsageError, match=what):
+            with pytest.raises(UsageError, match=what) as refused:
                 engine_of(*flags).check(job(**{**there, **wrong}))
+            assert "file://" not in str(refused.value) or flags is elsewhere  # refused there, too
     mounted = {"corpus": "file:///mnt/c", "inputs": ["file:///mnt/i"]}
     with pytest.raises(UsageError, match="Dataflow's workers do not see"):
         engine_of(*DATAFLOW).check(job(**mounted))
