@@ -81,7 +81,7 @@ WITHOUT = {
     "pipelines/text/abbreviations.py": "words; test_sentence_splitter uses them",
     "pipelines/text/segmenters.py": "test_tokenizer: languages",
     "pipelines/text/sentences.py": "test_tokenizer: sentences of a text",
-    "pipelines/text/spaced_text.py": "test_tokenizer, test_pieces: pieces between blanks",
+    "pipelines/text/spaced_text.py": "test_tokenizer, test_pieces: pieces between spaces",
     "pipelines/text/spaced_text_1.py": "test_tokenizer: version 1 of the rules",
     "schemas/checks.py": "test_tables: tables that are not of their schema",
 }

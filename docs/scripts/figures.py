@@ -35,7 +35,7 @@ def read_result(name: str) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """Write a cell: integers with thousands apart, null as a blank, a pair as `a / b`."""
+    """Write a cell: integers with thousands apart, null as an empty cell, a pair as `a / b`."""
     if value is None:
         return ""
     if isinstance(value, list):
@@ -159,9 +159,9 @@ def deploy_costs() -> str:
     gpu = shown(cell("speed-gpu", "small bfloat16", 2))
     one, four = (duration(BILLION / without_model / workers) for workers in (1, 4))
     notes = f"""
-- Measured: {speed * 2:,.0f} tokens/s from reading to commit with the bundled model, on 2 cores
-  of an AMD EPYC (Zen 3) in float32. The table multiplies that by cores. Starting takes some
-  minutes more.
+- Measured: {speed * 2:,.0f} tokens/s from reading to commit with the bundled model, on
+  {read_result("run-simplewiki")["measured"]["machine"]}. The table multiplies that by cores.
+  Starting takes some minutes more.
 - With a GPU, reading and writing are the limit: a model of 1024 cells takes {gpu} tokens/s on
   an H200 in bfloat16, but one core reads, tokenizes and writes about
   {round(without_model, -3):,.0f} tokens/s. One process needs {one} for a billion tokens,

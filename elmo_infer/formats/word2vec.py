@@ -3,7 +3,7 @@
 Text:   "V D\n", then V lines "WORD v1 ... vD\n"; GloVe's has no first line.
 Binary: "V D\n", then V times WORD, a space, D little-endian float32, and perhaps "\n".
 
-A word may hold blanks in text, where the last D fields are the numbers, and in binary files that
+A word may hold spaces in text, where the last D fields are the numbers, and in binary files that
 end each vector with a newline. In other binary files such a word cannot be told: they are refused.
 """
 
@@ -288,7 +288,7 @@ def _read_binary(where: str, stream: Stream, count: int, dim: int) -> tuple[list
 
 
 def _space_before_vector(buffer: bytes, position: int, space: int, dim: int) -> int:
-    """Return the blank whose vector ends with a newline; a word may hold blanks before it."""
+    """Return the space whose vector ends with a newline; a word may hold spaces before it."""
     found = space
     while found >= 0 and found - position <= LONGEST_WORD_BYTES:
         end = found + 1 + 4 * dim
@@ -302,7 +302,7 @@ def _binary_word(where: str, row: int, data: bytes, vector: Floats) -> str:
     """Return a word, if word and vector can be what they seem.
 
     Bytes of numbers read as a word, or of words read as numbers, show that a word before holds a
-    blank or that the header's dimension is wrong: everything after it would be wrong too.
+    space or that the header's dimension is wrong: everything after it would be wrong too.
     """
     with np.errstate(invalid="ignore"):
         sizes = np.abs(vector)
@@ -320,8 +320,8 @@ def _binary_word(where: str, row: int, data: bytes, vector: Floats) -> str:
     if not sound or not word or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in word):
         raise ValueError(
             f"{where}: word {row} reads as {data[:40]!r} with numbers such as"
-            f" {vector[:2].tolist()}; a word before it holds a blank, or the header's dimension is"
-            " wrong. Save the vectors in text format, or without blanks in words"
+            f" {vector[:2].tolist()}; a word before it holds a space, or the header's dimension is"
+            " wrong. Save the vectors in text format, or without spaces in words"
         )
     return word
 

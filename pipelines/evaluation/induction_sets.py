@@ -70,7 +70,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _at_span(where: str, sentence: str, position: str) -> Context:
-    """Return the blank-parted tokens, and which of them shares most characters with a span."""
+    """Return the space-separated tokens, and which of them shares most characters with a span."""
     found = _SPAN.fullmatch(position.strip())
     if found is None:
         raise ValueError(f"{where}: position {position!r}, expected as in (57, 67)")

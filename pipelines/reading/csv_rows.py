@@ -42,7 +42,7 @@ def scan(
             values, fault = next(rows)
         except StopIteration:
             return
-        if values or fault:  # a blank line is no record
+        if values or fault:  # an empty line is no record
             yield _record_from_row(file, options, names, position, values, fault)
 
 

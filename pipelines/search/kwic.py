@@ -86,7 +86,7 @@ def clip(text: str, columns: int, *, keep: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line: blanks of any kind become one space, controls a visible mark."""
+    """Put a text on one line: spaces of any kind become one space, controls a visible mark."""
     spaced = "".join(" " if c.isspace() else c for c in text)
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(c) else c for c in spaced)
 

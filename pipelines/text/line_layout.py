@@ -72,7 +72,7 @@ def runs_of(text: str, line_breaks: str) -> Iterator[Run]:
 
     Args:
       text: of a document.
-      line_breaks: auto to decide by the document; wrapped: only blank lines, items and indents
+      line_breaks: auto to decide by the document; wrapped: only empty lines, items and indents
         begin anew; lines: each line does.
     """
     sample = list(islice(all_lines(text), _SAMPLED_LINES))

@@ -41,9 +41,9 @@ _INLINE = words_of(
     sup svg time tt u var video wbr w pc hi emph
     """
 )
-# Tags of letters and links, which may stand inside a word; with a blank in them they part it.
+# Tags of letters and links, which may stand inside a word; with a space in them they divide it.
 _IN_WORD = words_of("a b big em font hi i mark s small span strong u")
-# Where these are, the text is a page of HTML, and its line breaks are blanks.
+# Where these are, the text is a page of HTML, and its line breaks are spaces.
 _PAGE = re.compile(r"</?(?:p|br|div|li|td|h[1-6]|body)\b", re.IGNORECASE)
 
 
@@ -138,7 +138,7 @@ def _side(match: re.Match[str], names: _Names) -> int:
 
 
 def without_tags(text: str) -> str:
-    """Return a text of the same length with blanks for tags, and blank lines for block tags.
+    """Return a text of the same length with spaces for tags, and empty lines for block tags.
 
     A tag inside a word (`b<b>an</b>k`) stays: the word's normal form leaves it out.
     """

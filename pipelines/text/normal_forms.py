@@ -50,7 +50,7 @@ class NormalText(NamedTuple):
     """A text in normal form and where its characters come from.
 
     Attributes:
-      text: n characters; a blank where the original has an invisible or coded blank.
+      text: n characters; a space where the original has an invisible or coded space.
       starts: [n] where each character's source begins in the original.
       ends: [n] where it ends.
     """

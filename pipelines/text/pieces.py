@@ -1,4 +1,4 @@
-"""Divide a stretch between blanks into words, marks, note marks and sentence ends.
+"""Divide a stretch between spaces into words, marks, note marks and sentence ends.
 
 `bank[1]`, `bank;river`, `|bank|`, `bank.[2]` and `bank!She` are one stretch each; here they come
 apart. What looks like an address or a smiley stays whole.
@@ -25,7 +25,7 @@ _SEPARATOR = re.compile(
 )
 _NEEDS_CARE = re.compile(rf"[{_SEPARATORS}/=+^%\\&#$\"@]|[.{FINAL_MARKS}…].|^-.|^\.[A-Z]|.-$")
 # [1] [1,2] [12-14] [1]–[3] [4]:12 [a] [^1] and superscripts and daggers: a note, after a word or
-# its full stop. Of those with a blank inside ([note 2], [citation needed]) each half is one.
+# its full stop. Of those with a space inside ([note 2], [citation needed]) each half is one.
 # Pictures glued to a sentence end hide it as little.
 _NUMBERS = r"\d{1,3}(?:[,\-–]\d{1,3})*"
 _NOTE = re.compile(

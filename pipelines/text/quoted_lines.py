@@ -14,7 +14,7 @@ _FEWEST_COMMENTS = 3
 
 
 def without_line_marks(text: str) -> str:
-    """Return a text of the same length with blanks for the marks that its lines begin with.
+    """Return a text of the same length with spaces for the marks that its lines begin with.
 
     These are `>` of quoted mail, and what each line of a wrapped comment begins with (`#`, `//`,
     `*`). Where quoted lines begin or end, the line break becomes a paragraph's end.

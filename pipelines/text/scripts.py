@@ -1,4 +1,4 @@
-"""Scripts without blanks between words, and texts in them that are read as another language."""
+"""Scripts without spaces between words, and texts in them that are read as another language."""
 
 import re
 
@@ -19,7 +19,7 @@ _SHARE = 0.3
 
 
 def unspaced_script(text: str, share: float = _SHARE) -> str | None:
-    """Return the script without blanks that a text is written in, or None.
+    """Return the script without spaces that a text is written in, or None.
 
     Args:
       text: of which the beginning is looked at.

@@ -36,7 +36,7 @@ def blank_pipeline(language: str) -> Any:
 
 
 def choose_segmenter(language: str, nlp: Any) -> Callable[[str], Iterator[tuple[str, int]]] | None:
-    """Return what finds (word, offset) where blanks do not part words; None where blanks do.
+    """Return what finds (word, offset) in text without spaces between words, else None.
 
     Raises:
       UsageError: if it needs a package that is not installed.
@@ -71,7 +71,7 @@ def _jieba_words() -> Callable[[str], Iterator[tuple[str, int]]]:
 
 
 class UnspacedText:
-    """Splits text of a language that does not part words by blanks; a line break ends a sentence.
+    """Splits text of a language without spaces between words; a line break ends a sentence.
 
     Args:
       segment: finds (word, offset) in a text.

@@ -42,7 +42,7 @@ _LOWER_OPENERS = words_of(
 
 
 class Piece(NamedTuple):
-    """A stretch between blanks, or a part of one, as the rules need it.
+    """A stretch between spaces, or a part of one, as the rules need it.
 
     Attributes:
       tokens: [n] as they stand in the text.
@@ -54,7 +54,7 @@ class Piece(NamedTuple):
       digit: it begins with a digit.
       closing: it is nothing but a closing quote or bracket.
       mark: it is nothing but a dash, a bullet or the like, which goes with what follows.
-      glued: no blank is before it.
+      glued: there is no space before it.
     """
 
     tokens: tuple[str, ...]
@@ -106,7 +106,7 @@ class SentenceRules:
           tokens: as they stand.
           offsets: of the tokens.
           note: it is a note mark.
-          glued: no blank is before it.
+          glued: there is no space before it.
         """
         first = text.lstrip(_OPENERS)
         word = first.rstrip(_CLOSERS + ",;:.!?")
@@ -146,7 +146,7 @@ class SentenceRules:
         if ending == ALONE:
             return True
         if ending in (STRONG, STOP):
-            # Without a blank only words that can do nothing else begin a piece (begins_glued).
+            # Without a space only words that can do nothing else begin a piece (begins_glued).
             return uncased or not following.lower or (ending == STOP and following.glued)
         if ending in (ELLIPSIS, LIST_END):
             return not following.lower
@@ -192,7 +192,7 @@ class SentenceRules:
     def _ending(self, text: str, tokens: Sequence[str]) -> int:
         """Say how a piece may end a sentence, were it followed by a fitting next one."""
         if text in _ALONE_MARKS:
-            # French has a blank before "?" and "!".
+            # French has a space before "?" and "!".
             return STRONG if self._language == "fr" and text != "." else ALONE
         bare = text.rstrip(_CLOSERS)
         if not bare:
@@ -241,7 +241,7 @@ class SentenceRules:
         return ORDINAL if self._known.ordinals and not numbered else STOP
 
     def is_list_end(self, before: str, word: str) -> bool:
-        """Say whether two words are an "etc." written with a blank, as `т. д.` and `и пр.` are."""
+        """Say whether two words are an "etc." written with a space, as `т. д.` and `и пр.` are."""
         return f"{before}{word}".rstrip(".").lower() in self._known.list_ends
 
 

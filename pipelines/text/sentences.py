@@ -18,7 +18,7 @@ class TokenizedSentence:
     Attributes:
       start: code points from the beginning of the document's text.
       end: likewise, exclusive.
-      tokens: [T] strings, none empty, none with blanks at its ends.
+      tokens: [T] strings, none empty, none with spaces at its ends.
       token_starts: [T] code points from the beginning of the document's text.
       cut: the sentence was longer than the limit and goes on in the next one.
     """
@@ -52,7 +52,7 @@ def lines_of(text: str) -> Iterator[tuple[int, int]]:
 
 
 def stretches_of(text: str, start: int, end: int) -> Iterator[tuple[str, int]]:
-    """Yield (stretch, position) of what stands between blanks, the longest ones cut."""
+    """Yield (stretch, position) of what stands between spaces, the longest ones cut."""
     for first, last in _pieces(text, start, end):
         piece = text[first:last]
         stretches = piece.split()
@@ -62,7 +62,7 @@ def stretches_of(text: str, start: int, end: int) -> Iterator[tuple[str, int]]:
                 for left, right in pairwise(marks):
                     yield text[left : min(right, match.end())], left
         elif len(" ".join(stretches)) == len(piece):
-            # One blank between any two and none at the ends: positions are sums.
+            # One space between any two and none at the ends: positions are sums.
             position = first
             for stretch in stretches:
                 yield stretch, position
@@ -73,7 +73,7 @@ def stretches_of(text: str, start: int, end: int) -> Iterator[tuple[str, int]]:
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut a line into pieces of bounded length, at blanks where there are any."""
+    """Cut a line into pieces of bounded length, at spaces where there are any."""
     while end - start > _PIECE_CHARACTERS:
         cut = text.rfind(" ", start, start + _PIECE_CHARACTERS) + 1
         if cut <= start:

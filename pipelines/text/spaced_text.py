@@ -1,7 +1,7 @@
-"""Text with blanks between words -> sentences: runs of text, stretches, their pieces, the rules.
+"""Text with spaces between words -> sentences: runs of text, stretches, their pieces, the rules.
 
-A stretch between blanks is taken apart once (pieces.py) and kept, so a text costs one dictionary
-look-up per stretch. Tags count as blanks (markup.py), line breaks as the document's layout says
+A stretch between spaces is taken apart once (pieces.py) and kept, so a text costs one dictionary
+look-up per stretch. Tags count as spaces (markup.py), line breaks as the document's layout says
 (line_layout.py), and small letters after a full stop as its use of capitals says (letter_case.py).
 """
 
@@ -33,7 +33,7 @@ _CACHE_ENTRIES = 1 << 17
 
 
 class SpacedText:
-    """Splits text whose words have blanks between them.
+    """Splits text whose words have spaces between them.
 
     Args:
       language: a spaCy language code.
@@ -145,7 +145,7 @@ def _stretches(text: str, bare: str, run: Run) -> Iterable[tuple[str, int]]:
 
     Args:
       text: of the document.
-      bare: the same with blanks for tags and marks of lines.
+      bare: the same with spaces for tags and marks of lines.
       run: of it.
     """
     if run.word:

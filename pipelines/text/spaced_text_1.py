@@ -1,6 +1,6 @@
-"""Version 1 of the rules for text with blanks between words, for older corpora.
+"""Version 1 of the rules for text with spaces between words, for older corpora.
 
-A line break ends a sentence, stretches between blanks are spaCy's to take apart, and the sentence
+A line break ends a sentence, stretches between spaces are spaCy's to take apart, and the sentence
 rules are those of English (sentence_splitter_1).
 """
 

@@ -35,7 +35,7 @@ class Tokenizer:
       language: a spaCy language code such as "en"; "zh" segments Chinese into words with jieba,
         "zh-char" into characters.
       max_sentence_tokens: longer sentences are cut there.
-      line_breaks: what a line break is: auto (each document decides), wrapped (a blank within a
+      line_breaks: what a line break is: auto (each document decides), wrapped (a space within a
         paragraph) or lines (the end of a sentence).
       rules: version of the rules.
 
@@ -141,7 +141,7 @@ def shared_tokenizer(
 
 
 class PretokenizedText:
-    """Reads a text that is in tokens already: a line is a sentence, blanks part the tokens.
+    """Reads a text that is in tokens already: a line is a sentence, spaces separate the tokens.
 
     Args:
       language: whose stop words tell content words from others.

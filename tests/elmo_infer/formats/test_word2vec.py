@@ -210,7 +210,7 @@ def test_a_word_with_a_blank_elsewhere_never_gives_wrong_words(tmp_path):
         path = tmp_path / f"{seed}.bin"
         path.write_bytes(binary(words, vectors, b""))
         with pytest.raises(
-            ValueError, match=r"holds a blank|not UTF-8|truncated|more follows|ends"
+            ValueError, match=r"holds a space|not UTF-8|truncated|more follows|ends"
         ):
             read_word2vec(path)
 

@@ -1,4 +1,4 @@
-"""A text in a script without blanks, read as another language, is said."""
+"""A text in a script without spaces, read as another language, is said."""
 
 import pytest
 

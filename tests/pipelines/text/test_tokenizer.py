@@ -65,7 +65,7 @@ def test_tokens_are_spacys(text: str) -> None:
     assert found == expected
 
 
-# Marks that are not seen may stand between tokens as blanks do, and so may tags.
+# Marks that are not seen may stand between tokens as spaces do, and so may tags.
 UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u061c\u180e"
                            "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))  # fmt: skip
 
