@@ -172,11 +172,11 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def _fastest_dtype(device: torch.device) -> torch.dtype:
-    """Return the fastest type of products, as docs/models.md has measured it.
+    """Return the type of products that is faster than float32 here, as a short trial shows.
 
-    It follows from the device and not from a trial, which on a busy machine could end in another
-    way the next time: the same machine gives the same bytes. If the processor multiplies bfloat16
-    and int8, bfloat16 is taken, which is nearer to float32.
+    The trial decides between yes and no only (see `has_products`), with room between, so that the
+    same machine gives the same bytes. If the processor multiplies bfloat16 and int8 faster,
+    bfloat16 is taken, which is nearer to float32.
     """
     if device.type != "cpu":
         return torch.float16

@@ -1,7 +1,11 @@
 """Every kind of product against NumPy's, with one row and with many."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +19,11 @@ from elmo_infer.quantized_linear import (
     PlainLinear,
     RoundedLinear,
     by_output,
+    has_products,
     make_linear,
     padded_rows,
     processor_multiplies,
+    trial_ratio,
 )
 
 CPU = torch.device("cpu")
@@ -124,6 +130,67 @@ def test_missing_products_are_said(monkeypatch, caplog) -> None:
     assert not processor_multiplies.__wrapped__(torch.int8)
     assert "this processor has no int8 products" in caplog.text
     assert "float32 is as fast and exact" in caplog.text
+
+
+@pytest.fixture
+def told_by_the_processor(monkeypatch) -> Iterator[None]:
+    """Let the processor say that it multiplies everything, and forget earlier trials."""
+    for name in ("_is_vnni_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: True)
+    monkeypatch.setattr(quantized_linear.platform, "machine", lambda: "x86_64")
+    trial_ratio.cache_clear()
+    yield
+    trial_ratio.cache_clear()
+
+
+class SlowPackedLinear(PackedLinear):
+    """Products in bfloat16 as emulation has them: right, and several times as slow."""
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        for _ in range(4 if self._dtype == torch.bfloat16 else 0):
+            super().__call__(rows)
+        return super().__call__(rows)
+
+
+class MissingPackedLinear(PackedLinear):
+    """Products in bfloat16 as ONEDNN_MAX_CPU_ISA=AVX2 has them."""
+
+    def __init__(self, weight: torch.Tensor, bias: None, dtype: torch.dtype) -> None:
+        if dtype == torch.bfloat16:
+            raise RuntimeError("bf16 path needs the cpu support avx512bw")
+        super().__init__(weight, bias, dtype)
+
+
+class WrongPackedLinear(PackedLinear):
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        return super().__call__(rows) + (1000.0 if self._dtype == torch.bfloat16 else 0.0)
+
+
+@pytest.mark.usefixtures("told_by_the_processor")
+@pytest.mark.parametrize("kind", [SlowPackedLinear, MissingPackedLinear, WrongPackedLinear])
+def test_products_that_cannot_be_had_or_are_slow_are_not_taken(monkeypatch, kind) -> None:
+    monkeypatch.setattr(quantized_linear, "PackedLinear", kind)
+    threads = torch.get_num_threads()
+
+    assert not has_products(torch.bfloat16)
+
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", ["AVX2", "AVX512_CORE"])
+def test_auto_computes_where_bfloat16_is_hidden(tiny_elmo_dir: Path, hidden: str) -> None:
+    # oneDNN reads the variable when it is loaded, so in a process of its own.
+    code = (
+        "import sys; from elmo_infer import load; elmo = load(sys.argv[1], device='cpu',"
+        " dtype='auto'); print(elmo.dtype, elmo.embed([['The', 'bank']]).token_vectors.shape)"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": hidden}
+    command = [sys.executable, "-c", code, str(tiny_elmo_dir)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    dtype, shape = done.stdout.split(maxsplit=1)
+    assert dtype in ("int8", "float32")
+    assert shape.startswith("(2, ")
 
 
 def test_padded_rows_cost_little_and_are_few() -> None:
