@@ -15,6 +15,9 @@ from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
 from schemas import TOMBSTONES, check_schema
 
+# Of a Parquet file, uncompressed; at least one row group is read at a time.
+READ_AHEAD_BYTES = 32 << 20
+
 
 def read_tombstones(
     store: Store,
@@ -90,11 +93,27 @@ def scan_rows(
             f" {store.url}"
         ) from error
     with file, pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=batch_rows, columns=needed):
-            if deleted is not None:
-                batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), deleted)))
-            if batch.num_rows:
-                yield batch if wanted is None else batch.select(wanted)
+        for groups in _read_ahead(parquet.metadata):
+            for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=needed):
+                if deleted is not None:
+                    batch = batch.filter(pc.invert(pc.is_in(batch.column("doc_id"), deleted)))
+                if batch.num_rows:
+                    yield batch if wanted is None else batch.select(wanted)
+
+
+def _read_ahead(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+    """Yield row groups to read at a time: Arrow fetches all that it is asked for ahead of time."""
+    groups: list[int] = []
+    held = 0
+    for number in range(metadata.num_row_groups):
+        size = metadata.row_group(number).total_byte_size
+        if groups and held + size > READ_AHEAD_BYTES:
+            yield groups
+            groups, held = [], 0
+        groups.append(number)
+        held += size
+    if groups:
+        yield groups
 
 
 def scan_documents(

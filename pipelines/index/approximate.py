@@ -1,6 +1,6 @@
 """Approximate FAISS indexes: trained on a sample, added to, searched."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pipelines.index.factory import CENTROID_ROWS, Factory
 OPQ_ROWS = 1 << 14  # 64 for each of 256 centroids
 OPQ_ROUNDS, OPQ_FIRST_ROUNDS = 25, 20
 PQ_ROUNDS = 10
+# Lists that can be given room beforehand; those of fast-scan codes cannot.
+_ARRAY_LISTS = faiss.ArrayInvertedLists
 
 
 def train_index(factory: Factory, dim: int, sample: Floats, seed: int) -> Any:
@@ -57,14 +59,71 @@ def _bound_training(index: Any, seed: int) -> None:
         rotation.niter, rotation.niter_pq_0 = OPQ_ROUNDS, OPQ_FIRST_ROUNDS
 
 
-def add_blocks(index: Any, blocks: Iterable[Floats]) -> None:
+def add_blocks(index: Any, blocks: Callable[[], Iterable[Floats]], rows: int) -> None:
     """Add vectors block by block; their ids are their positions.
+
+    FAISS would double what holds codes whenever it is full, so that twice of it would be needed.
+    Here room is made once: of a graph for all rows, of lists for what will be in each, which a
+    first pass over the blocks finds out.
 
     HNSW inserts in parallel, and the graph depends on the order: with one thread
     (OMP_NUM_THREADS=1) it is reproducible, with several only its recall is.
+
+    Args:
+      index: trained and empty.
+      blocks: makes the blocks anew, [n, D] each.
+      rows: of all blocks.
     """
-    for block in blocks:
+    ivf = _ivf(index)
+    if ivf is not None and isinstance(faiss.downcast_InvertedLists(ivf.invlists), _ARRAY_LISTS):
+        _add_to_lists(index, faiss.downcast_index(ivf), blocks, rows)
+        return
+    if isinstance(index, faiss.IndexHNSW):
+        _reserve_graph(index, rows)
+    for block in blocks():
         index.add(np.ascontiguousarray(block, np.float32))
+
+
+def _add_to_lists(index: Any, ivf: Any, blocks: Callable[[], Iterable[Floats]], rows: int) -> None:
+    lists = np.empty(rows, np.int32)
+    first = 0
+    for block in blocks():
+        last = first + len(block)
+        lists[first:last] = ivf.quantizer.assign(_rotated(index, block), 1)[:, 0]
+        first = last
+    inverted = faiss.downcast_InvertedLists(ivf.invlists)
+    for number, size in enumerate(np.bincount(lists, minlength=ivf.nlist).tolist()):
+        # A vector that shrinks keeps its room.
+        inverted.resize(number, size)
+        inverted.resize(number, 0)
+    first = 0
+    for block in blocks():
+        last = first + len(block)
+        rotated, chosen = _rotated(index, block), lists[first:last].astype(np.int64)
+        ivf.add_core(len(block), faiss.swig_ptr(rotated), None, faiss.swig_ptr(chosen))
+        first = last
+    index.ntotal = ivf.ntotal
+
+
+def _rotated(index: Any, block: Floats) -> Floats:
+    """Return vectors as the lists of an index get them, [n, its own width]."""
+    vectors = np.ascontiguousarray(block, np.float32)
+    if isinstance(index, faiss.IndexPreTransform):
+        rotated: Floats = faiss.downcast_VectorTransform(index.chain.at(0)).apply(vectors)
+        return rotated
+    return vectors
+
+
+def _reserve_graph(index: Any, rows: int) -> None:
+    codes, links = faiss.downcast_index(index.storage).codes, index.hnsw.neighbors
+    most = index.hnsw.nb_neighbors(0)  # at the lowest level; those above add little
+    for room, size in ((codes, rows * _code_bytes(index)), (links, rows * (most + 2))):
+        room.resize(size)
+        room.resize(0)
+
+
+def _code_bytes(index: Any) -> int:
+    return int(faiss.downcast_index(index.storage).code_size)
 
 
 def search_index(

@@ -32,7 +32,7 @@ from pipelines.index.format import FORMS, IndexFile, IndexManifest, Shard, manif
 from pipelines.index.layout import lay_out
 from pipelines.index.measure import TableMeasure, measure_table
 from pipelines.index.measure_parts import measure_part
-from pipelines.index.memory import PeakMemory
+from pipelines.index.memory import PeakMemory, release_memory
 from pipelines.index.options import IndexOptions
 from pipelines.index.outcome import Outcome, ShardForms, read_outcome, write_outcome
 from pipelines.index.parts import Build, Measure, ShardFiles, ShardLayout
@@ -131,7 +131,7 @@ class BuildShards(beam.PTransform):
         measures = (
             parts
             | "SpreadParts" >> beam.Reshuffle()
-            | "MeasureParts" >> beam.Map(measure_part, build)
+            | "MeasureParts" >> beam.Map(_measure, build)
             | "GatherMeasures" >> beam.combiners.ToList()
         )
         layout = beam.pvalue.AsSingleton(measures | "LayOut" >> beam.Map(lay_out, build))
@@ -174,20 +174,30 @@ def fit_tables(
     """Learn both tables' centering and train their indexes, unless that is known already."""
     if known is not None:
         return known
-    return {
-        table: fit_table(measures, table, build, center=center, remove_components=remove_components)
-        for table in TABLES
-    }
+    fitted = {}
+    for table in TABLES:
+        release_memory()
+        fitted[table] = fit_table(
+            measures, table, build, center=center, remove_components=remove_components
+        )
+    return fitted
+
+
+def _measure(part: Any, build: Build) -> Measure:
+    release_memory()
+    return measure_part(part, build)
 
 
 def _scatter(
     part: Any, build: Build, layout: dict[str, ShardLayout], fitted: dict[str, Fitted]
 ) -> Iterator[Any]:
+    release_memory()
     for run in scatter_tokens(part, build, layout, fitted["tokens"].centering):
         yield from run.slices()
 
 
 def _sort(grouped: Any, build: Build, layout: dict[str, ShardLayout]) -> Piece:
+    release_memory()
     place, slices = grouped
     return sort_bucket(place, slices, build, layout)
 
@@ -195,6 +205,7 @@ def _sort(grouped: Any, build: Build, layout: dict[str, ShardLayout]) -> Piece:
 def _assemble(
     shard: str, pieces: list[Any], build: Build, layout: dict[str, ShardLayout]
 ) -> ShardFiles:
+    release_memory()
     mine = [piece for piece in pieces if piece.shard == shard]
     return assemble_tokens(shard, mine, build, layout)
 
@@ -202,6 +213,7 @@ def _assemble(
 def _write_sentences(
     shard: str, build: Build, layout: dict[str, ShardLayout], fitted: dict[str, Fitted]
 ) -> ShardFiles:
+    release_memory()
     return write_sentences(shard, build, layout, fitted["sentences"].centering)
 
 
@@ -214,6 +226,7 @@ def _add(
     for table in TABLES:
         trained = fitted[table].trained
         if table in written.files and trained is not None:
+            release_memory()
             exact = written.files[table]
             yield add_approximate(written.shard, table, exact, build, layout, trained)
 

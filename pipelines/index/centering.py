@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+_BLOCK_ROWS = 8192
 # Occurrences' worth of doubt about a word's mean.
 SHRINKAGE = 10
 
@@ -53,6 +54,13 @@ class Centering:
         centered[~given.any(axis=1)] = 0
         return normalize(centered)
 
+    def apply_in_place(self, vectors: Floats) -> Floats:
+        """Do what `apply` does in the memory of the vectors; returns them."""
+        for first in range(0, len(vectors), _BLOCK_ROWS):
+            block = slice(first, first + _BLOCK_ROWS)
+            vectors[block] = self.apply(vectors[block])
+        return vectors
+
     def to_json(self) -> dict[str, Any]:
         """Return what stands in index.json; numbers are exact in decimal."""
         return {"mean": self.mean.tolist(), "components": self.components.tolist()}
@@ -82,7 +90,8 @@ def fit_centering(sample: NDArray[Any], *, center: bool, remove_components: int)
     Raises:
       ValueError: if R components cannot be had from this sample.
     """
-    rows = sample[np.any(sample != 0, axis=1)].astype(np.float64)
+    kept = sample.any(axis=1)
+    rows = sample if kept.all() else sample[kept]
     dim = sample.shape[1]
     if not center:
         return Centering(np.zeros(dim, np.float32), np.zeros((0, dim), np.float32))
@@ -91,11 +100,15 @@ def fit_centering(sample: NDArray[Any], *, center: bool, remove_components: int)
             f"cannot remove {remove_components} principal components from {len(rows)} vectors of"
             f" width {dim}; give fewer"
         )
-    mean = rows.mean(axis=0) if len(rows) else np.zeros(dim)
+    # Sums are of float64, but never is the whole sample.
+    mean = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(dim)
     components = np.zeros((0, dim))
     if remove_components:
-        centered = rows - mean
-        _, vectors = np.linalg.eigh(centered.T @ centered)  # eigenvalues ascend
+        scatter = np.zeros((dim, dim))
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            centered = rows[first : first + _BLOCK_ROWS] - mean
+            scatter += centered.T @ centered
+        _, vectors = np.linalg.eigh(scatter)  # eigenvalues ascend
         components = vectors[:, ::-1].T[:remove_components]
         # A component and its opposite are the same direction: fix the sign for equal bytes.
         largest = np.abs(components).argmax(axis=1)

@@ -44,10 +44,13 @@ class Factory:
 
     @property
     def row_bytes(self) -> int:
-        """Memory for one vector while the index is built: code, id and links."""
+        """Memory for one vector while the index is built: code, id and links, the list chosen."""
         # Level 0 of HNSW holds 2M links of int32; the higher levels add about 1/M of that.
         links = 0 if self.links is None else 8 * self.links + 8 * self.links // 16 + 16
-        return self.code_bytes + 8 + links
+        chosen = 0 if self.nlist is None else 4
+        # Lists of fast-scan codes cannot be given room beforehand: they are doubled when full.
+        growth = 2 if self.text.endswith("fs") else 1
+        return (self.code_bytes + 8) * growth + links + chosen
 
     @property
     def train_rows(self) -> int:

@@ -50,8 +50,8 @@ def fit_table(
     factory = build.factories[table]
     trained = None
     if factory is not None:
-        centered = centering.apply(sample)
-        index = approximate.train_index(factory, build.dim, centered, build.seed)
+        sample = centering.apply_in_place(sample)
+        index = approximate.train_index(factory, build.dim, sample, build.seed)
         trained = _write_index(index, build, f"{table}.trained.faiss")
     return Fitted(centering=centering, trained=trained, rows=len(sample))
 
@@ -69,7 +69,8 @@ def add_approximate(
         factory = build.factories[table]
         assert factory is not None
         index = read_approximate(path, factory.text, build.dim, 0, mapped=False)
-    approximate.add_blocks(index, _exact_blocks(exact, layout[shard].rows[table], build))
+    rows = layout[shard].rows[table]
+    approximate.add_blocks(index, lambda: _exact_blocks(exact, rows, build), rows)
     file = _write_index(index, build, f"{shard}-{table}.ann.faiss")
     return ShardFiles(shard=shard, files={f"{table}_ann": file})
 

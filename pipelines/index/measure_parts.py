@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipelines.corpus.checksums import check_part
@@ -67,9 +68,17 @@ def merge_forms(tables: Sequence[pa.Table]) -> pa.Table:
 def load_sample(measures: Iterable[Measure], table: str, build: Build) -> Floats:
     """Read the sampled vectors of a table, in the order of its parts."""
     paths = {m.part: m.sample for m in measures if m.part.table == table and m.sample}
-    arrays = []
-    for part in build.parts:
-        if part in paths:
-            with build.corpus.store.open(paths[part]) as file:
-                arrays.append(np.load(file, allow_pickle=False))
-    return np.concatenate([np.zeros((0, build.dim), np.float32), *arrays])
+    found = [paths[part] for part in build.parts if part in paths]
+    # Their lengths first, so that never the whole and its pieces are in memory.
+    lengths = []
+    for path in found:
+        with build.corpus.store.open(path) as file:
+            npy.read_magic(file)
+            lengths.append(npy.read_array_header_1_0(file)[0][0])
+    sample = np.empty((sum(lengths), build.dim), np.float32)
+    place = 0
+    for path, length in zip(found, lengths, strict=True):
+        with build.corpus.store.open(path) as file:
+            sample[place : place + length] = np.load(file, allow_pickle=False)
+        place += length
+    return sample

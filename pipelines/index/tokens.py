@@ -92,16 +92,18 @@ def scatter_tokens(
     locate = _Locator(part, build, shard)
     chunk_rows = max(1, build.chunk_bytes // build.record.itemsize)
     columns = ["vector_id", "sentence_index", "token_index", "start", "end", "token", "vector"]
-    held: list[NDArray[Any]] = []
+    batch_rows = min(BATCH_ROWS, chunk_rows)
+    # One array that is filled again and again: pages that no row reaches take no memory.
+    held = np.empty(chunk_rows + batch_rows, build.record)
     rows = written = 0
-    for batch in read_part(build.corpus, part, columns, min(BATCH_ROWS, chunk_rows)):
-        held.append(_records(batch, build, shard, centering, locate))
-        rows += len(held[-1])
+    for batch in read_part(build.corpus, part, columns, batch_rows):
+        held[rows : rows + batch.num_rows] = _records(batch, build, shard, centering, locate)
+        rows += batch.num_rows
         if rows + BATCH_ROWS > chunk_rows:
-            yield _write_run(np.concatenate(held), part, written, build, shard)
-            held, rows, written = [], 0, written + 1
-    if held:
-        yield _write_run(np.concatenate(held), part, written, build, shard)
+            yield _write_run(held[:rows], part, written, build, shard)
+            rows, written = 0, written + 1
+    if rows:
+        yield _write_run(held[:rows], part, written, build, shard)
 
 
 def _records(
@@ -128,18 +130,29 @@ def _records(
 def _write_run(
     records: NDArray[Any], part: PartRef, number: int, build: Build, shard: ShardLayout
 ) -> SortedRun:
-    order = np.lexsort((records["key"]["vector_id"], records["form"]))
-    records = records[order]
+    order = _order(records)
     stem = f"{part.shard}-{part.segment_id}-{part_name(part)}-{number:05d}"
     path = f"{build.directory}/scratch/run-{stem}"
     with writing(build, path) as file:
-        file.write(records.tobytes())
+        for block in _in_order(records, order):
+            file.write(block.tobytes())
     return SortedRun(
         shard=part.shard,
         path=path,
         first_vector_id=int(records["key"]["vector_id"].min()),
-        offsets=np.searchsorted(records["form"], shard.bounds).astype(np.int64),
+        offsets=np.searchsorted(records["form"][order], shard.bounds).astype(np.int64),
     )
+
+
+def _order(records: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the places of records by form, and within a form by vector_id."""
+    return np.lexsort((records["key"]["vector_id"], records["form"]))
+
+
+def _in_order(records: NDArray[Any], order: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+    """Yield records in an order, a block at a time: never is there a second copy of all."""
+    for first in range(0, len(order), BATCH_ROWS):
+        yield records[order[first : first + BATCH_ROWS]]
 
 
 class _Locator:
@@ -225,9 +238,11 @@ def sort_bucket(
     rows = sum(part.stop - part.start for part in ordered)
     bounds = layout[shard].bounds
     single = bounds[bucket + 1] - bounds[bucket] == 1
-    stretches: Iterator[NDArray[Any]] = (_read_slice(part, build) for part in ordered)
+    stretches: Iterator[NDArray[Any]] = (
+        block for part in ordered for block in _read_slice(part, build)
+    )
     if not (single and rows * build.record.itemsize > build.chunk_bytes):
-        stretches = iter([_sorted_records(list(stretches), build)])
+        stretches = _sorted_records(stretches, rows, build)
     with (
         writing(build, f"{stem}.vectors") as vectors,
         writing(build, f"{stem}.keys") as keys,
@@ -244,16 +259,25 @@ def sort_bucket(
     )
 
 
-def _read_slice(part: RunSlice, build: Build) -> NDArray[Any]:
+def _read_slice(part: RunSlice, build: Build) -> Iterator[NDArray[Any]]:
+    """Yield the records of a slice of a run, a block at a time."""
     size = build.record.itemsize
     with build.corpus.store.open(part.path) as file:
         file.seek(part.start * size)
-        return np.frombuffer(file.read((part.stop - part.start) * size), build.record)
+        for first in range(part.start, part.stop, BATCH_ROWS):
+            count = min(BATCH_ROWS, part.stop - first)
+            yield np.frombuffer(file.read(count * size), build.record)
 
 
-def _sorted_records(stretches: list[NDArray[Any]], build: Build) -> NDArray[Any]:
-    records = np.concatenate([np.zeros(0, build.record), *stretches])
-    return records[np.lexsort((records["key"]["vector_id"], records["form"]))]
+def _sorted_records(
+    stretches: Iterable[NDArray[Any]], rows: int, build: Build
+) -> Iterator[NDArray[Any]]:
+    records = np.empty(rows, build.record)
+    place = 0
+    for stretch in stretches:
+        records[place : place + len(stretch)] = stretch
+        place += len(stretch)
+    yield from _in_order(records, _order(records))
 
 
 def assemble_tokens(

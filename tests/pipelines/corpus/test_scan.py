@@ -1,7 +1,9 @@
 """Live rows of a file, against filtering them in Python."""
 
 import io
+import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.corpus import scan
 from pipelines.corpus.scan import read_tombstones, scan_rows, vectors_of
 from pipelines.corpus.store import Store
 from pipelines.errors import CorpusError
@@ -49,6 +52,41 @@ def test_rows_are_those_whose_documents_live(
     assert [row for batch in batches for row in batch.to_pylist()] == expected
     assert all(batch.schema.names == (columns or NAMES) for batch in batches)
     assert all(0 < batch.num_rows <= batch_rows for batch in batches)
+
+
+class CountingStore(Store):
+    """Counts the bytes read from its files."""
+
+    count = 0
+
+    def open(self, path: str, mode: str = "rb") -> Any:
+        file = super().open(path, mode)
+        read = file.read
+
+        def counted(*size: int) -> bytes:
+            data: bytes = read(*size)
+            self.count += len(data)
+            return data
+
+        file.read = counted
+        return file
+
+
+def test_a_scan_does_not_read_the_whole_file_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "READ_AHEAD_BYTES", 100_000)
+    rng = random.Random(0)
+    noise = pa.array([rng.randbytes(1000) for _ in range(2000)])
+    pq.write_table(pa.table({"noise": noise}), tmp_path / "x.parquet", row_group_size=50)
+    store = CountingStore(tmp_path)
+    batches = scan_rows(store, "x.parquet", None, None, 50)
+
+    next(batches)
+
+    assert 0 < store.count < 400_000  # of two million
+    assert sum(batch.num_rows for batch in batches) == 1950
+    assert store.count > 1_900_000
 
 
 def test_missing_file_says_what_to_do(store: Store) -> None:

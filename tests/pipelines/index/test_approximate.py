@@ -46,7 +46,7 @@ def test_approximate_indexes_find_most_true_neighbours(
         np.repeat(centers, 100, axis=0) + 0.15 * rng.standard_normal((2000, 32)).astype(np.float32)
     )
     index = train_index(parse_factory(text, 32), 32, vectors, seed=1)
-    add_blocks(index, np.array_split(vectors, 4))
+    add_blocks(index, lambda: np.array_split(vectors, 4), len(vectors))
     write_index(index, tmp_path / "x.faiss")
     queries = vectors[::40]
     truth = np.argsort(-queries @ vectors.T, axis=1)[:, :10]
@@ -56,6 +56,25 @@ def test_approximate_indexes_find_most_true_neighbours(
     allowed[7::10] = True
     _, found = search_index(read_index(tmp_path / "x.faiss"), queries, 5, 2000, allowed)
     assert (found[found >= 0] % 10 == 7).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["IVF8,SQfp16", "IVF8,PQ4x4fs", "OPQ4_8,IVF8,PQ4x4", "HNSW8,SQfp16"]
+)
+def test_vectors_with_room_made_before_are_those_that_faiss_adds(
+    rng: np.random.Generator, text: str
+) -> None:
+    faiss.omp_set_num_threads(1)  # of HNSW: one graph
+    vectors = unit(rng, 600, 16)
+    blocks = np.array_split(vectors, 5)
+    ours, theirs = (train_index(parse_factory(text, 16), 16, vectors, seed=3) for _ in range(2))
+
+    add_blocks(ours, lambda: blocks, len(vectors))
+
+    for block in blocks:
+        theirs.add(block)
+    assert ours.ntotal == 600
+    np.testing.assert_array_equal(faiss.serialize_index(ours), faiss.serialize_index(theirs))
 
 
 def test_training_twice_gives_the_same_bytes(rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ DIM = 16
 def written(path: Path, factory: str) -> Path:
     vectors = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
     index = train_index(parse_factory(factory, DIM), DIM, vectors, seed=1)
-    add_blocks(index, [vectors])
+    add_blocks(index, lambda: [vectors], len(vectors))
     write_index(index, path)
     return path
 

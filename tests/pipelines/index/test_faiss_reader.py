@@ -63,7 +63,7 @@ print(json.dumps(found))
 def built(path: Path, factory: str, rows: int = ROWS) -> Path:
     vectors = np.random.default_rng(0).standard_normal((300, DIM)).astype(np.float32)
     index = train_index(parse_factory(factory, DIM), DIM, vectors, seed=1)
-    add_blocks(index, [vectors[:rows]] if rows else [])
+    add_blocks(index, lambda: [vectors[:rows]] if rows else [], rows)
     write_index(index, path)
     return path
 
