@@ -75,6 +75,7 @@ def read_document(
 
     Raises:
       AbsentDocument: if there is no such live document.
+      UsageError: if it has fewer sentences than that.
     """
     for shard in index.shards.values():
         number = _live_number(shard, doc_id)
@@ -109,6 +110,11 @@ def _view(
     doc_id: str, metadata: Any, rows: list[dict[str, Any]], around: int, window: int
 ) -> DocumentView:
     rows = sorted(rows, key=lambda row: int(row["sentence_index"]))
+    if rows and around > rows[-1]["sentence_index"]:
+        last = rows[-1]["sentence_index"]
+        raise UsageError(
+            f"sentence_index is {around}, but the last sentence of document {doc_id!r} is {last}"
+        )
     shown = [row for row in rows if abs(row["sentence_index"] - around) <= window]
     return DocumentView(
         doc_id=doc_id,

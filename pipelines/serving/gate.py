@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.problems import TooLarge, problem
-from pipelines.serving.settings import ServeSettings
+from pipelines.serving.problems import TooLarge, head_too_large, problem
+from pipelines.serving.settings import MAX_HEAD_BYTES, ServeSettings
 
 access = logging.getLogger("sensegrep.access")
 logger = logging.getLogger(__name__)
@@ -103,6 +103,9 @@ class Gate:
 
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         """Return why a request may not pass; None if it may."""
+        # uvicorn bounds a head that comes in many parts; this, one that comes whole.
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            return head_too_large(MAX_HEAD_BYTES)
         path, host = scope["path"], headers.get("host", "")
         hosts = self._settings.checked_hosts
         if hosts and path not in ANY_HOST_PATHS and _host_name(host) not in hosts:
@@ -227,6 +230,11 @@ async def _reply(response: Response, scope: Scope, exchange: _Exchange) -> None:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _head_bytes(scope: Scope) -> int:
+    named = sum(len(name) + len(value) for name, value in scope["headers"])
+    return len(scope["path"]) + len(scope["query_string"]) + named
 
 
 def _host_name(host: str) -> str:

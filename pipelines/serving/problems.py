@@ -67,6 +67,12 @@ def problem(status: int, kind: str, message: str, **more: Any) -> Response:
     return json_response({"error": error}, status, headers)
 
 
+def head_too_large(limit: int) -> Response:
+    """Return the answer to a request line and headers that are together too long."""
+    text = f"the request line and headers have more than {limit:,} bytes; shorten the query"
+    return problem(431, "head_too_large", text)
+
+
 def problem_of(error: BaseException) -> Response | None:
     """Return what a request that failed is answered; None if the error is nobody's known."""
     for known, status, kind in _STATUS:

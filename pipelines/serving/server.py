@@ -13,6 +13,7 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.responses import Response
 from threadpoolctl import threadpool_limits
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -22,23 +23,28 @@ from pipelines.index.reader import OpenIndex
 from pipelines.serving.app import build_app
 from pipelines.serving.live_corpus import LiveCorpus
 from pipelines.serving.metrics import Metrics
-from pipelines.serving.problems import problem
+from pipelines.serving.problems import head_too_large, problem
 from pipelines.serving.search_routes import Service
 from pipelines.serving.sense_processes import SenseProcesses
-from pipelines.serving.settings import LOOPBACK, ServeSettings
+from pipelines.serving.settings import LOOPBACK, MAX_HEAD_BYTES, ServeSettings
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, with a time limit for a request's head, and errors in JSON."""
+    """uvicorn's HTTP protocol, with limits for slow clients, and errors in JSON.
+
+    A request's head must arrive within `head_seconds`, and what is sent must be read within
+    `read_seconds`: an answer that nobody reads would stay in memory.
+    """
 
     head_seconds = HEAD_SECONDS
+    read_seconds = 30.0
     _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a head must be whole before it runs out."""
@@ -54,36 +60,56 @@ class BoundedProtocol(H11Protocol):
         elif idle and self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
 
+    def pause_writing(self) -> None:
+        """Start the clock: the client reads more slowly than this server writes."""
+        super().pause_writing()
+        self._stop_read_timer()
+        self._read_timer = self.loop.call_later(self.read_seconds, self._abort)
+
+    def resume_writing(self) -> None:
+        """Stop the clock: nearly all is read."""
+        super().resume_writing()
+        self._stop_read_timer()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_timer()
+        self._stop_read_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words say less
         """Say in JSON that the head is too long, or not HTTP."""
         held = len(self.conn.trailing_data[0])
         if held >= MAX_HEAD_BYTES:
-            text = f"the request line and headers have more than {MAX_HEAD_BYTES:,} bytes"
-            self._refuse(431, "head_too_large", f"{text}; send long texts in a POST body")
+            self._refuse(head_too_large(MAX_HEAD_BYTES))
         else:
-            self._refuse(400, "malformed_request", "this is not an HTTP request")
+            self._refuse(problem(400, "malformed_request", "this is not an HTTP request"))
 
     def _cut_off(self) -> None:
         self._head_timer = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.close()
 
+    def _abort(self) -> None:
+        self._read_timer = None
+        logger.warning("a client did not read its answer within %g seconds", self.read_seconds)
+        self.transport.abort()
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, status: int, kind: str, message: str) -> None:
-        reply = problem(status, kind, message)
+    def _refuse(self, reply: Response) -> None:
         headers = [*reply.raw_headers, (b"connection", b"close")]
         with contextlib.suppress(h11.LocalProtocolError):
             events = (
-                h11.Response(status_code=status, headers=headers),
+                h11.Response(status_code=reply.status_code, headers=headers),
                 h11.Data(data=bytes(reply.body)),
                 h11.EndOfMessage(),
             )
@@ -218,9 +244,12 @@ async def _serve(
 
 
 def _protocol(settings: ServeSettings) -> type[BoundedProtocol]:
-    """Return the protocol with the server's own limit; uvicorn takes no arguments for it."""
-    seconds = min(HEAD_SECONDS, settings.max_seconds)
-    return type("Protocol", (BoundedProtocol,), {"head_seconds": seconds})
+    """Return the protocol with the server's own limits; uvicorn takes no arguments for it."""
+    limits = {
+        "head_seconds": min(HEAD_SECONDS, settings.max_seconds),
+        "read_seconds": settings.max_seconds,
+    }
+    return type("Protocol", (BoundedProtocol,), limits)
 
 
 async def _load_and_refresh(

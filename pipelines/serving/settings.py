@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pipelines.errors import UsageError
 
+# Of a request's line and headers together.
+MAX_HEAD_BYTES = 64 << 10
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

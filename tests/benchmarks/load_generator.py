@@ -59,7 +59,7 @@ async def load(args: argparse.Namespace) -> dict[str, object]:
                 plain = text.replace("[", "").replace("]", "")
                 status = await client.ask("POST", "/embed", json.dumps({"inputs": plain}).encode())
             else:
-                status = await client.ask("GET", f"/v1/search?k=10&q={quote(text)}")
+                status = await client.ask("GET", args.path.format(quote(text)))
             times.append(1000 * (time.perf_counter() - started))
             statuses[status] += 1
         client.close()
@@ -84,6 +84,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--kind", choices=("search", "embed"), default="search")
+    parser.add_argument(
+        "--path", default="/v1/search?k=10&q={}", help="of a search; {} is the query"
+    )
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--requests", type=int, default=1_000_000)

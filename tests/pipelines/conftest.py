@@ -1,9 +1,9 @@
-"""Fixtures: a corpus embedded in one call, and corpora written straight to disk without a model."""
+"""Fixtures: a corpus embedded in one call, corpora written without a model, a bucket of S3."""
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -327,3 +327,35 @@ def as_version_1() -> Callable[[Any], None]:
         path.write_text(json.dumps({**fields, "schema_version": 1}))
 
     return forget
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of a server that speaks S3's protocol and keeps its objects in memory."""
+    reason = "needs s3fs and moto's server: pip install s3fs 'moto[s3]' flask flask-cors"
+    pytest.importorskip("s3fs", reason=reason)
+    pytest.importorskip("flask_cors", reason=reason)
+    server = pytest.importorskip("moto.server", reason=reason).ThreadedMotoServer(
+        "127.0.0.1", 0, verbose=False
+    )
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty bucket."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = tmp_path.name.replace("_", "-")[:60].lower()
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -1,6 +1,7 @@
 // A document around a line, in a dialog; a word of it searches that word's sense.
 
 import { ask } from "./api.js";
+import { documentName } from "./lines.js";
 import { element, marked, placeTokens, visible } from "./text.js";
 
 const STEP = 10;
@@ -18,9 +19,9 @@ export class DocumentView {
     dialog.addEventListener("close", closed);
   }
 
-  /** Open a document around a sentence. */
-  async open(docId, sentence) {
-    Object.assign(this, { docId, sentence, window: STEP });
+  /** Open a document around a sentence, of which a token may be marked, under a name of its metadata. */
+  async open(docId, sentence, token, name) {
+    Object.assign(this, { docId, sentence, token, name, window: STEP });
     try {
       await this.#load();
     } catch (problem) {
@@ -38,8 +39,9 @@ export class DocumentView {
 
   async #load() {
     const found = await ask("v1/document", [["doc_id", this.docId], ["sentence_index", this.sentence], ["window", this.window]]);
-    this.title.textContent = visible(found.doc_id);
-    this.facts.replaceChildren(...Object.entries(found.metadata).flatMap(([key, value]) => [
+    this.title.textContent = visible(documentName(found, this.name));
+    const facts = [...(documentName(found, this.name) === found.doc_id ? [] : [["id", found.doc_id]]), ...Object.entries(found.metadata)];
+    this.facts.replaceChildren(...facts.flatMap(([key, value]) => [
       element("dt", {}, visible(key)),
       element("dd", { dir: "auto" }, visible(value)),
     ]));
@@ -53,12 +55,13 @@ export class DocumentView {
     const current = index === this.sentence;
     const paragraph = element("p", { "aria-current": current ? "true" : null });
     let at = 0;
-    for (const place of placeTokens(text, tokens)) {
+    for (const [number, place] of placeTokens(text, tokens).entries()) {
       if (place === null) continue;
       paragraph.append(visible(text.slice(at, place[0])));
       // Only the line itself has buttons: a page of them would be a long way by keyboard.
       const word = element(current ? "button" : "span", { className: current ? "word-button" : "word" }, visible(text.slice(...place)));
       if (current) word.type = "button";
+      if (current && number === this.token) word.classList.add("node");
       word.addEventListener("click", () => {
         this.dialog.close();
         this.search(marked(text, ...place));

@@ -3,13 +3,15 @@
 import { counted, element, marked, placeTokens, visible } from "./text.js";
 
 const SHADES = 7;
-const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ur", "yi"]);
+// A text whose first letter is of a script that runs from right to left.
+const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
 
 /**
  * Make a table of lines.
  *
- * `view` says how: width ("s" or words), language; `actions` what happens: search(query),
- * like(hit), unlike(hit), open(hit), restrict(hit), point(hit or null).
+ * `view` says how: width ("s" or words), name (the metadata that names a document, "" for its id);
+ * `actions` what happens: search(query), like(hit), unlike(hit), open(hit), restrict(hit),
+ * point(hit or null).
  */
 export function makeTable(hits, caption, view, actions) {
   const byWord = hits.some((hit) => hit.token_index !== null);
@@ -17,9 +19,10 @@ export function makeTable(hits, caption, view, actions) {
   const classes = byWord ? ["score", "left", "node", "right", "doc"] : ["score", "whole", "doc"];
   const body = element("tbody");
   for (const hit of hits) body.append(...makeLine(hit, view, actions, byWord));
+  const fromRight = hits.filter((hit) => RIGHT_TO_LEFT.test(hit.left + hit.node + hit.right)).length;
   const table = element(
     "table",
-    { className: `lines ${byWord ? "kwic" : "sentences"}`, dir: RIGHT_TO_LEFT.has(view.language) ? "rtl" : "ltr" },
+    { className: `lines ${byWord ? "kwic" : "sentences"}`, dir: 2 * fromRight > hits.length ? "rtl" : "ltr" },
     element("caption", { className: "visually-hidden" }, caption),
     element("thead", {}, element("tr", {}, heads.map((head, i) => element("th", { scope: "col", className: classes[i] }, head)))),
     body,
@@ -52,7 +55,7 @@ function makeLine(hit, view, actions, byWord) {
     row.append(textCell("whole", pieces.node));
   }
   const times = hit.copies > 1 ? element("span", { className: "times", title: "lines that read the same" }, ` ×${hit.copies}`) : null;
-  row.append(element("td", { className: "doc" }, element("bdi", {}, visible(hit.doc_id)), times));
+  row.append(element("td", { className: "doc", title: visible(hit.doc_id) }, element("bdi", {}, visible(documentName(hit, view.name))), times));
   const detail = element("tr", { className: "detail", id: detailId, hidden: true }, element("td", { colSpan: byWord ? 5 : 3 }));
   const line = { hit, row, detail, button };
   row.addEventListener("click", (event) => clickLine(event, line, actions));
@@ -62,6 +65,11 @@ function makeLine(hit, view, actions, byWord) {
   row.lineOf = line;
   row.toggle = (open) => toggleDetail(line, actions, open);
   return [row, detail];
+}
+
+/** What a document is called: its metadata of this name, or its id where it has none. */
+export function documentName({ doc_id: id, metadata }, name) {
+  return metadata[name] || id;
 }
 
 function clickLine(event, line, actions) {
@@ -129,19 +137,23 @@ export function shadeLevel(weights, index) {
 
 /** Shade the words of the lines below an element, or take the shades away. */
 export function shadeLines(root, on) {
-  for (const row of root.querySelectorAll("tr.line")) {
-    const weights = row.lineOf.hit.attention;
-    for (const word of row.querySelectorAll(".word")) {
-      word.classList.remove(...Array.from({ length: SHADES }, (_, i) => `w${i + 1}`));
-      const level = on ? shadeLevel(weights, Number(word.dataset.token)) : 0;
-      if (level) word.classList.add(`w${level}`);
-      word.title = on ? `${(100 * weights[Number(word.dataset.token)]).toFixed(1)} %` : "";
-    }
+  for (const row of root.querySelectorAll("tr.line")) shadeLine(row.lineOf, on);
+}
+
+function shadeLine({ hit: { attention: weights }, row, detail }, on) {
+  for (const word of [...row.querySelectorAll(".word"), ...detail.querySelectorAll(".word-button")]) {
+    word.classList.remove(...Array.from({ length: SHADES }, (_, i) => `w${i + 1}`));
+    const level = on ? shadeLevel(weights, Number(word.dataset.token)) : 0;
+    if (level) word.classList.add(`w${level}`);
+    if (word.matches(".word")) word.title = on ? `${(100 * weights[Number(word.dataset.token)]).toFixed(1)} %` : "";
   }
 }
 
 function toggleDetail(line, actions, open = line.detail.hidden) {
-  if (open && !line.detail.firstChild.childNodes.length) line.detail.firstChild.append(makeDetail(line, actions));
+  if (open && !line.detail.firstChild.childNodes.length) {
+    line.detail.firstChild.append(makeDetail(line, actions));
+    shadeLine(line, actions.shaded());
+  }
   line.detail.hidden = !open;
   line.button.setAttribute("aria-expanded", String(open));
   line.row.classList.toggle("open", open);
@@ -157,7 +169,7 @@ function makeDetail({ hit }, actions) {
     const word = visible(text.slice(...place));
     const weight = `${(100 * hit.attention[index]).toFixed(1)} %`;
     const node = index === hit.token_index;
-    const button = element("button", { type: "button", className: node ? "word-button node" : "word-button", title: `weight ${weight}; search this word’s sense` }, word);
+    const button = element("button", { type: "button", className: node ? "word-button node" : "word-button", "data-token": index, title: `weight ${weight}; search this word’s sense` }, word);
     button.addEventListener("click", () => actions.search(wordQuery(hit, index)));
     sentence.append(button);
     at = place[1];

@@ -7,10 +7,11 @@ import { KEYS, listenToKeys } from "./keyboard.js";
 import { makeTable, shadeLines } from "./lines.js";
 import { SenseMap } from "./map.js";
 import { showNotes } from "./notes.js";
-import { readOptions, showFilters, showOptions } from "./options.js";
+import { nameField, readOptions, showFilters, showOptions } from "./options.js";
 import { ProblemBox } from "./problems.js";
 import { QueryField } from "./query.js";
-import { currentRow, goTo, rowOf, seenRows, step } from "./rows.js";
+import { currentRow, goTo, keepPlace, rowOf, seenRows, step } from "./rows.js";
+import { linesFirst, searchSameSense } from "./search.js";
 import { chip, fillList, labels, makeFold } from "./senses.js";
 import { formPairs, readState, searchPairs, writeState } from "./state.js";
 import { counted, element, parseQuery, visible } from "./text.js";
@@ -34,7 +35,7 @@ function change(changes, { replace = false } = {}) {
 
 /** Search for something else: what was chosen about the old lines goes. */
 function searchFor(changes) {
-  change({ like: [], unlike: [], sense: null, k: MORE, open: [], doc: null, ...changes });
+  change({ like: [], unlike: [], sense: null, k: MORE, open: [], doc: null, token: null, ...changes });
   return run({ focus: true });
 }
 
@@ -62,11 +63,15 @@ async function run({ focus = false } = {}) {
   $("results").setAttribute("aria-busy", "true");
   try {
     await describeCorpus();
-    const answer = await searchSameSense(signal);
+    const found = searchSameSense(state, signal);
+    const early = showEarly(found, signal, focus);
+    const answer = await found;
     if (signal.aborted) return;
+    const putBack = (await early) ? keepPlace() : null;
     await show(answer);
     $("status").textContent = "";
-    if (focus) $("results-title").focus();
+    if (putBack) putBack();
+    else if (focus) $("results-title").focus();
   } catch (problem) {
     if (problem.name === "AbortError") return;
     $("status").textContent = "";
@@ -76,19 +81,14 @@ async function run({ focus = false } = {}) {
   }
 }
 
-/** Search; where several senses are found, fill up with the sense of the best line. */
-async function searchSameSense(signal) {
-  const answer = await ask("v1/search", searchPairs(state), { signal });
-  const senses = answer.senses ?? [];
-  answer.primary = null;
-  if (senses.length < 2 || !answer.hits.length) return answer;
-  const best = answer.hits.reduce((one, other) => (other.score > one.score ? other : one));
-  answer.primary = state.sense ?? best.sense;
-  if (answer.primary && state.sense === null && answer.hits.some((hit) => hit.sense !== answer.primary)) {
-    const same = await ask("v1/search", searchPairs(state, { sense: answer.primary }), { signal });
-    answer.hits = same.hits;
-  }
-  return answer;
+/** Show the lines while their senses are being found; tells whether it did. */
+async function showEarly(found, signal, focus) {
+  const answer = await linesFirst(state, found, signal);
+  if (!answer || signal.aborted) return false;
+  await show(answer);
+  $("status").textContent = `Finding the senses of “${visible(answer.word)}”…`;
+  if (focus) $("results-title").focus();
+  return true;
 }
 
 async function show(answer) {
@@ -108,6 +108,7 @@ async function show(answer) {
   document.title = `${visible(text).slice(0, 60)} — sensegrep`;
   $("results").hidden = false;
   $("results").classList.remove("stale");
+  $("results").classList.toggle("early", Boolean(answer.early));
   showRestriction();
   showNotes($("notes"), answer, state, (q) => searchFor({ q }));
   showLines(answer);
@@ -116,6 +117,7 @@ async function show(answer) {
   query.shade(state.shade ? weights : null);
   const occurs = word !== null && !Object.keys(answer.nearest).length;
   $("senses-button").hidden = !occurs;
+  if (answer.early) return showShades();
   if (state.panel && occurs) await openPanel();
   else closePanel();
   showShades();
@@ -132,7 +134,7 @@ function showLines(answer) {
 }
 
 function view() {
-  return { width: state.width, language: corpus?.language };
+  return { width: state.width, name: nameField(state) };
 }
 
 function showRestriction() {
@@ -199,10 +201,11 @@ const actions = {
     if (like.length) searchFor({ like, unlike: [...state.unlike, hit.vector_id], q: state.q });
   },
   open(hit) {
-    change({ doc: hit.doc_id, sentence: hit.sentence_index });
-    documents.open(hit.doc_id, hit.sentence_index);
+    change({ doc: hit.doc_id, sentence: hit.sentence_index, token: hit.token_index ?? null });
+    openDocument();
   },
   restrict,
+  shaded: () => state.shade,
   several: () => (shown?.senses ?? []).length > 1,
   point: (hit) => senseMap.point(hit?.vector_id ?? null),
 };
@@ -211,9 +214,14 @@ const problems = new ProblemBox($("problem"), $("key-dialog"));
 const query = new QueryField($("query"), $("words"), $("mark-hint"), (text) => searchFor({ q: text }));
 const documents = new DocumentView($("document"), {
   search: (text) => searchFor({ q: text }),
-  closed: () => { if (state.doc !== null) change({ doc: null, sentence: 0 }, { replace: true }); },
-  failed: (problem) => showProblem(problem, () => documents.open(state.doc, state.sentence)),
+  closed: () => { if (state.doc !== null) change({ doc: null, sentence: 0, token: null }, { replace: true }); },
+  failed: (problem) => showProblem(problem, openDocument),
 });
+
+function openDocument() {
+  return documents.open(state.doc, state.sentence, state.token, nameField(state));
+}
+
 const senseMap = new SenseMap($("map"), $("map-line"), {
   pointed(point) {
     for (const row of document.querySelectorAll("tr.pointed")) row.classList.remove("pointed");
@@ -275,6 +283,7 @@ async function describeCorpus() {
   $("k").max = corpus.limits.k;
   $("query").maxLength = corpus.limits.query_chars;
   if (!corpus.token_vectors) $("mark-hint").textContent = "This corpus has sentences only: words cannot be marked.";
+  $("example").hidden = corpus.language !== "en" || !corpus.token_vectors;
   showFilters(corpus.metadata);
   showOptions(state);
 }
@@ -283,6 +292,7 @@ async function describeCorpus() {
 function showProblem(problem, again) {
   problems.show(problem, again);
   $("results").classList.add("stale"); // of another query, or of an earlier moment
+  $("results").classList.remove("early");
   if (problem.passing || problem.status === 401) return;
   $("results").hidden = true;
   closePanel();
@@ -314,6 +324,7 @@ $("export-csv").addEventListener("click", () => download("sensegrep.csv", "text/
 $("export-json").addEventListener("click", () => {
   const answer = { ...shown, hits: seenRows().map((row) => row.lineOf.hit) };
   delete answer.primary;
+  delete answer.early;
   download("sensegrep.json", "application/json", JSON.stringify(answer, null, 1));
 });
 $("help-button").addEventListener("click", showHelp);
@@ -380,7 +391,7 @@ async function start() {
   }
   await query.set(state.q);
   await run();
-  if (state.doc !== null) documents.open(state.doc, state.sentence);
+  if (state.doc !== null) openDocument();
 }
 
 start();

@@ -4,6 +4,7 @@ import { visible } from "./text.js";
 
 const MARGIN = 14;
 const REACH = 12;
+const LABEL = 13;
 
 /** Draws points, says which is pointed at, and shows one that is pointed at elsewhere. */
 export class SenseMap {
@@ -106,7 +107,29 @@ export class SenseMap {
       pen.arc(point.px, point.py, this.#size, 0, 2 * Math.PI);
       pen.fill();
     }
+    this.#number(pen, style);
     this.#ring();
+  }
+
+  /** Write the number of each sense amid its points, where there are several. */
+  #number(pen, style) {
+    const senses = [...new Set(this.points.map((point) => point.sense))].sort();
+    if (senses.length < 2) return;
+    Object.assign(pen, { textAlign: "center", textBaseline: "middle", lineWidth: 2 });
+    pen.font = `bold ${LABEL}px ${style.fontFamily}`;
+    for (const sense of senses) {
+      const mine = this.points.filter((point) => point.sense === sense);
+      const [x, y] = [median(mine.map(({ px }) => px)), median(mine.map(({ py }) => py))];
+      pen.beginPath();
+      pen.arc(x, y, LABEL * 0.8, 0, 2 * Math.PI);
+      pen.globalAlpha = 0.8; // points below stay in sight
+      pen.fillStyle = style.backgroundColor;
+      pen.fill();
+      pen.globalAlpha = 1;
+      pen.strokeStyle = pen.fillStyle = style.getPropertyValue(`--s${((sense - 1) % 6) + 1}`);
+      pen.stroke();
+      pen.fillText(String(sense), x, y + 1);
+    }
   }
 
   /** Show the picture, and a ring around the point that is pointed at. */
@@ -126,4 +149,8 @@ export class SenseMap {
     pen.arc(this.current.px, this.current.py, this.#size + 4, 0, 2 * Math.PI);
     pen.stroke();
   }
+}
+
+function median(numbers) {
+  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 }

@@ -1,12 +1,12 @@
 // What a reader should know of an answer, with the forms nearest to a word that never occurs.
 
 import { writeState } from "./state.js";
-import { element, marked, parseQuery, remark, visible } from "./text.js";
+import { element, marked, parseQuery, remark, sentence, visible } from "./text.js";
 
 /** Show the notes of an answer in a list; a link to a nearest form calls `search(q)`. */
 export function showNotes(list, answer, state, search) {
   const near = Object.entries(answer.nearest);
-  const notes = answer.notes.map((note) => element("li", {}, remark(note)));
+  const notes = answer.notes.map((note) => element("li", {}, sentence(remark(note))));
   if (near.length) {
     // The note names the nearest forms in words; here they are links.
     notes.pop();

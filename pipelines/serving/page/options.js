@@ -4,6 +4,18 @@ import { element, visible } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 
+// What names a document best, where a corpus has it.
+const TITLE = "title";
+
+/** The field of the metadata that lines name their documents by; "" for the id. */
+export function nameField(state) {
+  return state.name ?? preferredName();
+}
+
+function preferredName() {
+  return [...$("name").options].some((option) => option.value === TITLE) ? TITLE : "";
+}
+
 /** Read the fields; `lines` is how many lines there are where that field is empty. */
 export function readOptions(lines) {
   const number = (id) => ($(id).value === "" ? null : Number($(id).value));
@@ -18,6 +30,7 @@ export function readOptions(lines) {
     sample: number("sample"),
     min: number("min"),
     forms: $("forms").value,
+    name: $("name").value === preferredName() ? null : $("name").value,
     filters,
   };
 }
@@ -26,6 +39,7 @@ export function readOptions(lines) {
 export function showOptions(state) {
   for (const name of ["k", "sample", "min"]) $(name).value = state[name] ?? "";
   for (const name of ["sort", "width", "forms"]) $(name).value = state[name];
+  $("name").value = nameField(state);
   for (const field of $("filter-fields").querySelectorAll("[data-key]")) {
     field.value = state.filters[field.dataset.key] ?? "";
   }
@@ -40,6 +54,10 @@ export function showOptions(state) {
 
 /** Make a field of each metadata key: a list of its values, or a text where they are too many. */
 export function showFilters(metadata) {
+  $("name").replaceChildren(
+    element("option", { value: "" }, "id"),
+    ...metadata.map(({ key }) => element("option", { value: key }, visible(key))),
+  );
   $("filter-fields").replaceChildren(...metadata.map(makeFilter));
   $("filters").hidden = !metadata.length;
 }

@@ -1,7 +1,7 @@
 // What went wrong, said in place; what will pass by itself is tried again.
 
 import { keepKey } from "./api.js";
-import { element, remark, visible } from "./text.js";
+import { element, remark, sentence, visible } from "./text.js";
 
 const RETRY_MS = 2000;
 
@@ -24,7 +24,7 @@ export class ProblemBox {
       this.#askForKey(problem.message, again);
       return;
     }
-    this.box.replaceChildren(element("p", {}, remark(problem.message)));
+    this.box.replaceChildren(element("p", {}, sentence(remark(problem.message))));
     this.box.hidden = false;
     if (!problem.passing) return;
     const retry = element("button", { type: "button" }, "Ask again now");
@@ -35,8 +35,9 @@ export class ProblemBox {
 
   #askForKey(words, again) {
     const field = this.dialog.querySelector("input");
-    // How programs send the key is of no use to a reader.
-    this.dialog.querySelector("p").textContent = visible(words.split(";")[0]);
+    // How programs send the key is of no use to a reader; nor is it, at first, that there is none.
+    const wrong = words.startsWith("the key");
+    this.dialog.querySelector("p").textContent = wrong ? sentence(visible(words.split(";")[0])) : "Whoever runs the server knows it.";
     field.value = "";
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.querySelector("form").onsubmit = () => {

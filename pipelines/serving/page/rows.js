@@ -25,6 +25,22 @@ export function goTo(row) {
   row.scrollIntoView({ block: "nearest" });
 }
 
+/**
+ * Remember which line has the focus and which are open; the function that is returned puts both back
+ * on the lines that came in their place.
+ */
+export function keepPlace() {
+  const focused = currentRow()?.dataset.id;
+  const open = [...results().querySelectorAll("tr.line.open")].map((row) => row.dataset.id);
+  return () => {
+    for (const id of open) rowOf(id)?.toggle(true);
+    if (focused === undefined) return;
+    const row = rowOf(focused);
+    if (row) goTo(row);
+    else document.getElementById("results-title").focus();
+  };
+}
+
 /** Go some lines down, or up; from nowhere to the first, or the last. */
 export function step(by) {
   const rows = seenRows();

@@ -2,6 +2,9 @@
 
 import { counted, element, visible } from "./text.js";
 
+// Characters to the left and right of a word that show its sense.
+const NEAR = 60;
+
 /** The words typical of a sense. */
 export function labels(sense) {
   return sense.labels.map(visible).join(", ") || "no typical words";
@@ -10,7 +13,7 @@ export function labels(sense) {
 /** How frequent a sense is, in words: occurrences, share, per million tokens of the corpus. */
 export function frequency(sense, corpusTokens) {
   const perMillion = corpusTokens ? (1e6 * sense.size) / corpusTokens : 0;
-  const rate = perMillion >= 10 ? perMillion.toFixed(0) : perMillion.toFixed(1);
+  const rate = perMillion.toLocaleString("en", { maximumFractionDigits: perMillion >= 10 ? 0 : 1 });
   return `${counted(sense.size, "occurrence")} (${Math.round(100 * sense.share)} %), ${rate} per million`;
 }
 
@@ -50,6 +53,15 @@ export function makeFold(sense, corpusTokens, open, load, toggled) {
   return fold;
 }
 
+// Whole words only; what is cut shows that it is.
+function cutLeft(text) {
+  return text.length <= NEAR ? text : `…${text.slice(-NEAR).replace(/^\S*/u, "")}`;
+}
+
+function cutRight(text) {
+  return text.length <= NEAR ? text : `${text.slice(0, NEAR).replace(/\S*$/u, "").trimEnd()} …`;
+}
+
 /** Fill the panel's list: a sense with its label words, counts, and lines that show it best. */
 export function fillList(box, senses, corpusTokens, actions) {
   box.replaceChildren(...senses.map((sense) => {
@@ -57,9 +69,9 @@ export function fillList(box, senses, corpusTokens, actions) {
       const button = element(
         "button",
         { type: "button", className: "prototype", title: `${visible(hit.doc_id)}: open the document`, dir: "auto" },
-        visible(hit.left.slice(-60)),
+        visible(cutLeft(hit.left)),
         element("b", {}, visible(hit.node)),
-        visible(hit.right.slice(0, 60)),
+        visible(cutRight(hit.right)),
       );
       button.addEventListener("click", () => actions.open(hit));
       return element("li", {}, button);

@@ -11,11 +11,13 @@ const DEFAULTS = {
   sample: null,
   min: null,
   forms: "",
+  name: null,
   shade: false,
   panel: false,
   open: [],
   doc: null,
   sentence: 0,
+  token: null,
 };
 
 /** Read a state from an address's query. */
@@ -26,8 +28,8 @@ export function readState(search) {
     return value !== null && value !== "" && Number.isFinite(Number(value)) ? Number(value) : null;
   };
   const state = { ...DEFAULTS, filters: {} };
-  for (const name of ["q", "sort", "width", "forms", "doc"]) state[name] = given.get(name) ?? DEFAULTS[name];
-  for (const name of ["sense", "sample", "min"]) state[name] = number(name);
+  for (const name of ["q", "sort", "width", "forms", "name", "doc"]) state[name] = given.get(name) ?? DEFAULTS[name];
+  for (const name of ["sense", "sample", "min", "token"]) state[name] = number(name);
   for (const name of ["like", "unlike"]) state[name] = given.getAll(name);
   state.k = number("k") ?? DEFAULTS.k;
   state.sentence = number("sentence") ?? 0;

@@ -29,9 +29,28 @@ const OPTION_NAMES = {
   "--min-score": "the lowest score",
 };
 
+// What the parameters of the API are called on the page, where a message begins with one.
+const PARAMETERS = {
+  k: "the number of lines",
+  q: "the query",
+  sample: "the sample",
+  min_score: "the lowest score",
+  sense: "the sense",
+  sort: "the order",
+};
+
 /** A remark of the server in the words of this page. */
 export function remark(text) {
-  return visible(text.replace(/--(?:fold-case|inflections|any-word|filter|sense|sort|min-score)/gu, (name) => OPTION_NAMES[name]));
+  const named = text.replace(/^(k|q|sample|min_score|sense|sort)(?= (?:is|has) )/u, (name) => PARAMETERS[name]);
+  const plain = named.replace(/; see: sensegrep .*$/u, ""); // a command is of no use here
+  return visible(plain.replace(/--(?:fold-case|inflections|any-word|filter|sense|sort|min-score)/gu, (name) => OPTION_NAMES[name]));
+}
+
+/** A message as a sentence of its own: a capital first, a stop last. */
+export function sentence(message) {
+  const [first, ...rest] = message;
+  const whole = (first ?? "").toUpperCase() + rest.join("");
+  return /[.?!…]$/u.test(whole) ? whole : `${whole}.`;
 }
 
 /** A number with its noun, as in "1 line" or "2,000 lines". */

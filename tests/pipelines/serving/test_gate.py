@@ -115,6 +115,13 @@ def test_a_large_body_is_refused_with_and_without_its_length(
         assert "above the 1,000 that this server takes" in answered.json()["error"]["message"]
 
 
+def test_a_large_head_is_refused_though_it_comes_whole(server: Any) -> None:
+    answered = server.get("/healthz", headers={"X-Long": "a" * 66_000})
+    assert answered.status_code == 431
+    assert "have more than 65,536 bytes" in answered.json()["error"]["message"]
+    assert server.get("/v1/corpus", headers={"X-Long": "a" * 60_000}).status_code == 200
+
+
 def test_more_requests_than_the_limit_get_429(
     start: Callable[..., Any], served_corpus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

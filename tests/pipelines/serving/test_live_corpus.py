@@ -101,6 +101,39 @@ def test_a_snapshot_that_is_no_json_keeps_the_old_one(
     assert "00000009.json" in made.get("/readyz").json()["problem"]
 
 
+@pytest.mark.slow
+def test_a_corpus_on_s3_is_served_and_refreshed(
+    start: Callable[..., Any],
+    own_corpus: str,
+    bucket: str,
+    tmp_path: Path,
+    tiny_elmo_dir: Path,
+) -> None:
+    import s3fs
+
+    s3fs.S3FileSystem().put(f"{own_corpus}/", f"{bucket}/served", recursive=True)
+    cache = tmp_path / "cache"
+    made = start(f"{bucket}/served", cache_dir=str(cache))
+    assert count(made) == 33
+    assert any(path.name.endswith(".faiss") for path in cache.iterdir())
+    source = tmp_path / "new.jsonl"
+    source.write_text(json.dumps({"id": "new", "text": "A bank by the sea ."}) + "\n")
+    arguments = ["--corpus", f"{bucket}/served", "--model", str(tiny_elmo_dir)]
+    assert main(["embed", str(source), *arguments, "--tokens", "all"]) == 0
+    assert made.service.live.refresh()
+    assert count(made) == 34
+    assert made.get("/v1/document?doc_id=new").json()["sentences"][0]["text"].startswith("A bank")
+    # A damaged index in the bucket keeps the old snapshot, as on a disk.
+    assert main(["index", "--corpus", f"{bucket}/served"]) == 0
+    index = Corpus.open(f"{bucket}/served").snapshot.index
+    damaged = s3fs.S3FileSystem().glob(f"{bucket}/served/indexes/{index}/*.faiss")
+    for path in damaged:
+        s3fs.S3FileSystem().pipe_file(path, s3fs.S3FileSystem().cat_file(path)[:-7])
+    assert not made.service.live.refresh()
+    assert count(made) == 34
+    assert made.get("/readyz").json()["problem"]
+
+
 def test_a_remote_corpus_is_served_through_a_cache(
     start: Callable[..., Any], served_corpus: str, tmp_path: Path
 ) -> None:

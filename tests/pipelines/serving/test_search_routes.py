@@ -189,6 +189,9 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/senses", 400, "word is missing"),
         ("/v1/senses?word=+", 422, "the word is empty"),
         ("/v1/senses/map?word=bank&points=0", 422, "points is 0; expected 1 to 5000"),
+        ("/v1/document?doc_id=other&sentence_index=9", 422, "sentence_index is 9, but the last"
+         " sentence of document 'other' is 3"),
+        ("/v1/document?doc_id=none", 404, "there is no live document 'none' in this corpus"),
         ("/v1/document?doc_id=other&window=-1", 422, "window is -1"),
         ("/v1/nowhere", 404, "there is nothing at '/v1/nowhere'; there are /v1/search"),
         ("/v1/search/", 404, "there is nothing at '/v1/search/'"),

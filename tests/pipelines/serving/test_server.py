@@ -1,5 +1,6 @@
 """The process: what it prints, slow and broken clients, a refresh under load, the end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -146,6 +147,31 @@ def test_a_head_that_comes_too_slowly_is_cut_off(
     assert exchange(server.port, b"GET /healthz HTTP/1.1\r\nHost: local") == b""
     assert 0.9 < time.monotonic() - started < 5
     assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(
+    spawn: Callable[..., Process], served_corpus: str
+) -> None:
+    server = spawn(served_corpus, SENSEGREP_MAX_SECONDS="2s", SENSEGREP_MAX_TOKENS="100000")
+    body = json.dumps({"inputs": ["the bank of the river " * 4] * 2000}).encode()
+    head = f"POST /embed_all HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", server.port))
+        lazy.sendall(head.encode() + body)
+        deadline = time.monotonic() + 30
+        while "a client did not read its answer within 2 seconds" not in server.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        # The connection is closed: what was on its way is all that comes.
+        received = 0
+        lazy.settimeout(10)
+        with contextlib.suppress(ConnectionError):
+            while part := lazy.recv(1 << 20):
+                received += len(part)
+        assert received < 5_000_000
+    assert "sensegrep_in_work 0.0" in httpx.get(f"{server.address}/metrics").text
+    assert server.stop() == 0
 
 
 def test_requests_under_way_are_finished_before_the_end(

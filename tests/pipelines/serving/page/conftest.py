@@ -21,6 +21,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = "The bank <img src=x onerror=document.title='owned'> \x1b[31m red \u202e evil <b>x</b>."
 ARABIC = "جلسنا على ضفة النهر bank وشاهدنا القوارب ."
 
+ARABIC_BANKS = ("ذهبت إلى البنك لأودع المال", "البنك مغلق يوم الجمعة", "أعطاها البنك قرضا كبيرا")
+
 
 def write_records(path: Path) -> None:
     """Write the demo's sentences twice, as two copies, and three documents that are odd."""
@@ -32,11 +34,14 @@ def write_records(path: Path) -> None:
     records: list[dict[str, str]] = []
     for record in ambiguous.records():
         records += [{**record, "id": f"{record['id']}/{copy}", "copy": copy} for copy in "ab"]
+    records += [
+        {"id": f"arabic/{n}", "text": ARABIC_BANKS[n % 3], "language": "ar"} for n in range(6)
+    ]
     river = "We walked along the bank of the river. It was a cold day. The water was high."
     records += [
         {"id": "<i>odd</i>", "text": HOSTILE, "word": "<u>w</u>"},
         {"id": "arabic", "text": ARABIC},
-        {"id": "walk", "text": "\n".join([river] * 12)},
+        {"id": "walk", "text": "\n".join([river] * 12), "title": "A walk by the river"},
     ]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 

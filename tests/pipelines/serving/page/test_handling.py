@@ -42,6 +42,21 @@ def test_filters_come_from_the_metadata_and_options_from_the_address(
     assert sent.get_by_label("copy").input_value() == "a"
 
 
+def test_documents_are_named_by_their_title_or_what_is_chosen(open_page: Open) -> None:
+    page = open_page(RIVER)
+    walk = rows(page).filter(has_text="We walked along").locator("td.doc")
+    expect(walk).to_have_text("A walk by the river ×12")
+    expect(walk).to_have_attribute("title", "walk")
+    expect(rows(page).first.locator("td.doc")).to_have_text("bank/river/01/a ×2")
+    page.locator("#options summary").click()
+    page.get_by_label("Documents by").select_option("copy")
+    expect(rows(page).first.locator("td.doc")).to_have_text("a ×2")
+    page.get_by_label("Documents by").select_option("id")
+    expect(walk).to_have_text("walk ×12")
+    page.reload()
+    expect(walk).to_have_text("walk ×12")
+
+
 def test_back_goes_back(open_page: Open) -> None:
     page = open_page(RIVER)
     expect(rows(page).first).to_be_visible()

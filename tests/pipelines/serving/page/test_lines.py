@@ -21,7 +21,7 @@ def rows(page: Page) -> Any:
 def test_an_empty_page_says_what_to_do(open_page: Open, shoot: Shoot) -> None:
     page = open_page()
     expect(page.locator("#welcome")).to_contain_text("Mark the word")
-    expect(page.locator("#corpus-facts")).to_contain_text("579 documents")
+    expect(page.locator("#corpus-facts")).to_contain_text("585 documents")
     shoot(page, "01-empty")
 
 
@@ -45,6 +45,41 @@ def test_a_word_is_marked_by_clicking_and_lines_of_its_sense_come_first(
     )
     assert len(set(nodes)) == 1
     shoot(page, "02-lines")
+
+
+def test_lines_are_shown_before_the_senses_are_found(open_page: Open, shoot: Shoot) -> None:
+    page = open_page()
+
+    def slow(route: Any) -> None:
+        if "no_senses" not in route.request.url:
+            page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route("**/v1/search?*", slow)
+    page.fill("#query", "They sat on the [bank] of the river")
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("Finding the senses of “bank”…")
+    expect(page.locator("#results-title")).to_be_focused()
+    expect(page.locator("details.fold")).to_have_count(0)
+    assert rows(page).count() > 10
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    chosen = rows(page).first.get_attribute("data-id")
+    shoot(page, "02-lines-early")
+    expect(page.locator("details.fold")).to_have_count(1)
+    expect(page.locator("#status")).to_be_empty()
+    # What the reader has chosen meanwhile stays chosen.
+    expect(page.locator(f'tr.line.open[data-id="{chosen}"] .pick')).to_be_focused()
+
+
+def test_senses_that_are_known_are_asked_for_once(open_page: Open) -> None:
+    page = open_page(RIVER)
+    expect(page.locator("details.fold")).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    expect(page.locator("details.fold")).to_have_count(1)
+    assert [url for url in asked if "no_senses" in url] == []
 
 
 def test_identical_lines_are_folded_and_counted(open_page: Open) -> None:

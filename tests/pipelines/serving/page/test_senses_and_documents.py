@@ -95,7 +95,9 @@ def test_a_map_of_thousands_of_points_is_drawn_and_followed_at_once(
 
 
 def test_a_document_is_shown_around_a_line(open_page: Open, shoot: Shoot) -> None:
-    page = open_page("?q=along+the+[bank]+of+the+river.+It+was+a+cold+day&doc=walk&sentence=15")
+    page = open_page(
+        "?q=along+the+[bank]+of+the+river.+It+was+a+cold+day&doc=walk&sentence=15&token=4"
+    )
     dialog = page.locator("#document")
     expect(dialog.locator("[aria-current]")).to_have_count(1)
     expect(dialog.locator("#document-text p")).to_have_count(21)
@@ -103,6 +105,8 @@ def test_a_document_is_shown_around_a_line(open_page: Open, shoot: Shoot) -> Non
     expect(dialog.locator("[aria-current]")).to_be_in_viewport()
     expect(dialog.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
     expect(dialog.locator("#document-title")).to_be_in_viewport(ratio=1)
+    expect(dialog.locator("#document-title")).to_have_text("A walk by the river")
+    expect(dialog.locator("[aria-current] .node")).to_have_text("bank")
     shoot(page, "08-document")
     dialog.get_by_role("button", name="Earlier sentences").click()
     expect(dialog.locator("#document-text p")).to_have_count(36)

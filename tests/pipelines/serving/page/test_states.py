@@ -38,6 +38,21 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
     assert page.locator("#document i, #document img").count() == 0
 
 
+def test_lines_from_right_to_left_are_aligned_from_the_right(open_page: Open, shoot: Shoot) -> None:
+    page = open_page("?q=ذهبت+إلى+[البنك]+لأودع+المال")
+    expect(rows(page)).to_have_count(3)
+    places = {
+        name: rows(page).first.locator(f"td.{name} bdi").bounding_box()
+        for name in ("score", "left", "node", "right")
+        if name != "score"
+    }
+    assert places["left"]["x"] > places["node"]["x"] > places["right"]["x"]
+    # The word before the node ends where the node begins.
+    assert abs(places["left"]["x"] - places["node"]["x"] - places["node"]["width"]) < 30
+    rows(page).first.locator(".pick").click()
+    shoot(page, "11-right-to-left")
+
+
 def test_text_from_right_to_left_keeps_its_direction(open_page: Open) -> None:
     page = open_page("?q=جلسنا+على+ضفة+النهر")
     line = rows(page).filter(has_text="جلسنا").first
@@ -50,12 +65,12 @@ def test_text_from_right_to_left_keeps_its_direction(open_page: Open) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?q=the+[bank]+of+a+[bank]", "two words are in brackets"),
+        ("?q=the+[bank]+of+a+[bank]", "Two words are in brackets"),
         ("?q=the+[bank", "is not closed"),
-        ("?q=[bank]&k=5000", "k is 5000, more than the 1000 lines"),
-        ("?q=[bank]&filter=colour%3Dred", "no document has the metadata colour=red"),
-        ("?q=[bank]&sense=9", "the sense is 9, but 'bank' has"),
-        ("?q=" + "a" * 3000, "more than the 2,000 that this server takes"),
+        ("?q=[bank]&k=5000", "The number of lines is 5000, more than the 1000 lines"),
+        ("?q=[bank]&filter=colour%3Dred", "No document has the metadata colour=red"),
+        ("?q=[bank]&sense=9", "The sense is 9, but 'bank' has"),
+        ("?q=" + "a" * 3000, "The query has 3,000 characters, more than the 2,000 that"),
     ],
 )
 def test_what_cannot_be_searched_is_said_in_place(open_page: Open, query: str, words: str) -> None:
@@ -97,11 +112,11 @@ def test_a_key_is_asked_for_once(
     server = own_site(SENSEGREP_API_KEY="sesame")
     page = browser.new_page()
     page.goto(server.address + RIVER)
-    expect(page.locator("#key-dialog")).to_contain_text("there is no key")
+    expect(page.locator("#key-dialog")).to_contain_text("This server asks for a key")
     shoot(page, "14-key")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
-    expect(page.locator("#key-dialog")).to_contain_text("the key is wrong")
+    expect(page.locator("#key-dialog")).to_contain_text("The key is wrong.")
     page.fill("#key", "sesame")
     page.keyboard.press("Enter")
     expect(rows(page).first).to_be_visible()
