@@ -294,8 +294,11 @@ function showProblem(problem, again) {
   $("results").classList.add("stale"); // of another query, or of an earlier moment
   $("results").classList.remove("early");
   if (problem.passing || problem.status === 401) return;
+  const focused = document.activeElement;
   $("results").hidden = true;
   closePanel();
+  // What had the focus is gone; the words say why.
+  if (focused === document.body || $("results").contains(focused) || $("senses-panel").contains(focused)) $("problem").focus();
 }
 
 function button(label, act) {

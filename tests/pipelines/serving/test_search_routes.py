@@ -1,10 +1,12 @@
 """The GET routes: the same JSON as the commands print, and errors with the commands' words."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from pipelines.__main__ import main
@@ -239,6 +241,29 @@ def test_before_the_model_is_loaded_clients_are_told_when_to_ask_again(
     assert made.get("/healthz").status_code == 200
     made.load()
     assert made.get("/readyz").json() == {"status": "ready", "snapshot": 2, "problem": None}
+
+
+def test_an_answer_does_not_depend_on_other_requests(server: Any) -> None:
+    query = {"q": "They sat on the [bank] of the river", "k": 99, "unfold": "true"}
+    alone = server.get("/v1/search", params=query).json()
+
+    async def together() -> list[Any]:
+        transport = httpx.ASGITransport(app=server.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            others = [
+                client.get("/v1/search", params={"q": f"{'very ' * number}late the [bank] lends"})
+                for number in range(24)
+            ]
+            return await asyncio.gather(client.get("/v1/search", params=query), *others)
+
+    answers = asyncio.run(together())
+    assert {answered.status_code for answered in answers} == {200}
+    found = answers[0].json()
+    scores = {hit["vector_id"]: hit["score"] for hit in found["hits"]}
+    assert scores == pytest.approx(
+        {hit["vector_id"]: hit["score"] for hit in alone["hits"]}, abs=1e-4
+    )
+    assert found["senses"] == alone["senses"]
 
 
 def test_a_search_of_a_word_whose_senses_are_held_waits_for_no_other(

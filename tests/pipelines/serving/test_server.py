@@ -149,6 +149,7 @@ def test_a_head_that_comes_too_slowly_is_cut_off(
     assert server.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_its_answer_is_cut_off(
     spawn: Callable[..., Process], served_corpus: str
 ) -> None:

@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[4]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-HOSTILE = "The bank <img src=x onerror=document.title='owned'> \x1b[31m red \u202e evil <b>x</b>."
+HOSTILE = "The bank <img src=x onerror=document.title='owned'> \x1b[31m red \u202e evil <b>x</b>"
+HOSTILE += " <script>document.title='owned'</script>."
 ARABIC = "جلسنا على ضفة النهر bank وشاهدنا القوارب ."
 
 ARABIC_BANKS = ("ذهبت إلى البنك لأودع المال", "البنك مغلق يوم الجمعة", "أعطاها البنك قرضا كبيرا")

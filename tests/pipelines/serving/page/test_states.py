@@ -28,6 +28,7 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
         "bank <img src=x onerror=document.title='owned'> \ufffd[31m red \ufffd evil <b>x</b>"
     )
     expect(detail.locator(".facts")).to_contain_text("word: <u>w</u>")
+    expect(detail).to_contain_text("<script>document.title='owned'</script>")
     assert page.locator("#results b, #results u, #results i:not(.scale i)").count() == 0
     assert "owned" not in page.title()
     shoot(page, "11-hostile")
@@ -36,6 +37,8 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
     text = page.locator("#document-text")
     expect(text).to_contain_text("<img src=x onerror=document.title='owned'>")
     assert page.locator("#document i, #document img").count() == 0
+    assert page.locator("body script").count() == 0
+    assert "owned" not in page.title()
 
 
 def test_lines_from_right_to_left_are_aligned_from_the_right(open_page: Open, shoot: Shoot) -> None:
@@ -78,6 +81,17 @@ def test_what_cannot_be_searched_is_said_in_place(open_page: Open, query: str, w
     expect(page.get_by_role("alert")).to_contain_text(words)
     expect(page.locator("#results")).to_be_hidden()
     expect(page.locator("#status")).to_be_empty()
+
+
+def test_focus_goes_to_the_problem_where_its_line_is_gone(open_page: Open) -> None:
+    page = open_page(RIVER)
+    expect(rows(page).first).to_be_visible()
+    page.keyboard.press("j")
+    error = {"error": {"status": 422, "type": "usage", "message": "there is no such line"}}
+    page.route("**/v1/search?like=*", lambda route: route.fulfill(status=422, json=error))
+    page.keyboard.press("m")
+    expect(page.get_by_role("alert")).to_have_text("There is no such line.")
+    expect(page.get_by_role("alert")).to_be_focused()
 
 
 def test_a_word_that_never_occurs_links_to_its_nearest_forms(open_page: Open, shoot: Shoot) -> None:
