@@ -1,4 +1,4 @@
-// What is shown, as a file: the fields are those of `sensegrep search --json` and `--csv`.
+// What is shown, as a file: the fields are those of `sensegrep search --json` and `--csv-safe`.
 
 const COLUMNS = ["score", "vector_id", "doc_id", "sentence_index", "token_index", "left", "node", "right", "sense", "metadata"];
 
@@ -8,8 +8,12 @@ export function toCsv(hits) {
   return [COLUMNS, ...rows].map((row) => `${row.join(",")}\n`).join("");
 }
 
+// A spreadsheet would read a text that begins so as a formula.
+const FORMULA = /^[=+\-@\t\r]/u;
+
 function cell(value) {
-  const text = value === null ? "" : String(value);
+  const plain = value === null ? "" : String(value);
+  const text = typeof value === "string" && FORMULA.test(plain) ? `'${plain}` : plain;
   return /[",\r\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

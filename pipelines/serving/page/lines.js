@@ -5,6 +5,8 @@ import { counted, element, marked, placeTokens, visible } from "./text.js";
 const SHADES = 7;
 // A text whose first letter is of a script that runs from right to left.
 const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+// Characters as wide as they are high.
+const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u;
 
 /**
  * Make a table of lines.
@@ -27,9 +29,14 @@ export function makeTable(hits, caption, view, actions) {
     element("thead", {}, element("tr", {}, heads.map((head, i) => element("th", { scope: "col", className: classes[i] }, head)))),
     body,
   );
-  const longest = Math.max(...hits.map((hit) => [...hit.node].length), 4);
+  const longest = Math.max(...hits.map((hit) => widthOf(hit.node)), 4);
   table.style.setProperty("--node", `${Math.min(longest, 24)}ch`);
   return table;
+}
+
+/** The width of a word in Latin characters, about. */
+function widthOf(word) {
+  return [...word].reduce((width, character) => width + (WIDE.test(character) ? 2 : 1), 0);
 }
 
 function makeLine(hit, view, actions, byWord) {
@@ -55,7 +62,7 @@ function makeLine(hit, view, actions, byWord) {
     row.append(textCell("whole", pieces.node));
   }
   const times = hit.copies > 1 ? element("span", { className: "times", title: "lines that read the same" }, ` ×${hit.copies}`) : null;
-  row.append(element("td", { className: "doc", title: visible(hit.doc_id) }, element("bdi", {}, visible(documentName(hit, view.name))), times));
+  row.append(element("td", { className: "doc", title: visible(hit.doc_id) }, element("bdi", {}, visible(shortName(hit, view.name))), times));
   const detail = element("tr", { className: "detail", id: detailId, hidden: true }, element("td", { colSpan: byWord ? 5 : 3 }));
   const line = { hit, row, detail, button };
   row.addEventListener("click", (event) => clickLine(event, line, actions));
@@ -70,6 +77,12 @@ function makeLine(hit, view, actions, byWord) {
 /** What a document is called: its metadata of this name, or its id where it has none. */
 export function documentName({ doc_id: id, metadata }, name) {
   return metadata[name] || id;
+}
+
+/** The same in a narrow column: of a long id, the end tells more than the middle. */
+function shortName(hit, name) {
+  const long = documentName(hit, name);
+  return long !== hit.doc_id || long.length <= 26 ? long : `${long.slice(0, 7)}…${long.slice(-16)}`;
 }
 
 function clickLine(event, line, actions) {

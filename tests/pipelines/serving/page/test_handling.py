@@ -85,6 +85,17 @@ def test_what_is_shown_is_exported(open_page: Open) -> None:
     assert len(table) == rows(page).count()
 
 
+def test_an_exported_table_has_no_formulas(open_page: Open) -> None:
+    page = open_page("?q=call+the+[bank]&filter=language%3Dformula")
+    expect(rows(page)).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    with open(download.value.path(), newline="", encoding="utf-8") as file:
+        [row] = csv.DictReader(file)
+    assert row["left"].startswith("'=cmd")
+    assert float(row["score"]) <= 1
+
+
 def test_more_lines_are_added_and_focus_goes_on(open_page: Open) -> None:
     page = open_page(RIVER.replace("They", "We") + "&k=5")
     expect(rows(page)).to_have_count(5)
@@ -139,6 +150,24 @@ def test_a_phone_shows_all_without_scrolling_sideways(open_page: Open, shoot: Sh
     cells = page.locator("#lines td.node").first
     assert cells.evaluate("({ firstChild: box }) => box.scrollWidth <= box.clientWidth")
     shoot(page, "10-phone")
+
+
+def test_long_names_and_words_need_no_scrolling_sideways_on_a_phone(
+    open_page: Open, shoot: Shoot
+) -> None:
+    page = open_page(
+        "?q=the+[bank]+of&filter=language%3Dlong", viewport={"width": 375, "height": 740}
+    )
+    expect(rows(page)).to_have_count(1)
+    rows(page).first.locator(".pick").click()
+    page.locator("#options summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    shoot(page, "10-phone-long-names")
+    page.locator("#options summary").click()
+    page.get_by_role("button", name="Open document").click()
+    expect(page.locator("#document")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert page.locator("#document").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 @pytest.mark.parametrize("size", ["100%", "200%"])

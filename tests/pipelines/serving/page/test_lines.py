@@ -21,7 +21,7 @@ def rows(page: Page) -> Any:
 def test_an_empty_page_says_what_to_do(open_page: Open, shoot: Shoot) -> None:
     page = open_page()
     expect(page.locator("#welcome")).to_contain_text("Mark the word")
-    expect(page.locator("#corpus-facts")).to_contain_text("585 documents")
+    expect(page.locator("#corpus-facts")).to_contain_text("587 documents")
     shoot(page, "01-empty")
 
 

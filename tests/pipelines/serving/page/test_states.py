@@ -25,10 +25,10 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
     rows(page).first.locator(".pick").click()
     detail = page.locator("tr.detail:visible")
     expect(detail).to_contain_text(
-        "bank <img src=x onerror=document.title='owned'> \ufffd[31m red \ufffd evil <b>x</b>"
+        "bank <script>document.title='owned'</script> <img src=x onerror=document.title='owned'>"
+        " \ufffd[31m red \ufffd evil <b>x</b>"
     )
     expect(detail.locator(".facts")).to_contain_text("word: <u>w</u>")
-    expect(detail).to_contain_text("<script>document.title='owned'</script>")
     assert page.locator("#results b, #results u, #results i:not(.scale i)").count() == 0
     assert "owned" not in page.title()
     shoot(page, "11-hostile")
@@ -156,6 +156,7 @@ STATES = {
     "sentences": "?q=the+river+was+cold",
     "absent": "?q=the+[bannk]",
     "refused": "?q=the+[bank",
+    "right-to-left": "?q=ذهبت+إلى+[البنك]+لأودع+المال&shade=1",
     "document": RIVER + "&doc=walk&sentence=15",
 }
 
