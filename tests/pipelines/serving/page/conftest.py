@@ -18,10 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[4]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-HOSTILE = (
-    "The bank <script>document.title='owned'</script> <img src=x onerror=document.title='owned'>"
-    " \x1b[31m red \u202e evil <b>x</b>."
-)
+HOSTILE = "The bank <img src=x onerror=document.title='owned'> \x1b[31m red \u202e evil <b>x</b>."
+SCRIPT = "<script>document.title='owned'</script>"
 ARABIC = "جلسنا على ضفة النهر bank وشاهدنا القوارب ."
 
 ARABIC_BANKS = ("ذهبت إلى البنك لأودع المال", "البنك مغلق يوم الجمعة", "أعطاها البنك قرضا كبيرا")
@@ -40,12 +38,12 @@ def write_records(path: Path) -> None:
     records += [
         {"id": f"arabic/{n}", "text": ARABIC_BANKS[n % 3], "language": "ar"} for n in range(6)
     ]
-    records += [{"id": "formula", "text": "=cmd() the bank called.", "language": "formula"}]
-    long = {"id": "corpus/" + "part-" * 20 + "7.xml", "text": f"The {'sub' * 40} bank of it."}
+    records += [{"id": "formula", "text": "=cmd() the dog called.", "language": "formula"}]
+    long = {"id": "corpus/" + "part-" * 20 + "7.xml", "text": f"The {'sub' * 40} cat of it."}
     records += [{**long, "language": "long", "register": "spoken / informal / elicited / " * 3}]
     river = "We walked along the bank of the river. It was a cold day. The water was high."
     records += [
-        {"id": "<i>odd</i>", "text": HOSTILE, "word": "<u>w</u>"},
+        {"id": "<i>odd</i>", "text": HOSTILE, "word": "<u>w</u>", "title": SCRIPT},
         {"id": "arabic", "text": ARABIC},
         {"id": "walk", "text": "\n".join([river] * 12), "title": "A walk by the river"},
     ]

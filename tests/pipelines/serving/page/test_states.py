@@ -25,15 +25,17 @@ def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
     rows(page).first.locator(".pick").click()
     detail = page.locator("tr.detail:visible")
     expect(detail).to_contain_text(
-        "bank <script>document.title='owned'</script> <img src=x onerror=document.title='owned'>"
-        " \ufffd[31m red \ufffd evil <b>x</b>"
+        "bank <img src=x onerror=document.title='owned'> \ufffd[31m red \ufffd evil <b>x</b>"
     )
     expect(detail.locator(".facts")).to_contain_text("word: <u>w</u>")
     assert page.locator("#results b, #results u, #results i:not(.scale i)").count() == 0
     assert "owned" not in page.title()
     shoot(page, "11-hostile")
     page.keyboard.press("o")
-    expect(page.locator("#document-title")).to_have_text("<i>odd</i>")
+    script = "<script>document.title='owned'</script>"
+    expect(page.locator("#document-title")).to_have_text(script)
+    expect(page.locator("#document-metadata dd").first).to_have_text("<i>odd</i>")
+    assert rows(page).first.locator("td.doc").inner_text() == script
     text = page.locator("#document-text")
     expect(text).to_contain_text("<img src=x onerror=document.title='owned'>")
     assert page.locator("#document i, #document img").count() == 0
