@@ -196,8 +196,8 @@ class KafkaTopic:
             if not self._accept_loss:
                 raise RecordsLost(
                     f"offsets {position} to {low - 1} of {place} were removed by Kafka (retention)"
-                    " before they were read; to continue without them give --accept-loss, and give the"
-                    " topic a longer retention"
+                    " before they were read; to continue without them give --accept-loss, and give"
+                    " the topic a longer retention"
                 )
             self._lost.append((partition, position, low))
 
