@@ -178,9 +178,8 @@ def test_aims_of_senses(
             "the 22 words",
             "the words of one sense are those of the bundled list, in text of English Wikipedia "
             "that nothing was learned of; up to three samples of each word",
-            "of the 12 words of the demo corpus, "
-            f"{' and '.join(w for w, row in of_demo.items() if row['senses'] == 1) or 'none'} "
-            "stays whole",
+            "of the 12 words of the demo corpus, these are not split: "
+            f"{', '.join(w for w, row in of_demo.items() if row['senses'] == 1) or 'none'}",
             f"the model {MODEL}, float32",
         ],
     )  # fmt: skip
