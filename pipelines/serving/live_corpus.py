@@ -15,6 +15,7 @@ from pipelines.search.searcher import Searcher
 from pipelines.senses.lines import TellWordSenses
 from pipelines.senses.service import word_senses
 from pipelines.serving.corpus_facts import describe_corpus
+from pipelines.serving.encoded_queries import EncodedQueries
 from pipelines.serving.micro_batches import MicroBatches, Model
 from pipelines.serving.model_by_count import ModelByCount
 from pipelines.serving.senses_cache import SensesCache
@@ -59,6 +60,7 @@ class ServedCorpus:
     ) -> None:
         self.corpus, self.searcher, self.model = corpus, searcher, model
         self.tell_senses = tell_senses
+        self.encode = EncodedQueries(searcher.encode)
 
     @cached_property
     def facts(self) -> dict[str, Any]:

@@ -28,6 +28,11 @@ class Metrics:
         )
         self.latency = self._histogram("request", "Time from request to answer", ["route"])
         self.encode = self._histogram("encode", "Time to encode a query, queue included")
+        self.encoded_before = Counter(
+            "sensegrep_encoded_before",
+            "Searches whose query was encoded for an earlier one",
+            registry=self.registry,
+        )
         self.scan = self._histogram("scan", "Time to compare, and to read the lines found")
         self.senses = self._histogram("senses", "Time to tell the senses of a word")
         self.batch = self._histogram("batch", "Time the model takes for a batch")

@@ -137,8 +137,13 @@ def search_route(service: Service) -> Handler:
             work = partial(searcher.like, like, options, unlike=unlike)
             return await service.tell(_answer_hits, served, work)
         started = perf_counter()
-        encoded, untold = await service.encode(_encode, served, query, options)
+        encoded = served.encode.kept(query)
+        if encoded is None:
+            encoded = await service.encode(served.encode, query)
+        else:
+            service.metrics.encoded_before.inc()
         encode_ms = 1000 * (perf_counter() - started)
+        untold = _untold_forms(served, encoded, options)
         if untold is not None:
             await service.tell(served.tell_senses, searcher.index, untold)
         work = partial(searcher.search_encoded, query, encoded, options)
@@ -147,15 +152,14 @@ def search_route(service: Service) -> Handler:
     return search
 
 
-def _encode(
-    served: ServedCorpus, query: str, options: SearchOptions
-) -> tuple[EncodedQuery, WordForms | None]:
-    """Encode a query; return also the forms whose senses must be waited for."""
-    encoded = served.searcher.encode(query)
+def _untold_forms(
+    served: ServedCorpus, encoded: EncodedQuery, options: SearchOptions
+) -> WordForms | None:
+    """Return the forms whose senses must be waited for; None if a search waits for none."""
     forms = served.searcher.forms_with_senses(encoded, options)
     if forms is None or served.tell_senses.holds(served.searcher.index, forms):
-        return encoded, None
-    return encoded, forms
+        return None
+    return forms
 
 
 def _answer_hits(

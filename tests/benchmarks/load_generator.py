@@ -6,6 +6,7 @@ the processor time per request that this process itself took, which the server d
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -46,6 +47,7 @@ async def load(args: argparse.Namespace) -> dict[str, object]:
     queries = json.loads(args.queries)
     statuses: Counter[int] = Counter()
     times: list[float] = []
+    numbers = itertools.count(time.monotonic_ns() % 10**9)
     ends = time.monotonic() + args.seconds
 
     async def one(number: int) -> None:
@@ -54,6 +56,8 @@ async def load(args: argparse.Namespace) -> dict[str, object]:
         await client.open()
         while time.monotonic() < ends and len(times) < args.requests:
             text = rng.choice(queries)
+            if args.fresh:
+                text += f" ({next(numbers)})"  # a sentence that nobody asked for before
             started = time.perf_counter()
             if args.kind == "embed":
                 plain = text.replace("[", "").replace("]", "")
@@ -70,6 +74,7 @@ async def load(args: argparse.Namespace) -> dict[str, object]:
     times.sort()
     return {
         "kind": args.kind,
+        "fresh": args.fresh,
         "clients": args.clients,
         "requests": len(times),
         "statuses": dict(statuses),
@@ -87,6 +92,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--path", default="/v1/search?k=10&q={}", help="of a search; {} is the query"
     )
+    parser.add_argument("--fresh", type=int, default=0, help="1: every sentence is a new one")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--requests", type=int, default=1_000_000)

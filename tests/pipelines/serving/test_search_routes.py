@@ -243,12 +243,16 @@ def test_before_the_model_is_loaded_clients_are_told_when_to_ask_again(
     assert made.get("/readyz").json() == {"status": "ready", "snapshot": 2, "problem": None}
 
 
-def test_an_answer_does_not_depend_on_other_requests(server: Any) -> None:
+def test_an_answer_does_not_depend_on_other_requests(
+    start: Callable[..., Any], served_corpus: str
+) -> None:
+    # Two servers: one keeps what it encoded, and would answer the second time from there.
+    lonely, busy = start(served_corpus), start(served_corpus)
     query = {"q": "They sat on the [bank] of the river", "k": 99, "unfold": "true"}
-    alone = server.get("/v1/search", params=query).json()
+    alone = lonely.get("/v1/search", params=query).json()
 
     async def together() -> list[Any]:
-        transport = httpx.ASGITransport(app=server.app)
+        transport = httpx.ASGITransport(app=busy.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             others = [
                 client.get("/v1/search", params={"q": f"{'very ' * number}late the [bank] lends"})
@@ -278,3 +282,18 @@ def test_a_search_of_a_word_whose_senses_are_held_waits_for_no_other(
     again = re.findall(rf"^{metric} (\S+)", server.get("/metrics").text, re.MULTILINE)
     assert (told, again) == (["1.0"], ["1.0"])
     assert second.json() == first.json()
+
+
+def test_a_query_that_was_encoded_before_needs_no_model(
+    start: Callable[..., Any], served_corpus: str
+) -> None:
+    server = start(served_corpus)
+    first = server.get("/v1/search", params={"q": "They sat on the [bank] of the river"}).json()
+    server.service.live.served.model.batches.close()  # whoever asks the model now gets an error
+    again = server.get("/v1/search", params={"q": "They sat on the [bank] of the river"})
+    assert again.json() == first
+    other = server.get("/v1/search", params={"q": "They sat on the [bank]", "k": 3})
+    assert other.status_code == 500
+    sorted_ = {"q": "They sat on the [bank] of the river", "sort": "document", "k": 3}
+    assert server.get("/v1/search", params=sorted_).status_code == 200
+    assert "sensegrep_encoded_before_total 2.0" in server.get("/metrics").text
