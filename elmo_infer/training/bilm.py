@@ -62,7 +62,7 @@ def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> Non
         found = sorted(path.name for path in out.iterdir())[:3]
         raise FileExistsError(
             f"{out} is not empty (found {', '.join(found)}); give a new directory, "
-            "or --resume to go on with the run in it"
+            "or --resume to continue the run in it"
         )
     out.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out).free

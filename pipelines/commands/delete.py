@@ -53,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(
             f"{len(missing)} of these documents are not in {args.corpus}, such as {missing[0]!r};"
-            " nothing was deleted"
+            " nothing was deleted; check the ids, or leave out those that are gone"
         )
     corpus = delete(corpus, found, purge=args.purge)
     done = f"deleted {counted(len(set(doc_ids)), 'document')}"

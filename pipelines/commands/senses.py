@@ -88,7 +88,7 @@ def _sure(found: Any) -> str:
     share = f"{found.rule.surety:.0%} of words with one sense and as many occurrences"
     needed = ""
     if len(found.senses) == 1:
-        sample = min(sum(found.forms.values()), SAMPLE)
+        sample = min(sum(sense.size for sense in found.senses), SAMPLE)  # identical lines once
         needed = f" (split from {needed_surety(sample):.0%} on)"
     return f"; more clearly separated than {share}{needed}"
 

@@ -261,8 +261,8 @@ def _check_no_wait(args: argparse.Namespace) -> None:
     for name, value in (("--metrics-port", args.metrics_port), ("--index-every", args.index_every)):
         if value is not None:
             raise UsageError(
-                f"{name} needs a command that stays, and with --no-wait this one leaves; leave one"
-                " of them out (indexes: run `sensegrep index` on a schedule)"
+                f"{name} works only while this command runs, but --no-wait ends it after the"
+                " submission; leave out one of them (indexes: run `sensegrep index` on a schedule)"
             )
 
 
@@ -272,7 +272,7 @@ def _refuse_foreign(rest: list[str], runner: str | None) -> None:
         if name in _EMBED_ONLY:
             raise UsageError(f"{name} is an option of `sensegrep embed`; {_EMBED_ONLY[name]}")
     if rest and runner is None:
-        raise UsageError(f"unknown option {rest[0]}; see: sensegrep stream --help")
+        raise UsageError(f"unknown option {rest[0]}; see: sensegrep stream --help-all")
 
 
 def make_job(args: argparse.Namespace) -> "StreamJob":

@@ -8,7 +8,6 @@ seen to be gone; elsewhere a file that nobody renewed for QUIET_SECONDS tells it
 
 import json
 import os
-import socket
 import threading
 import time
 import uuid
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.corpus.manifests import snapshot_numbers
+from pipelines.corpus.processes import start_of, this_machine
 from pipelines.corpus.store import Store, write_then_commit
 
 RENEW_SECONDS = 60.0
@@ -68,9 +68,9 @@ def running_writer(store: Store, operation: str) -> Iterator[Writer]:
         writer_id=uuid.uuid4().hex,
         operation=operation,
         snapshot=max(snapshot_numbers(store), default=0),
-        machine=_machine(),
+        machine=this_machine(),
         process=os.getpid(),
-        started=_start_of(os.getpid()),
+        started=start_of(os.getpid()),
     )
     try:
         store.create_exclusive(writer.path, _to_json(writer))
@@ -116,8 +116,8 @@ def is_running(writer: Writer, renewed: float | None) -> bool:
       writer: which.
       renewed: when its file was written last, seconds since the epoch; None if not known.
     """
-    if writer.machine and writer.machine == _machine():
-        return _start_of(writer.process) == writer.started != ""
+    if writer.machine and writer.machine == this_machine():
+        return start_of(writer.process) == writer.started != ""
     return renewed is None or time.time() - renewed < QUIET_SECONDS
 
 
@@ -143,24 +143,3 @@ def _from_json(data: bytes, path: str) -> Writer:
         pass
     name = path.rpartition("/")[2].removesuffix(".json")
     return Writer(writer_id=name, operation="an unknown command", snapshot=0)
-
-
-def _machine() -> str:
-    """Name this machine and its table of processes; empty if the system does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-        # Two containers of one host count their processes apart.
-        return f"{socket.gethostname()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _start_of(process: int) -> str:
-    """Return when a process started, in clock ticks since boot; empty if there is none."""
-    try:
-        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]  # dead, but not yet buried
-    except (OSError, IndexError):
-        return ""

@@ -92,7 +92,7 @@ def _layer_weights(
     if len(asked) != elmo.n_layers:
         raise UsageError(
             f"--layer-weights has {len(asked)} numbers, but the model {model} has"
-            f" {elmo.n_layers} layers; give one number a layer"
+            f" {elmo.n_layers} layers; give one number per layer"
         )
     if not all(map(math.isfinite, asked)) or not any(asked):
         raise UsageError(f"--layer-weights is {asked}; expected finite numbers, not all zero")

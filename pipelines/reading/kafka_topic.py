@@ -196,8 +196,8 @@ class KafkaTopic:
             if not self._accept_loss:
                 raise RecordsLost(
                     f"offsets {position} to {low - 1} of {place} were removed by Kafka (retention)"
-                    " before they were read; to go on without them give --accept-loss, and give the"
-                    " topic a longer retention"
+                    " before they were read; to continue without them give --accept-loss, and give"
+                    " the topic a longer retention"
                 )
             self._lost.append((partition, position, low))
 
@@ -320,7 +320,7 @@ def _read_config(path: str | None) -> dict[str, str]:
         if name == "bootstrap.servers":
             raise UsageError(
                 f"--kafka-config {path}, line {number}: the brokers are those of the source, as in"
-                " kafka:HOST:PORT/TOPIC; take the line out"
+                " kafka:HOST:PORT/TOPIC; remove the line"
             )
         if name in _OURS:
             raise UsageError(

@@ -64,7 +64,7 @@ class WatchedFiles:
 
     Raises:
       UsageError: if the glob is none.
-      SourceUnavailable: if the folder is not there, or cannot be looked at.
+      SourceUnavailable: if the folder does not exist, or cannot be listed.
     """
 
     acknowledges = False
@@ -97,7 +97,7 @@ class WatchedFiles:
             found = self._filesystem.isdir(self._folder)
         except Exception as error:  # clients of stores have errors of their own
             raise SourceUnavailable(
-                f"source {self.source_id}: its folder {self._folder} cannot be looked at: {error};"
+                f"source {self.source_id}: its folder {self._folder} cannot be listed: {error};"
                 " check the URL, the credentials and the network"
             ) from error
         if not found:

@@ -40,6 +40,32 @@ from pipelines.search.scoring import Scorer, Target
 TellSenses = Callable[[OpenIndex, WordForms], SensesOfWord]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """One search of a word.
+
+    Attributes:
+      target: what is looked for.
+      forms: that count as the word.
+      options: of the search.
+      senses: of the word, if they are asked for.
+      mean: [D] of the word's vectors, if the index compares around it.
+      hits: where it is noted what was compared.
+    """
+
+    target: Target
+    forms: WordForms
+    options: SearchOptions
+    senses: SensesOfWord | None
+    mean: Floats | None
+    hits: Hits
+
+    @property
+    def wanted(self) -> int:
+        """How many hits, with those that are left out later."""
+        return self.options.k + len(self.target.excluded)
+
+
 @dataclass(frozen=True, eq=False)
 class _Found:
     """Occurrences found in the index, n of them, as columns.
@@ -109,15 +135,20 @@ class WordSearch:
         if forms.indexed and (options.senses or options.sense is not None):
             senses = hits.senses = self._tell_senses(self._index, forms)
         check_sense(options.sense, senses, forms.word)
-        mean = self._scorer.word_mean(forms)
-        wanted = options.k + len(target.excluded)
-        if self._neighbours_have_a_say(forms, target, options):
-            found = self._by_neighbours(target, forms, options, senses, mean, hits)
+        asked = _Asked(
+            target=target,
+            forms=forms,
+            options=options,
+            senses=senses,
+            mean=self._scorer.word_mean(forms),
+            hits=hits,
+        )
+        if self._neighbours_have_a_say(asked):
+            found = self._by_neighbours(asked)
         else:
-            plain = self._plainly(target, forms, options, senses, mean, hits)
-            found = plain.located(wanted, senses)
+            found = self._plainly(asked).located(asked.wanted, senses)
         for scanned in scan_unindexed(self._index, "tokens", forms, options.filters):
-            found += self._score_scanned(scanned, target, mean, senses, options, hits)
+            found += self._score_scanned(scanned, asked)
         if not hits.compared and not forms.indexed:
             hits.nearest = nearest_indexed(self._index, forms.word)
             hits.notes.append(describe_absence(self._index, forms.word, hits.nearest))
@@ -126,71 +157,54 @@ class WordSearch:
                 f"{forms.word!r} occurs {forms.indexed} times, but in no document that passes"
                 " the filters"
             )
-        return sorted(found, key=by_score)[:wanted]
+        return sorted(found, key=by_score)[: asked.wanted]
 
-    def _plainly(
-        self,
-        target: Target,
-        forms: WordForms,
-        options: SearchOptions,
-        senses: SensesOfWord | None,
-        mean: Floats | None,
-        hits: Hits,
-    ) -> _Found:
+    def _plainly(self, asked: _Asked) -> _Found:
         """Score the occurrences of each shard by themselves; returns the best of each."""
-        wanted = options.k + len(target.excluded)
+        sense = asked.options.sense
         found = []
         for name, shard in self._index.shards.items():
-            where = positions_of(shard, forms.ranges, options.filters)
-            if options.sense is not None and senses is not None:
-                where = _of_sense(shard, where, senses, options.sense)
-            hits.compared += count_positions(where)
+            where = positions_of(shard, asked.forms.ranges, asked.options.filters)
+            if sense is not None and asked.senses is not None:
+                where = _of_sense(shard, where, asked.senses, sense)
+            asked.hits.compared += count_positions(where)
             if count_positions(where):
-                scores, positions = self._scorer.best(shard, where, target, mean, wanted)
+                scores, positions = self._scorer.best(
+                    shard, where, asked.target, asked.mean, asked.wanted
+                )
                 ids = shard.keys["vector_id"][positions]
                 found.append(_Found([name] * len(ids), positions, ids, scores.astype(np.float64)))
         return _Found.join(found)
 
-    def _neighbours_have_a_say(
-        self, forms: WordForms, target: Target, options: SearchOptions
-    ) -> bool:
+    def _neighbours_have_a_say(self, asked: _Asked) -> bool:
         """Say whether the neighbours' ranking applies.
 
         Not where an index compares vectors alone, for it was tuned with the words around; and not
         where some occurrences are not in the index.
         """
-        if options.plain_ranking or not self._scorer.context_weight or self._index.unindexed:
+        if asked.options.plain_ranking or not self._scorer.context_weight or self._index.unindexed:
             return False
-        return forms.indexed > 1 and target.table == "tokens"
+        return asked.forms.indexed > 1 and asked.target.table == "tokens"
 
-    def _by_neighbours(
-        self,
-        target: Target,
-        forms: WordForms,
-        options: SearchOptions,
-        senses: SensesOfWord | None,
-        mean: Floats | None,
-        hits: Hits,
-    ) -> list[LocatedHit]:
+    def _by_neighbours(self, asked: _Asked) -> list[LocatedHit]:
         """Score the occurrences of a word together with their neighbours; see `neighbours`."""
         places = {
             name: where
             for name, shard in self._index.shards.items()
-            if count_positions(where := positions_of(shard, forms.ranges, {}))
+            if count_positions(where := positions_of(shard, asked.forms.ranges, {}))
         }
         count = sum(count_positions(where) for where in places.values())
-        wanted = options.k + len(target.excluded)
+        target, senses = asked.target, asked.senses
         if count < 2:
-            plain = self._plainly(target, forms, options, senses, mean, hits)
-            return plain.located(wanted, senses)
+            return self._plainly(asked).located(asked.wanted, senses)
         if count > MAX_TABLE:
-            asked = replace(options, k=max(options.k, RESCORED))
-            plain = self._plainly(target, forms, asked, senses, mean, hits)
-            return self._fed_back(plain.sorted(), target, mean).located(wanted, senses)
-        table = self._neighbours.table(forms, places)
+            more = replace(asked.options, k=max(asked.options.k, RESCORED))
+            plain = self._plainly(replace(asked, options=more)).sorted()
+            return self._fed_back(plain, asked).located(asked.wanted, senses)
+        table = self._neighbours.table(asked.forms, places)
         scores = np.concatenate(
             [
-                self._scorer.scores(self._index.shards[name], where, target, mean)
+                self._scorer.scores(self._index.shards[name], where, target, asked.mean)
                 for name, where in places.items()
             ]
         )
@@ -202,35 +216,32 @@ class WordSearch:
             numbers = senses.of(table.vector_ids)
             if len(senses.senses) > 1:
                 ranked = ranked - SENSE_BONUS * (numbers != query_s_sense(scores, numbers))
-        return self._located(places, ranked, numbers, target, forms, options, hits)
+        return self._located(asked, places, ranked, numbers)
 
     def _located(
         self,
+        asked: _Asked,
         places: dict[str, Positions],
         scores: Floats,
         numbers: NDArray[np.int32] | None,
-        target: Target,
-        forms: WordForms,
-        options: SearchOptions,
-        hits: Hits,
     ) -> list[LocatedHit]:
         """Return the best of those occurrences that pass the filters."""
-        wanted = options.k + len(target.excluded)
+        options = asked.options
         found, row = [], 0
         for name, where in places.items():
             shard = self._index.shards[name]
             positions = np.arange(where.start, where.stop) if isinstance(where, slice) else where
             rows = row + np.arange(len(positions))
             if options.filters:
-                passing = positions_of(shard, forms.ranges, options.filters)
+                passing = positions_of(shard, asked.forms.ranges, options.filters)
                 if isinstance(passing, slice):
                     passing = np.arange(passing.start, passing.stop)
                 rows = rows[np.isin(positions, passing)]
             if options.sense is not None and numbers is not None:
                 rows = rows[numbers[rows] == options.sense]
-            hits.compared += len(rows)
+            asked.hits.compared += len(rows)
             ids = shard.keys["vector_id"][positions[rows - row]]
-            best = np.lexsort((ids, -scores[rows]))[:wanted]
+            best = np.lexsort((ids, -scores[rows]))[: asked.wanted]
             for place, vector_id in zip(rows[best].tolist(), ids[best].tolist(), strict=True):
                 number = None if numbers is None else int(numbers[place])
                 position = int(positions[place - row])
@@ -240,8 +251,9 @@ class WordSearch:
             row += len(positions)
         return found
 
-    def _fed_back(self, found: _Found, target: Target, mean: Floats | None) -> _Found:
+    def _fed_back(self, found: _Found, asked: _Asked) -> _Found:
         """Score what was found, best first, again with the mean of the query and its nearest."""
+        target, mean = asked.target, asked.mean
         vectors = np.zeros((len(found.ids), self._index.manifest.dim), np.float32)
         sentences = np.zeros_like(vectors)
         for name, shard in self._index.shards.items():
@@ -265,23 +277,16 @@ class WordSearch:
         share = 1 - self._scorer.context_weight
         return replace(found, scores=found.scores + share * gains.astype(np.float64))
 
-    def _score_scanned(
-        self,
-        scanned: Scanned,
-        target: Target,
-        mean: Floats | None,
-        senses: SensesOfWord | None,
-        options: SearchOptions,
-        hits: Hits,
-    ) -> list[LocatedHit]:
+    def _score_scanned(self, scanned: Scanned, asked: _Asked) -> list[LocatedHit]:
+        senses, sense = asked.senses, asked.options.sense
         numbers = None
         if senses is not None:
             numbers = senses.assign(scanned.vectors, self._scorer.sentences_of(scanned)[0])
-        scores = self._scorer.scanned(scanned, target, mean)
-        if options.sense is not None and numbers is not None:
-            scores = np.where(numbers == options.sense, scores, -np.inf)
-        hits.compared += int(np.isfinite(scores).sum())
-        return best_of_scanned(scanned, scores, numbers, options.k + len(target.excluded))
+        scores = self._scorer.scanned(scanned, asked.target, asked.mean)
+        if sense is not None and numbers is not None:
+            scores = np.where(numbers == sense, scores, -np.inf)
+        asked.hits.compared += int(np.isfinite(scores).sum())
+        return best_of_scanned(scanned, scores, numbers, asked.wanted)
 
 
 def _of_sense(shard: OpenShard, where: Positions, senses: SensesOfWord, number: int) -> Positions:

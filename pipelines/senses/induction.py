@@ -29,13 +29,13 @@ from pipelines.senses.split_test import (
 )
 
 SAMPLE = 800
-FEW = 60  # up to so many occurrences halves are too small to be compared
+FEW = 30  # up to so many occurrences halves are too small to be compared
 _LEAST = 3
-_SILHOUETTE_PENALTY = 0.01
+SILHOUETTE_PENALTY = 0.01
 _TESTS = 3
-_NULL_DRAWS = 3
-_SPLITS = 4
-_STABILITY_MARGIN = 0.1
+_NULL_DRAWS = 10
+_SPLITS = 10
+STABILITY_MARGIN = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,7 +165,7 @@ def partition(
 
         def silhouette(number: int) -> float:
             mean = float(silhouettes(unsmoothed, candidates[number]).mean())
-            return mean - _SILHOUETTE_PENALTY * number
+            return mean - SILHOUETTE_PENALTY * number
 
         chosen = max(sorted(candidates), key=silhouette)
     return candidates[chosen]
@@ -195,7 +195,7 @@ def _stable_number(points: Floats, numbers: list[int], seed: int) -> int | None:
         found[number] = stability, gain
     if not found:
         return None
-    least = max(stability for stability, _ in found.values()) - _STABILITY_MARGIN
+    least = max(stability for stability, _ in found.values()) - STABILITY_MARGIN
     stable = [number for number, (stability, _) in found.items() if stability >= least]
     return max(stable, key=lambda number: found[number][1])
 

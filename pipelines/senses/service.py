@@ -170,12 +170,12 @@ def _notes(
         notes.append(
             f"{word!r} occurs in {looked_at - copies} different"
             f" line{'' if looked_at - copies == 1 else 's'}; at least {MIN_OCCURRENCES} are"
-            " needed to find senses (--force splits them anyway)"
+            f" needed to find senses{_anyway(looked_at - copies)}"
         )
     elif count < MIN_OCCURRENCES and not options.force:
         notes.append(
             f"{word!r} occurs {count} time{'' if count == 1 else 's'}; at least"
-            f" {MIN_OCCURRENCES} occurrences are needed to find senses (--force splits them anyway)"
+            f" {MIN_OCCURRENCES} occurrences are needed to find senses{_anyway(count)}"
         )
     elif options.force and rule.senses == 1:
         notes.append(f"the occurrences of {word!r} do not differ, so nothing could be split")
@@ -189,6 +189,10 @@ def _notes(
     if constants.note and count >= MIN_OCCURRENCES:
         notes.append(constants.note)
     return tuple(notes)
+
+
+def _anyway(lines: int) -> str:
+    return " (--force splits them anyway)" if lines > 1 else ""
 
 
 def _numbers(where: Positions) -> NDArray[np.int64]:

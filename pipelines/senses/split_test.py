@@ -15,8 +15,8 @@ Any cloud can be cut, and how clear its best cut looks depends on how many point
 measure is compared with what words of one sense have at the same number of occurrences, as a robust
 z-score; the best sum over k counts, less COHESION_SHARE of cohesion's, as the share of those words
 that stay below it. More than two senses are looked for where there are occurrences enough.
-COHESION_SHARE is the best of 0, 1/8, 1/4 and 1/2 on SemCor's lemmas (development half); no other
-labelled example has a part in this.
+Of 0, 1/8, 1/4 and 1/2 for COHESION_SHARE, 1/8 and 1/4 are the best on SemCor's lemmas (development
+half), alike within the error; no other labelled example has a part in this.
 
 How alike vectors are differs from model to model, so that cohesion has a part only where the table
 is the model's own.

@@ -25,7 +25,7 @@ from pipelines.senses.features import Features
 from pipelines.senses.induction import Induction
 from pipelines.senses.options import SenseOptions
 
-_VERSION = 3  # of how senses are induced; raised when it changes
+_VERSION = 4  # of how senses are induced; raised when it changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -126,7 +126,7 @@ class Engine:
             )
         if not job.running.wait and (self.environment == "LOOPBACK" or self.starts_here):
             raise UsageError(
-                f"--no-wait does not go with {self.name} here: what does the work ends with this"
+                f"--no-wait cannot be used with {self.name} here: the workers end with this"
                 " command; use it with Dataflow, or with a job server and workers of their own"
                 " (--job_endpoint, --environment_type=EXTERNAL)"
             )

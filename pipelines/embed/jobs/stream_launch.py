@@ -147,7 +147,7 @@ class _Launch:
         self._look()
         if not self._stop.requested and self._plan.job.running.until_idle_seconds is None:
             raise RuntimeError(
-                f"the job ended on {self._engine.name}, although nothing asked it to"
+                f"the job ended on {self._engine.name}, but a stream has no end; its log says why"
             )
 
     def _watch(self, result: Any) -> None:

@@ -98,7 +98,7 @@ def test_layer_weights_are_the_models_a_layers_or_those_given(
     [
         (3, "picks layer 3, but the model m has layers 0 to 2"),
         (-1, "picks layer -1"),
-        ((1.0, 2.0), "has 2 numbers, but the model m has 3 layers; give one number a layer"),
+        ((1.0, 2.0), "has 2 numbers, but the model m has 3 layers; give one number per layer"),
         ((0.0, 0.0, 0.0), "expected finite numbers, not all zero"),
         ((float("nan"), 1.0, 1.0), "expected finite numbers"),
     ],

@@ -1,12 +1,6 @@
 """What is held out of a set, and samples of it."""
 
-import gzip
-import json
-import re
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from pipelines.evaluation.readers import read_set
 from pipelines.evaluation.sets import (
@@ -19,34 +13,7 @@ from pipelines.evaluation.sets import (
     hold_out,
     sample,
 )
-
-
-@dataclass
-class Words:
-    tokens: list[str]
-    token_starts: list[int]
-    token_ends: list[int]
-
-
-def tokenize(text: str) -> list[Words]:
-    """Sentences end at ". "; tokens are runs of letters or single other characters."""
-    sentences = []
-    for sentence in re.finditer(r".+?(?:\. |$)", text):
-        found = list(re.finditer(r"\w+|[^\w\s]", sentence.group()))
-        starts = [sentence.start() + match.start() for match in found]
-        ends = [sentence.start() + match.end() for match in found]
-        sentences.append(Words([match.group() for match in found], starts, ends))
-    return sentences
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = text.encode()
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-
-
-def json_lines(*rows: dict[str, Any]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+from tests.pipelines.evaluation.written_sets import json_lines, tokenize, write
 
 
 def occurrence(name: str, sense: str = "s", word: str = "w") -> Occurrence:
