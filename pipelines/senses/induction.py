@@ -30,7 +30,7 @@ from pipelines.senses.split_test import (
 
 SAMPLE = 800
 FEW = 30  # up to so many occurrences halves are too small to be compared
-_LEAST = 3
+LEAST = 3
 SILHOUETTE_PENALTY = 0.01
 _TESTS = 3
 _NULL_DRAWS = 10
@@ -148,7 +148,7 @@ def partition(
     points = principal_points(smooth(whole, sample.scores)) if count > 1 else whole[:, :0]
     if not points.shape[1]:
         return None
-    least = max(_LEAST, int(np.ceil(options.min_share * count)))
+    least = max(LEAST, int(np.ceil(options.min_share * count)))
     candidates = {
         number: found.labels
         for number in range(2, min(options.at_most, count) + 1)

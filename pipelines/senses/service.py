@@ -17,9 +17,9 @@ from pipelines.search.similarity import search_scores
 from pipelines.search.word_bags import weighted_bags
 from pipelines.senses.constants import SenseConstants, constants_for
 from pipelines.senses.features import Sample, sentences_of
-from pipelines.senses.induction import SAMPLE, Induction, induce
+from pipelines.senses.induction import LEAST, SAMPLE, Induction, induce
 from pipelines.senses.labels import label_words
-from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions
+from pipelines.senses.options import MIN_OCCURRENCES, SenseOptions, needed_surety
 from pipelines.senses.store import WordSenses, from_bytes, senses_path, to_bytes
 from pipelines.text.normal_forms import folded_form
 
@@ -181,6 +181,11 @@ def _notes(
         notes.append(f"the occurrences of {word!r} do not differ, so nothing could be split")
     if options.at_most == 1:
         notes.append("with --at-most 1, senses are not told apart")
+    elif rule.senses == 1 and (rule.surety or 0) >= needed_surety(looked_at - copies):
+        notes.append(
+            f"{word!r} looks like several senses, but every split leaves one with less than"
+            f" {options.min_share:.0%} of the occurrences (--min-share) or fewer than {LEAST}"
+        )
     if looked_at < count:
         notes.append(
             f"senses were found in {looked_at:,} of {count:,} occurrences, chosen at random;"

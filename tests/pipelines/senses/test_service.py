@@ -211,6 +211,18 @@ def test_a_word_in_one_line_only_has_one_sense_even_by_force(
     assert any("do not differ, so nothing could be split" in n for n in forced.notes)
 
 
+def test_a_share_that_no_split_reaches_is_named(
+    make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
+) -> None:
+    corpus = make_corpus([*draw("water", 24, 1), *draw("money", 16, 2)], vector=sense_vector)
+    build_index(corpus.root, IndexOptions())
+    opened = Corpus.open(corpus.root)
+    assert len(describe_senses(opened, "bank").senses.senses) == 2
+    told = describe_senses(opened, "bank", options=SenseOptions(min_share=0.45)).senses
+    assert len(told.senses) == 1
+    assert any("less than 45% of the occurrences (--min-share)" in note for note in told.notes)
+
+
 def test_three_lines_are_split_by_force_alone(
     make_corpus: Callable[..., Corpus], draw: Callable[..., list[Any]]
 ) -> None:
