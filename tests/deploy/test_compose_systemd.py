@@ -69,3 +69,22 @@ def test_systemd_refuses_a_broken_twin(
 ) -> None:
     break_file(f"deploy/systemd/{name}", old, new)
     assert words in unit_faults(run_tool, copy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [("", "", ""), ("TimeoutStopSec=40", "TimeoutStopSec=40 apples", "Failed to parse")],
+)
+def test_the_unit_of_the_guide_is_a_unit(
+    run_tool: Run, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs/serving.md").read_text()
+    text = "[Unit]" + guide.split("```\n[Unit]")[1].split("```")[0]
+    program = tmp_path / "sensegrep"
+    program.touch(mode=0o755)
+    unit = tmp_path / "of-the-guide.service"
+    text = text.replace("/opt/sensegrep/bin/sensegrep", str(program))
+    unit.write_text(text.replace(old, new) if old else text)
+    _, said = run_tool("systemd-analyze", "verify", "--man=no", unit)
+    faults = "\n".join(line for line in said.splitlines() if unit.name in line)
+    assert words in faults if words else faults == ""

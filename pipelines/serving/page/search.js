@@ -32,7 +32,8 @@ export async function linesFirst(state, found, signal) {
   const patience = new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS, false); });
   if (await Promise.race([settled, patience])) return null;
   const pairs = [...searchPairs(state), ["no_senses", "true"]];
-  // The whole answer says what is wrong, if anything is.
-  const lines = await ask("v1/search", pairs, { signal }).catch(() => null);
+  // The whole answer says what is wrong, if anything is; once it is there, these are of no use.
+  const asked = ask("v1/search", pairs, { signal }).catch(() => null);
+  const lines = await Promise.race([asked, settled.then(() => null)]);
   return lines?.hits.length ? { ...lines, primary: null, early: true } : null;
 }
