@@ -298,7 +298,7 @@ function showProblem(problem, again) {
   $("results").hidden = true;
   closePanel();
   // What had the focus is gone; the words say why.
-  if (focused === document.body || $("results").contains(focused) || $("senses-panel").contains(focused)) $("problem").focus();
+  if ($("results").contains(focused) || $("senses-panel").contains(focused)) $("problem").focus();
 }
 
 function button(label, act) {
