@@ -84,7 +84,7 @@ def ask(path: str, queries: list[str], clients: int, seconds: int, number: int) 
     """Ask from many clients; returns what the load generator measured."""
     program = [sys.executable, str(HERE / "load_generator.py"), f"http://127.0.0.1:{PORT}/"]
     flags = [f"--path={path}", f"--clients={clients}", f"--seconds={seconds}"]
-    flags += [f"--requests={number}", f"--queries={json.dumps(queries)}"]
+    flags += ["--fresh=1", f"--requests={number}", f"--queries={json.dumps(queries)}"]
     done = subprocess.run([*program, *flags], capture_output=True, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer["statuses"] == {"200": answer["requests"]}
@@ -177,7 +177,7 @@ def test_beside_txtai_s_server(tmp_path: Path, record_benchmark: Callable[..., A
             " with the same model, and search one IVF index (its default), approximately",
             "memory: of the server's processes, without the pages of files, which the system can"
             " take back",
-            "10 lines with their text each; servers with their defaults; the clients share the"
-            " cores",
+            "each sentence is a new one; 10 lines with their text each; servers with their"
+            " defaults; the clients share the cores",
         ],
     )
