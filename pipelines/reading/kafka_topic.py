@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _ANSWER_SECONDS = 15.0
 _POLL_SECONDS = 0.5
 _POLL_MESSAGES = 500
+_FIRST_BYTES = 1 << 20  # of a message, until one was read: Kafka's own default limit
 _MESSAGE_BYTES = 200  # of memory, beside what the message holds
 # What must be so for the corpus's positions to be the only truth.
 _OURS = {
@@ -111,6 +112,7 @@ class KafkaTopic:
         self._origins: dict[str, int] = {}
         self._lost: list[tuple[int, int, int]] = []  # partition, from, to
         self._looked = float("-inf")
+        self._largest = _FIRST_BYTES  # of the messages read lately
 
     def _cluster(self) -> str:
         """Return the cluster's id, once the topic is known to be there."""
@@ -212,9 +214,14 @@ class KafkaTopic:
             left = until - time.monotonic()
             if left <= 0:
                 break
-            room = min(_POLL_MESSAGES, limits.records - len(batch.records))
-            for message in self._consumer.consume(room, timeout=min(left, _POLL_SECONDS)):
+            # What is consumed is in memory at once, so as many as the rest of the bytes may hold.
+            room = max(1, (limits.bytes - batch.bytes) // self._largest)
+            room = min(room, _POLL_MESSAGES, limits.records - len(batch.records))
+            messages = self._consumer.consume(room, timeout=min(left, _POLL_SECONDS))
+            for message in messages:
                 self._take(batch, message)
+            sizes = [_MESSAGE_BYTES + len(message.value() or b"") for message in messages]
+            self._largest = max(self._largest // 2, _MESSAGE_BYTES, *sizes)
         return len(batch.records) > before
 
     def _take(self, batch: StreamBatch, message: Any) -> None:

@@ -110,6 +110,23 @@ def test_a_message_of_20_mb_is_embedded(
     assert sorted(row["doc_id"] for row in documents) == ["big", "next"]
 
 
+def test_a_batch_is_over_its_limit_of_bytes_by_one_message_at_most(broker: Any, topic: str) -> None:
+    """As many messages are consumed at once as fit: all of them are in memory."""
+    broker.make_topic(topic)
+    broker.put(topic, *({"id": f"d{n}", "text": "x" * 50_000} for n in range(60)))
+    source = KafkaTopic(f"{broker.address}/{topic}", InputOptions())
+    source.start({}, {})
+    limits, read, most = BatchLimits(records=500, bytes=200_000), 0, 0
+    deadline = time.monotonic() + 60
+    while read < 60 and time.monotonic() < deadline:
+        batch = StreamBatch()
+        source.fill(batch, limits, 2)
+        assert batch.bytes <= limits.bytes + 51_000
+        read, most = read + len(batch.records), max(most, len(batch.records))
+    assert (read, most) == (60, 4)
+    source.close()
+
+
 def test_only_committed_transactions_count_and_their_marks_leave_no_lag(
     broker: Any, topic: str, run: Callable, live: Callable, positions: Callable
 ) -> None:
