@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 _CACHED_GROUPS = 64
+_KEPT_COUNTS = 1 << 17  # some 15 MB
 
 
 class FormRange(NamedTuple):
@@ -51,6 +52,7 @@ class FormTable:
         self._lows = [span.min for span in spans]
         self._highs = [span.max for span in spans]
         self._cache: OrderedDict[int, _Group] = OrderedDict()
+        self._known_counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def ranges(self, folded: str) -> list[FormRange]:
@@ -66,10 +68,16 @@ class FormTable:
 
     def count(self, folded: str) -> int:
         """Return the occurrences of all forms of one casefolded spelling."""
+        known = self._known_counts.get(folded)
+        if known is not None:
+            return known
         found = 0
         for group in self._having(folded):
             rows = group.rows(folded)
             found += int(group.occurrences[rows.start : rows.stop].sum())
+        if len(self._known_counts) >= _KEPT_COUNTS:
+            self._known_counts.clear()
+        self._known_counts[folded] = found
         return found
 
     def counts(self) -> dict[str, int]:

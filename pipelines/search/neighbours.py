@@ -14,7 +14,7 @@ query and its three nearest (feedback), at a cost that does not grow.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,12 +171,12 @@ class Neighbours:
         """Return the words around a query's word as a vector [D]; None if the index has none."""
         words = sorted({folded_form(token) for token in tokens} - own)
         known = self._index.form_vectors.of(words)
-        return weighted_bag(words, known, self._idfs(known))
+        counts = {word: self._index.forms.count(word) for word in known}
+        return weighted_bag(words, known, self._idfs(counts))
 
-    def _idfs(self, words: Iterable[str]) -> dict[str, float]:
-        count = self._index.forms.count
+    def _idfs(self, counts: Mapping[str, int]) -> dict[str, float]:
         total = max(self._total, 1)
-        return {word: float(np.log(total / max(count(word), 1))) + 1 for word in words}
+        return {word: float(np.log(total / max(count, 1))) + 1 for word, count in counts.items()}
 
     def _make(self, forms: WordForms, places: Mapping[str, Positions]) -> NeighbourTable:
         ids, tokens, sentences = [], [], []
@@ -195,7 +195,7 @@ class Neighbours:
         around = sorted({word for line in lines for word in line})
         counts = {word: count for word in around if (count := self._index.forms.count(word))}
         known = self._index.form_vectors.of(around)
-        bags = weighted_bags(lines, known, self._idfs(known), dim)
+        bags = weighted_bags(lines, known, self._idfs(counts), dim)
         centered = around_mean(bags)
         of_tokens, of_sentences = np.concatenate(tokens), np.concatenate(sentences)
         scores = search_scores(
