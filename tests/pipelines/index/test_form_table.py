@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.index import form_table
 from pipelines.index.form_table import FormRange, FormTable
 
 ROWS = [
@@ -34,6 +35,15 @@ def test_a_look_up_finds_what_a_scan_finds(table: FormTable, word: str) -> None:
     mine = [row for row in ROWS if row[0] == word]
     assert table.ranges(word) == [FormRange(*row[1:]) for row in mine]
     assert table.count(word) == sum(row[4] for row in mine)
+
+
+def test_counts_that_are_kept_are_bounded(
+    table: FormTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form_table, "_KEPT_COUNTS", 2)
+    words = ("a", "bank", "zoo", "none", "a", "zoo")
+    assert [table.count(word) for word in words] == [9, 8, 1, 0, 9, 1]
+    assert len(table._known_counts) <= 2
 
 
 def test_forms_are_counted_by_themselves_and_without_case(table: FormTable) -> None:
