@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 _CACHED_GROUPS = 64
-_KEPT_COUNTS = 1 << 17  # some 15 MB
+KEPT_COUNTS = 1 << 17  # some 15 MB
 
 
 class FormRange(NamedTuple):
@@ -75,7 +75,7 @@ class FormTable:
         for group in self._having(folded):
             rows = group.rows(folded)
             found += int(group.occurrences[rows.start : rows.stop].sum())
-        if len(self._known_counts) >= _KEPT_COUNTS:
+        if len(self._known_counts) >= KEPT_COUNTS:
             self._known_counts.clear()
         self._known_counts[folded] = found
         return found

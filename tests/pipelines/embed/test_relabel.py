@@ -78,7 +78,7 @@ def test_slice_of_all_kinds_is_one_segment(
         {"id": "d3", "text": "Another text."},
         {"id": "new", "text": "A new one."},
         {"id": "same", "text": "It stays."},
-        "{broken",
+        {"id": "bad", "text": 5},
     ]
     report = run_embed(write_jsonl(mixed), prune=True)
     assert sorted(embedded) == ["A new one.", "Another text."]
