@@ -2,21 +2,13 @@
 
 import csv
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from tests.pipelines.serving.page.opened_page import RIVER, Open, Shoot, rows
 
 pytestmark = pytest.mark.browser
-
-Open = Callable[..., Page]
-Shoot = Callable[[Page, str], None]
-RIVER = "?q=They+sat+on+the+[bank]+of+the+river"
-
-
-def rows(page: Page) -> Any:
-    return page.locator("#lines tr.line")
 
 
 def test_filters_come_from_the_metadata_and_options_from_the_address(

@@ -1,21 +1,14 @@
 """The search page in a browser: queries, lines, senses folded below, weights, likeness."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from tests.pipelines.serving.page.opened_page import RIVER, Open, Shoot, rows
 
 pytestmark = pytest.mark.browser
-
-Open = Callable[..., Page]
-Shoot = Callable[[Page, str], None]
-RIVER = "?q=They+sat+on+the+[bank]+of+the+river"
-
-
-def rows(page: Page) -> Any:
-    return page.locator("#lines tr.line")
 
 
 def test_an_empty_page_says_what_to_do(open_page: Open, shoot: Shoot) -> None:

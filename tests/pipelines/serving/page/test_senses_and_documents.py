@@ -1,22 +1,14 @@
 """The search page in a browser: the map of senses, and the documents of lines."""
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from tests.pipelines.serving.page.opened_page import RIVER, Open, Shoot, rows
 
 pytestmark = pytest.mark.browser
-
-Open = Callable[..., Page]
-Shoot = Callable[[Page, str], None]
-RIVER = "?q=They+sat+on+the+[bank]+of+the+river"
-
-
-def rows(page: Page) -> Any:
-    return page.locator("#lines tr.line")
 
 
 def test_the_map_and_the_lines_point_at_each_other(open_page: Open, shoot: Shoot) -> None:

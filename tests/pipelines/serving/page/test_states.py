@@ -6,17 +6,11 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from tests.pipelines.serving.page.opened_page import RIVER, Open, Shoot, rows
 
 pytestmark = pytest.mark.browser
-
-Open = Callable[..., Page]
-Shoot = Callable[[Page, str], None]
-RIVER = "?q=They+sat+on+the+[bank]+of+the+river"
-
-
-def rows(page: Page) -> Any:
-    return page.locator("#lines tr.line")
 
 
 def test_hostile_text_is_text(open_page: Open, shoot: Shoot) -> None:
