@@ -1,5 +1,6 @@
 """Batching: which sentences are computed together, and where their tokens are in memory."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -41,20 +42,32 @@ def plan_batches(lengths: Sequence[int] | Indices, max_tokens: int) -> list[Indi
 class Packing:
     """Sentences of falling length, laid out time step by time step without padding.
 
-    Slot `starts[t] + b` belongs to sentence b at step t; the sentences still running at step t
-    are the first `rows[t]` ones. Lengths 3, 2, 1 give the slots (sentence, step)
+    A lane holds sentences one after the other; the lanes still running at step t are the first
+    `rows[t]` ones. Slot `starts[t] + r` belongs to lane r at step t. Sentences of the lengths 3, 2,
+    1 give the slots (sentence, token), in as many lanes as sentences, and in two
 
         (0,0) (1,0) (2,0) | (0,1) (1,1) | (0,2)
+        (0,0) (1,0) | (0,1) (1,1) | (0,2) (2,0)
+
+    Few lanes of about the same length keep every step as wide as the first. With a lane for each
+    sentence, the steps that only the longest ones reach have few rows, and a step costs time for
+    itself.
 
     Attributes:
       lengths: [B] int64, falling, each at least 1.
-      rows: [T] sentences still running at each step.
+      n_lanes: most lanes; None for one a sentence.
+      lane: [B] the lane of each sentence.
+      begins: [B] the step at which each sentence begins.
+      rows: [T] lanes still running at each step.
       starts: [T + 1] first slot of each step; the last entry is the number of slots.
       forward: [slots] the token (flat, sentence by sentence) a slot of the forward direction holds.
       backward: [slots] the same for the backward direction, which reads each sentence in reverse.
     """
 
     lengths: Indices
+    n_lanes: int | None = None
+    lane: Indices = field(init=False)
+    begins: Indices = field(init=False)
     rows: Indices = field(init=False)
     starts: Indices = field(init=False)
     forward: Indices = field(init=False)
@@ -62,25 +75,63 @@ class Packing:
 
     def __post_init__(self) -> None:
         lengths = self.lengths
-        steps = int(lengths[0])
-        rows = len(lengths) - np.searchsorted(lengths[::-1], np.arange(steps), side="right")
+        lane, begins = plan_lanes(lengths, self.n_lanes or len(lengths))
+        ends = np.sort(np.bincount(lane, lengths).astype(np.int64))
+        steps = int(ends[-1])
+        rows = len(ends) - np.searchsorted(ends, np.arange(steps), side="right")
         starts = np.concatenate(([0], np.cumsum(rows)))
-        step = np.repeat(np.arange(steps), rows)
-        sentence = np.arange(int(starts[-1])) - starts[step]
-        firsts = np.cumsum(lengths) - lengths
-        object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "starts", starts)
-        object.__setattr__(self, "forward", firsts[sentence] + step)
-        object.__setattr__(self, "backward", (firsts + lengths - 1)[sentence] - step)
+        for name, value in (("lane", lane), ("begins", begins), ("rows", rows), ("starts", starts)):
+            object.__setattr__(self, name, value)
+        for name, slots in zip(("forward", "backward"), self.slots(), strict=True):
+            tokens = np.empty(len(slots), dtype=np.int64)
+            tokens[slots] = np.arange(len(slots))
+            object.__setattr__(self, name, tokens)
 
     @property
     def ends(self) -> Indices:
-        """[B] the slot of each sentence's last step."""
-        return self.starts[self.lengths - 1] + np.arange(len(self.lengths))
+        """[R] the slot of each lane's last step."""
+        lanes = np.arange(self.rows[0])
+        last = len(self.rows) - 1 - np.searchsorted(self.rows[::-1], lanes, side="right")
+        return self.starts[last] + lanes
+
+    def restarts(self) -> list[Indices]:
+        """Return, for each of the T steps, the lanes in which a sentence follows another."""
+        later = np.flatnonzero(self.begins)
+        order = later[np.argsort(self.begins[later], kind="stable")]
+        bounds = np.searchsorted(self.begins[order], np.arange(1, len(self.rows)))
+        return np.split(self.lane[order], bounds)
 
     def slots(self) -> tuple[Indices, Indices]:
         """Return the forward and the backward slot of every token, sentence by sentence."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
         position = np.arange(len(sentence)) - (np.cumsum(self.lengths) - self.lengths)[sentence]
         mirrored = self.lengths[sentence] - 1 - position
-        return self.starts[position] + sentence, self.starts[mirrored] + sentence
+        lane, begin = self.lane[sentence], self.begins[sentence]
+        return self.starts[begin + position] + lane, self.starts[begin + mirrored] + lane
+
+
+def plan_lanes(lengths: Indices, n_lanes: int) -> tuple[Indices, Indices]:
+    """Put sentences into lanes of about the same length.
+
+    Each sentence, the longest first, goes to the lane that ends first.
+
+    Args:
+      lengths: [B], falling, each at least 1.
+      n_lanes: most lanes.
+
+    Returns:
+      The lane and the first step of each sentence, [B] each; lanes by falling end.
+    """
+    count = len(lengths)
+    if count <= n_lanes:
+        return np.arange(count), np.zeros(count, dtype=np.int64)
+    lane, begins = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    ending = [(0, number) for number in range(n_lanes)]
+    for sentence, length in enumerate(lengths.tolist()):
+        end, number = ending[0]
+        lane[sentence], begins[sentence] = number, end
+        heapq.heapreplace(ending, (end + length, number))
+    by_end = sorted(ending, key=lambda lane: (-lane[0], lane[1]))
+    renamed = np.empty(n_lanes, dtype=np.int64)
+    renamed[[number for _, number in by_end]] = np.arange(n_lanes)
+    return renamed[lane], begins

@@ -289,7 +289,10 @@ class Elmo:
         """Compute the batches of a group side by side."""
         ids, asked = types.number([[sentences[i] for i in batch.tolist()] for batch in group])
         packings = [
-            Packing(np.array([len(sentences[index]) for index in batch], dtype=np.int64))
+            Packing(
+                np.array([len(sentences[index]) for index in batch], dtype=np.int64),
+                self.bilm.n_lanes,
+            )
             for batch in group
         ]
         vectors = self._cache.vectors(asked)
@@ -297,7 +300,7 @@ class Elmo:
             task
             for type_ids, packing in zip(ids, packings, strict=True)
             for task in self.bilm.tasks(
-                vectors, type_ids, packing, self._start(len(packing.lengths)), n_layers
+                vectors, type_ids, packing, self._start(int(packing.rows[0])), n_layers
             )
         ]
         runs = [run for result in self.bilm.workers.run(tasks) for run in result]
@@ -317,11 +320,11 @@ class Elmo:
             )
         return computed
 
-    def _start(self, n_sentences: int) -> LstmState:
-        """Return the state that B sentences start from."""
+    def _start(self, n_lanes: int) -> LstmState:
+        """Return the state that the sentences of all lanes start from."""
         return LstmState(
-            h=self.start.h.expand(-1, -1, n_sentences, -1),
-            c=self.start.c.expand(-1, -1, n_sentences, -1),
+            h=self.start.h.expand(-1, -1, n_lanes, -1),
+            c=self.start.c.expand(-1, -1, n_lanes, -1),
         )
 
     def _pool(

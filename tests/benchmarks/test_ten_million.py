@@ -186,8 +186,7 @@ def test_ten_million_token_vectors(record_benchmark: Callable[..., None]) -> Non
             f"{tables['tokens']['recall_at_10']:.3f}), {tables['sentences']['rows']:,} sentences "
             f"({tables['sentences']['factory']}, recall@10 "
             f"{tables['sentences']['recall_at_10']:.3f}); the index takes {size / 1e9:.1f} GB",
-            f"built under --max-memory 2G in {build['seconds'] / 60:.0f} minutes at a low priority "
-            "beside other work, with at most "
+            f"built under --max-memory 2G in {build['seconds'] / 60:.0f} minutes, with at most "
             f"{build['peak_memory_bytes'] / 1e6:,.0f} MB of memory",
             "the whole search, the encoding of the query included; without senses; files in the "
             "page cache where memory holds them",

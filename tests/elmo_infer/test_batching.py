@@ -60,3 +60,49 @@ def test_slots_undo_the_packing(lengths: list[int]) -> None:
 
     np.testing.assert_array_equal(packing.forward[forward], everything)
     np.testing.assert_array_equal(packing.backward[backward], everything)
+
+
+def test_lanes_by_hand() -> None:
+    packing = Packing(np.array([3, 2, 1]), n_lanes=2)
+
+    assert packing.lane.tolist() == [0, 1, 1]
+    assert packing.begins.tolist() == [0, 0, 2]
+    assert packing.rows.tolist() == [2, 2, 2]
+    assert packing.forward.tolist() == [0, 3, 1, 4, 2, 5]
+    assert packing.backward.tolist() == [2, 4, 1, 3, 0, 5]
+    assert packing.ends.tolist() == [4, 5]
+    assert [lanes.tolist() for lanes in packing.restarts()] == [[], [], [1]]
+
+
+@given(lengths=LENGTHS, n_lanes=st.integers(1, 12))
+def test_lanes_hold_every_sentence_once_and_end_together(lengths: list[int], n_lanes: int) -> None:
+    packing = Packing(np.array(sorted(lengths, reverse=True)), n_lanes)
+    everything = np.arange(sum(lengths))
+    forward, backward = packing.slots()
+    ends = packing.begins + packing.lengths
+    totals = np.bincount(packing.lane, packing.lengths)
+
+    np.testing.assert_array_equal(np.sort(forward), everything)
+    np.testing.assert_array_equal(packing.forward[forward], everything)
+    np.testing.assert_array_equal(packing.backward[backward], everything)
+    # A lane is full: each sentence begins where another ends.
+    for lane, begin in zip(packing.lane, packing.begins, strict=True):
+        assert begin == 0 or begin in ends[packing.lane == lane]
+    assert len(totals) == packing.rows[0] == min(n_lanes, len(lengths))
+    assert totals.tolist() == sorted(totals, reverse=True)
+    # No lane could give its last sentence to another and end earlier for it.
+    assert totals.max() - totals.min() <= max(lengths)
+    np.testing.assert_array_equal(
+        packing.ends, packing.starts[totals.astype(int) - 1] + range(len(totals))
+    )
+
+
+@given(lengths=LENGTHS, n_lanes=st.integers(1, 12))
+def test_restarts_are_where_later_sentences_begin(lengths: list[int], n_lanes: int) -> None:
+    packing = Packing(np.array(sorted(lengths, reverse=True)), n_lanes)
+    later = packing.begins > 0
+
+    found = [(step, lane) for step, lanes in enumerate(packing.restarts()) for lane in lanes]
+
+    wanted = zip(packing.begins[later], packing.lane[later], strict=True)
+    assert sorted(found) == sorted(wanted)

@@ -66,6 +66,22 @@ def test_layers_equal_a_slow_elmo(
         np.testing.assert_allclose(computed, expected, atol=bound, rtol=0)
 
 
+@pytest.mark.parametrize("initial_state", ["zero", "warm"])
+def test_sentences_of_one_lane_do_not_see_each_other(
+    tiny_elmo_dir, awkward_sentences, model_bound, initial_state
+) -> None:
+    elmo = load(tiny_elmo_dir, device="cpu", initial_state=initial_state)
+    alone = [elmo.layers([tokens])[0] for tokens in awkward_sentences]
+
+    elmo.bilm.n_lanes = 2
+    in_lanes = elmo.layers(awkward_sentences)
+
+    for found, expected in zip(in_lanes, alone, strict=True):
+        scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+        bound = model_bound(elmo.bilm.config, steps=expected.shape[1] + 2, scale=scale)
+        np.testing.assert_allclose(found, expected, atol=bound, rtol=0)
+
+
 def test_clips_are_reached(make_elmo, slow_elmo) -> None:
     directory = make_elmo(seed=5)
     with h5py.File(directory / "weights.hdf5", "a") as file:
