@@ -22,8 +22,6 @@ MEASURED = re.compile(
     r"\d[\d,.]* (?:[a-z]+/s\b|ms\b|milliseconds|times as (?:fast|long|much)"
     r"|(?:searches|documents) a second\b|% of (?:the time|`|embed))"
 )
-# Its benchmarks do not record JSON yet.
-TYPED_BY_HAND = {"serving.md"}
 
 
 def script(name: str, folder: Path = SCRIPTS) -> ModuleType:
@@ -94,9 +92,8 @@ def test_every_result_is_shown_on_a_page() -> None:
 def test_no_measured_speed_is_typed_by_hand() -> None:
     figures = script("figures")
     for page in figures.pages():
-        if page.name not in TYPED_BY_HAND:
-            prose = figures.BLOCK.sub("", page.read_text(encoding="utf-8"))
-            assert MEASURED.findall(prose) == [], f"{page.name}: put it into a benchmark's JSON"
+        prose = figures.BLOCK.sub("", page.read_text(encoding="utf-8"))
+        assert MEASURED.findall(prose) == [], f"{page.name}: put it into a benchmark's JSON"
 
 
 def test_results_say_when_where_and_how_they_were_measured() -> None:
