@@ -1,5 +1,5 @@
 #!/bin/sh
-# Embed on Dataflow's CPU workers: submits one job and leaves. Variables: sensegrep.env.example.
+# Embed on Dataflow's CPU workers: submits one job and returns. Variables: sensegrep.env.example.
 #
 #   deploy/with-env.sh deploy/sensegrep.env deploy/dataflow/run-cpu.sh
 #

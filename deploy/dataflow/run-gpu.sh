@@ -1,5 +1,5 @@
 #!/bin/sh
-# Embed on Dataflow with one GPU per worker: submits one job and leaves. Variables:
+# Embed on Dataflow with one GPU per worker: submits one job and returns. Variables:
 # sensegrep.env.example. The machine that submits needs no GPU.
 #
 #   deploy/with-env.sh deploy/sensegrep.env deploy/dataflow/run-gpu.sh
