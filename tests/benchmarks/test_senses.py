@@ -160,16 +160,16 @@ def test_aims_of_senses(
                  round(single[f"split_at_{size}"], 3), spread(single, f"split_at_{size}", 3)]
                 for size in (*SIZES, 150)
             ),
-            ["SemCor-WSI: B-cubed F above one cluster a lemma", None, "above 0",
+            ["SemCor-WSI: gain in B-cubed F over one cluster per lemma", None, "above 0",
              round(semcor["over_one_cluster"], 4), spread(semcor, "over_one_cluster", 4)],
-            ["the same, above the same sizes shuffled", None, "above 0",
+            ["the same, over the same sizes shuffled", None, "above 0",
              round(semcor["over_shuffled"], 4), spread(semcor, "over_shuffled", 4)],
             ["SemEval-2013 task 13: AVG", None, "30", round(100 * semeval["avg"], 1), None],
-            ["six label words tell the sense of a line they were not made of (chance "
+            ["sense of a line by the six label words of other lines: right (chance "
              f"{labels['chance']:.2f}, random words {labels['random_words']:.2f})", None, None,
              round(labels["right"], 2), spread(labels, "right")],
-            [f"where one of them stands in the line ({labels['stands']:.0%}): it is one of the "
-             "line's sense", None, None, round(labels["stands_right"], 2), None],
+            [f"lines with a label word in them ({labels['stands']:.0%}): it belongs to the line's "
+             "sense", None, None, round(labels["stands_right"], 2), None],
         ],
         notes=[
             "the directions and the table of words of one sense were learned from other text, "
@@ -177,7 +177,7 @@ def test_aims_of_senses(
             "0.10 of the words of one sense are split at 24, 50 and 100; no number was fitted on "
             "the 22 words",
             "the words of one sense are those of the bundled list, in text of English Wikipedia "
-            "that nothing was learned of; up to three samples of each word",
+            "that was not learned from; up to three samples of each word",
             "of the 12 words of the demo corpus, these are not split: "
             f"{', '.join(w for w, row in of_demo.items() if row['senses'] == 1) or 'none'}",
             f"the model {MODEL}, float32",
