@@ -10,6 +10,10 @@ from elmo_infer.config import POOLINGS
 Sentences = Sequence[Sequence[str]]
 
 
+class DeviceError(ValueError):
+    """A device that is not in this machine, or that no machine has."""
+
+
 def check_sentences(sentences: Sentences) -> npt.NDArray[np.int64]:
     """Return the lengths [B] of sentences that are lists of strings, or say what is not one."""
     if isinstance(sentences, str):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from elmo_infer.arguments import DeviceError
 from elmo_infer.embedder import Elmo, RunSettings
 from elmo_infer.formats.model_files import ModelFiles
 from elmo_infer.initial_state import InitialState
@@ -127,23 +128,23 @@ def choose_device(device: str) -> torch.device:
     """Return the device asked for; never another one.
 
     Raises:
-      ValueError: if there is no such device here.
+      DeviceError: if there is no such device here.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
+        raise DeviceError(
             f"unknown device {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'"
         ) from error
     if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        raise DeviceError(f"unknown device {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if chosen.type == "cuda" and (chosen.index or 0) >= count:
-        raise ValueError(
-            f"device {device!r} was not found: this machine has {count} CUDA devices. Use"
-            " device='cpu', or device='auto' to use what there is"
+        raise DeviceError(
+            f"device {device!r} was not found: this machine has {count} CUDA devices; choose"
+            " cpu, or auto, which takes what there is"
         )
     if chosen.type == "cuda" and chosen.index is None:
         # "cuda" alone would mean another device in a thread that has chosen another one.

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 bad usage, 3 done but some records were rejecte
 
 import argparse
 import atexit
+import errno
 import logging
 import os
 import sys
@@ -24,11 +25,23 @@ _STORE_PACKAGES = frozenset(
 _NATIVE_THREADS = frozenset(("pyarrow", "grpc"))
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 COMPLETION = "--print-completion"
+# Commands that continue where they stopped.
+RESUMED = ("run", "embed", "stream")
+_ADVICE = {
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give the path of a file",
+    errno.ENOTDIR: "a part of the path is a file; check the path",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "free some space, and run the command again",
+    errno.EDQUOT: "free some space, and run the command again",
+}
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # Each command's module is imported only when the command is used: search must not pay for Beam.
 COMMANDS = {
-    "run": ("pipelines.commands.run", "the main job: embed documents, then index them"),
+    "run": ("pipelines.commands.run", "embed documents, then index them: the main command"),
     "embed": ("pipelines.commands.embed", "embed documents into a corpus"),
     "stream": (
         "pipelines.commands.stream",
@@ -122,13 +135,14 @@ def main(argv: Sequence[str] | None = None, *, own_process: bool = False) -> int
     if command is None and arguments[0].partition("=")[0] == COMPLETION:
         return _print_completion(arguments)
     parser = build_parser(*([command] if command else []))
+    _refuse_options_before(command, arguments, parser)
     args, rest = parser.parse_known_args(arguments)
     module = import_module(COMMANDS[args.command][0])
     if getattr(module, "accepts_beam_flags", False):
         args.beam_args = rest
     elif rest:
         # Said by the command's own parser, whose usage shows what it takes.
-        args.refuse(f"unrecognized arguments: {' '.join(rest)}")
+        args.refuse(f"unrecognized arguments: {' '.join(rest)}{_quotes_advice(rest)}")
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format=LOG_FORMAT,
@@ -153,8 +167,32 @@ def main(argv: Sequence[str] | None = None, *, own_process: bool = False) -> int
     except Exception as error:  # of a store's client, a codec, ...: never a traceback for a user
         return _report(_named(error), args.verbose, FAILED)
     except KeyboardInterrupt:
-        print("sensegrep: interrupted", file=sys.stderr)
+        again = "; run the same command again: it continues where it stopped"
+        said = again if args.command in RESUMED else ""
+        print(f"sensegrep: interrupted{said}", file=sys.stderr)
         return FAILED
+
+
+def _refuse_options_before(
+    command: str | None, arguments: Sequence[str], parser: CommandParser
+) -> None:
+    """Refuse options of a command that stand before its name."""
+    if command is None:
+        return
+    known = tuple(parser._option_string_actions)
+    for word in arguments[: list(arguments).index(command)]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(each.startswith(name) for each in known):
+            parser.error(
+                f"{name} stands before the command; write it after: sensegrep {command} ... {name}"
+            )
+
+
+def _quotes_advice(rest: Sequence[str]) -> str:
+    """Return what to do about words that no option takes."""
+    if any(word.startswith("-") for word in rest):
+        return ""
+    return "; write quotes around a text of several words, as in 'They sat on the [bank]'"
 
 
 def _print_completion(arguments: Sequence[str]) -> int:
@@ -206,8 +244,13 @@ def _named(error: Exception) -> Exception:
 
 
 def _placed(error: OSError, args: argparse.Namespace) -> OSError:
-    """Return an error of a store's client with the corpus's URL, where it does not say which."""
+    """Return an error with the corpus, where it does not say which file, and with what to do."""
     corpus = getattr(args, "corpus", None) or ""
+    advice = _ADVICE.get(error.errno or 0)
+    if advice and not isinstance(error, BrokenPipeError) and str(error).startswith("[Errno "):
+        place = error.filename or (f"corpus {corpus}" if corpus else "")
+        told = f"{place}: {error.strerror}; {advice}" if place else f"{error.strerror}; {advice}"
+        return OSError(told).with_traceback(error.__traceback__)
     if "://" not in corpus or corpus in str(error) or error.filename or "://" in str(error):
         return error
     # Not of the same class: a client's errors take other arguments.

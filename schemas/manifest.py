@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from schemas.fields import check_fields
 from schemas.stream import StreamEntry
 
+RESTORE = "restore it from a backup, or embed the documents into a new corpus"
 SCHEMA_VERSION = 1
 # 2: with checksums, and with what the commit protocol needs. Programs that know only 1 must not
 # commit on top of one, so they refuse it.
@@ -140,7 +141,7 @@ class Segment:
             return cls(parts=parts, compacted_from=compacted_from, **fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ManifestError(
-                f"{path} is not a segment manifest: {_words(error, path)}"
+                f"{path} is not a segment manifest ({_words(error, path)}); {RESTORE}"
             ) from error
 
 
@@ -212,7 +213,7 @@ class Snapshot:
             if found != expected:
                 raise ManifestError(
                     f"{path} has the SHA-256 {found}, expected {expected}: the file was damaged"
-                    " or changed"
+                    f" or changed; {RESTORE}"
                 )
         try:
             known = {f.name for f in dataclass_fields(cls)} - {"more"}
@@ -230,7 +231,9 @@ class Snapshot:
             fields["stream"] = None if stream is None else StreamEntry.from_fields(stream)
             return cls(**{**fields, "more": more})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ManifestError(f"{path} is not a snapshot: {_words(error, path)}") from error
+            raise ManifestError(
+                f"{path} is not a snapshot ({_words(error, path)}); {RESTORE}"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +291,7 @@ def _load(text: str | bytes, path: str, newest: int = SCHEMA_VERSION) -> dict[st
     try:
         fields = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path} is not JSON: {error}") from error
+        raise ManifestError(f"{path} is not JSON ({error}); {RESTORE}") from error
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(f"{path} has no schema_version, so it is not a manifest of a corpus")

@@ -33,6 +33,7 @@ WITHOUT = {
     "pipelines/commands/embed_report.py": "commands/test_embed: its report",
     "pipelines/commands/evaluate_options.py": "commands/test_evaluate: its options",
     "pipelines/commands/bilm_options.py": "test_train: options of train elmo",
+    "pipelines/commands/devices.py": "test_embed, test_search: values of --device",
     "pipelines/commands/delete.py": "test_delete runs the command",
     "pipelines/commands/output.py": "test_text_as_it_comes: what is printed",
     "pipelines/commands/train_mean.py": "test_train: the mean of models",

@@ -75,7 +75,7 @@ class PretrainOptions:
     processes: int = 0
 
     def __post_init__(self) -> None:
-        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name)]
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
                 "give exactly one of minutes, epochs and steps, to say how long to train; found"
@@ -87,7 +87,7 @@ class PretrainOptions:
             raise ValueError(
                 f"unknown weights_dtype {self.weights_dtype!r}; expected float32 or float16"
             )
-        for name in ("tokens_per_batch", "vocabulary", "draws", "learning_rate"):
+        for name in (*given, "tokens_per_batch", "vocabulary", "draws", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
         if self.processes < 0:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.commands.devices import device_name
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="size of a batch; 4096 if not given, on a GPU 16384",
     )
-    add("--device", default="auto", help="cpu, cuda or cuda:N; auto takes CUDA if there is one")
+    add(
+        "--device",
+        type=device_name,
+        metavar="DEVICE",
+        default="auto",
+        help="cpu, cuda or cuda:N; auto takes CUDA if there is one",
+    )
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="highest learning rate")
     add("--vocabulary", type=int, default=60_000, metavar="N", help="words in the softmax")
     add("--samples", type=int, default=4096, metavar="N", help="softmax samples per batch")
@@ -51,8 +58,9 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="start_from",
         metavar="MODEL",
-        help="fine-tune this model (a bundled name, or a directory in the official layout), in "
-        "its own size; with more cells, filters or highways or a wider projection it grows first",
+        help="fine-tune this model (a bundled name, or a directory in the official layout), in"
+        " its own size; with more cells, filters or highways or a wider projection it is enlarged"
+        " first",
     )
     add(
         "--processes",
@@ -172,7 +180,7 @@ def _losses_help() -> str:
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("size", "a preset, or a preset with other numbers").add_argument
     add("--preset", help="tiny, compact, small, medium or original; compact if not given")
-    add("--cells", type=int, metavar="N", help="LSTM cells of a direction")
+    add("--cells", type=int, metavar="N", help="LSTM cells per direction")
     add("--projection", type=int, metavar="N", help="width of a direction's vector")
     add("--layers", type=int, metavar="N", help="biLSTM layers")
     add(
@@ -200,7 +208,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="of matrix products; auto takes bfloat16 where the processor has it",
+        help="precision of matrix products; auto takes bfloat16 where the processor has it",
     )
 
 
@@ -296,6 +304,9 @@ def _bilm_config(args: argparse.Namespace) -> "BiLmConfig":
     start_from = model_to_start_from(args)
     own = None if start_from is None else config_of_model(start_from)
     base = own if own is not None and args.preset is None else preset(args.preset or "compact")
+    for name in ("cells", "projection", "layers"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UsageError(f"--{name} is {value}; expected at least 1")
     config = resized(
         base,
         cells=args.cells,

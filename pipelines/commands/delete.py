@@ -41,6 +41,8 @@ def execute(args: argparse.Namespace) -> int:
     from pipelines.corpus.view import CorpusView
     from pipelines.maintenance.delete import delete, find_documents, is_being_purged, purge
 
+    if args.no_wait and not args.purge:
+        raise UsageError("--no-wait is for --purge, which may wait; give --purge too")
     doc_ids = list(args.doc_ids)
     if args.ids_from:
         doc_ids += read_ids(args.ids_from)
@@ -51,9 +53,12 @@ def execute(args: argparse.Namespace) -> int:
     if args.purge:  # one that was stopped goes on
         missing = [doc_id for doc_id in missing if not is_being_purged(corpus, doc_id)]
     if missing:
+        absent = f"the document {missing[0]!r} is"
+        if len(missing) > 1:
+            absent = f"{len(missing):,} of these documents, such as {missing[0]!r}, are"
         raise UsageError(
-            f"{len(missing)} of these documents are not in {args.corpus}, such as {missing[0]!r};"
-            " nothing was deleted; check the ids, or leave out those that are gone"
+            f"{absent} not in the corpus {args.corpus}; nothing was deleted; check the ids, or"
+            " leave out those that are gone"
         )
     corpus = delete(corpus, found, purge=args.purge)
     done = f"deleted {counted(len(set(doc_ids)), 'document')}"
@@ -66,10 +71,11 @@ def execute(args: argparse.Namespace) -> int:
                 " read them; when it has ended, run: sensegrep delete --purge --corpus"
                 f" {args.corpus}"
             )
-        done += ", and removed from the disk what was deleted or replaced"
-        if had_index:
-            done += f"; the index went too: sensegrep index --corpus {args.corpus}"
+        done += ", and removed the rows of all deleted and replaced documents from the disk"
+        done += " with the index" if had_index else ""
     print(f"{done}; left: {counted(corpus.live_counts()['documents'], 'document')}")
+    if args.purge and had_index:
+        print(f"next: sensegrep index --corpus {args.corpus}")
     return 0
 
 

@@ -3,11 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from pipelines.commands.devices import device_name
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     from pipelines.embed.options import EmbedOptions, ModelOptions
 
+# Those of elmo_infer.loading, which imports PyTorch.
+DTYPES = ("auto", "float32", "float64", "bfloat16", "float16", "int8")
 RARE_OPTIONS = frozenset(
     ("--pretokenized", "--max-sentence-tokens", "--max-reject-fraction", "--initial-state",
      "--layer-weights", "--pooling", "--vector-dtype", "--max-tokens-per-batch", "--commit-every",
@@ -66,10 +69,18 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
 def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     """Declare the model and what rows are made of; `stream` has the same."""
     group.add_argument("--model", default="en-small", help="bundled name, path or URL")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    group.add_argument(
+        "--device",
+        type=device_name,
+        metavar="DEVICE",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N",
+    )
     group.add_argument(
         "--dtype",
+        choices=DTYPES,
         default="auto",
+        metavar="DTYPE",
         help="auto (the fastest), float32, float64, bfloat16, int8 (CPU) or float16 (CUDA)",
     )
     group.add_argument(

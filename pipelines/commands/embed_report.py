@@ -45,6 +45,8 @@ def print_report(
         )
     elif not embedded:
         print(f"nothing new to embed in {counted(report.read, 'document')} read")
+        if not report.read:
+            print("the input has no documents: check that its files are not empty")
     else:
         replaced = f" ({changed:,} replaced an older version)" if changed else ""
         speed = report.tokens / max(report.seconds, 1e-9)
@@ -97,8 +99,5 @@ def _print_reject_files(corpus: "CorpusView") -> None:
     ]
     for file in files[-3:]:
         print(f"rejects: {file}")
-    if len(files) > 3:
-        print(
-            f"rejects: and {counted(len(files) - 3, 'more file')}; see: sensegrep info --rejects"
-            f" --corpus {corpus.root}"
-        )
+    more = f" and {counted(len(files) - 3, 'more file')}" if len(files) > 3 else ""
+    print(f"all rejects{more}: sensegrep info --rejects --corpus {corpus.root}")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pipelines.commands.devices import device_name
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -75,7 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="poolings to score on sentence sets: attention, mean, max",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device",
+        type=device_name,
+        metavar="DEVICE",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N",
+    )
     parser.add_argument(
         "--lowercase-fallback",
         action="store_true",

@@ -6,11 +6,33 @@ shows.
 
 import argparse
 import difflib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 _COLUMNS_OF_NAMES = 25
+# What argparse says, and the same in plain words with what to type.
+_PLAINER = (
+    (r"argument ([^:]+): invalid int value: (.+)", r"\1 is \2, expected a whole number"),
+    (r"argument ([^:]+): invalid float value: (.+)", r"\1 is \2, expected a number"),
+    (
+        r"argument (\S+?)(/\S+)?: expected (?:one|at least one) argument",
+        r"\1 needs a value; a value that begins with - is written as \1=-VALUE",
+    ),
+    (r"argument (\S+): expected \d+ arguments?", r"\1 needs more values"),
+    (r"argument (\S+): ignored explicit argument (.+)", r"\1 takes no value, found \2"),
+    (r"argument (\S+): not allowed with argument (\S+)", r"give \1 or \2, not both"),
+    (
+        r"argument ([A-Z]+): invalid choice: (\S+) \(choose from (.*)\)",
+        r"\2 is not a \1; expected one of \3",
+    ),
+    (
+        r"argument ([^:]+): invalid choice: (.+) \(choose from (.*)\)",
+        r"\1 is \2, expected one of \3",
+    ),
+    (r"argument ([^:]+): (.+)", r"\1: \2"),
+)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -37,11 +59,24 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     rare: frozenset[str] = frozenset()
+    _given: Sequence[str] = ()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Every command takes it; where no option is rare it shows the same as --help.
+        self._help_all = self.add_argument("--help-all", action=_HelpAll, help=argparse.SUPPRESS)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; an error looks for a misspelled option among all that was given."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._given, namespace)
 
     def show_rare_only_on_demand(self, rare: frozenset[str]) -> None:
         """Show some options under --help-all alone."""
         self.rare = rare
-        self.add_argument("--help-all", action=_HelpAll, help="show this help with all options")
+        self._help_all.help = "show this help with all options"
 
     def format_usage(self) -> str:
         """Return the command in one line: arguments, what must be given, [options]."""
@@ -54,7 +89,7 @@ class CommandParser(argparse.ArgumentParser):
         if everything or not self.rare:
             return super().format_help()
         rare = [action for action in self._actions if self._is_rare(action)]
-        hidden = [*rare, *(a for a in self._actions if isinstance(a, _HelpAll))]
+        hidden = [*rare, self._help_all]
         texts, groups = [action.help for action in hidden], self._action_groups
         for action in hidden:
             action.help = argparse.SUPPRESS
@@ -70,18 +105,31 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and exit with status 2."""
         self.print_usage(sys.stderr)
-        known = [name for action in self._actions for name in action.option_strings]
-        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-        near = [
-            match
-            for word in unknown
-            if word not in known
-            for match in difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-        ]
+        near = self._near_misses()
         advice = f"did you mean {' and '.join(near)}? " if near else ""
         self.exit(
-            2, f"sensegrep: error: {message}\n{advice}all options: {self.prog} {self._more}\n"
+            2,
+            f"sensegrep: error: {plainer(message)}\n"
+            f"{advice}all options: {self.prog} {self._more}\n",
         )
+
+    def _near_misses(self) -> list[str]:
+        """Return for each unknown option or command of the line what is spelled most alike."""
+        known = list(self._option_string_actions)
+        near: list[str] = []
+        for word in self._given:
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if not re.match("-[-a-z]", name) or any(each.startswith(name) for each in known):
+                continue
+            near += difflib.get_close_matches(f"--{name.lstrip('-')}", known, n=1, cutoff=0.6)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                words = [word for word in self._given if not word.startswith("-")][:1]
+                if words and words[0] not in action.choices:
+                    near += difflib.get_close_matches(words[0], action.choices, n=1, cutoff=0.6)
+        return list(dict.fromkeys(near))
 
     @property
     def _more(self) -> str:
@@ -102,6 +150,14 @@ class CommandParser(argparse.ArgumentParser):
                 value = action.metavar or action.dest.upper()
                 yield f"{action.option_strings[-1]} {value}{' ...' if action.nargs == '+' else ''}"
         yield "[options]"
+
+
+def plainer(message: str) -> str:
+    """Return what argparse says of a wrong argument in plain words."""
+    for pattern, words in _PLAINER:
+        if re.fullmatch(pattern, message, re.DOTALL):
+            return re.sub(pattern, words, message, flags=re.DOTALL)
+    return message
 
 
 class _HelpAll(argparse.Action):

@@ -124,7 +124,7 @@ def format_report(report: dict[str, Any]) -> str:
         f" {report['bytes'] / 1e6:.1f} MB, built in {report['seconds']:.1f} s,"
         f" peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB{since}",
     ]
-    for table, known in report["tables"].items():
+    for table, known in sorted(report["tables"].items(), reverse=True):
         latency = known["latency_ms"]
         measured = ""
         if known["recall_queries"]:
@@ -135,6 +135,11 @@ def format_report(report: dict[str, Any]) -> str:
         lines.append(
             f"  {table}: {known['vectors']} vectors, {known['factory']},"
             f" recall@10 {known['recall_at_10']:.3f}{measured},"
-            f" search over all p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
+            f" time of a search over all vectors: median {_milliseconds(latency['p50'])},"
+            f" 99th percentile {_milliseconds(latency['p99'])}"
         )
     return "\n".join(lines)
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f} ms" if value >= 0.05 else "under 0.1 ms"

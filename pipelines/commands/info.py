@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.output import print_json, say
 from pipelines.commands.wording import counted
+from pipelines.reading.documents import record_place
 
 if TYPE_CHECKING:
     from pipelines.corpus.view import CorpusView
@@ -114,7 +115,8 @@ def _print(facts: dict[str, Any]) -> None:
         f"on disk      {_size(facts['bytes'])} in {counted(facts['files'], 'file')}, without"
         " indexes"
     )
-    say(f"index        {facts['index'] or 'none; build one with: sensegrep index --corpus DIR'}")
+    build = f"none; build one with: sensegrep index --corpus {facts['corpus']}"
+    say(f"index        {facts['index'] or build}")
     _print_stream(facts["stream"])
     for settings in facts["settings"]:
         weights = ", ".join(f"{weight:.3g}" for weight in settings["layer_weights"])
@@ -127,7 +129,8 @@ def _print(facts: dict[str, Any]) -> None:
     for row in facts.get("rejects_listed", ()):
         sentence = "" if row["sentence_index"] is None else f" sentence {row['sentence_index']}"
         name = "" if row["doc_id"] is None else f" {row['doc_id']}{sentence}"
-        say(f"{row['uri']}:{row['position']}:{name} {row['reason']}: {row['detail']}")
+        place = record_place(row["uri"], row["position"])
+        say(f"{place}:{name} {row['reason']}: {row['detail']}")
 
 
 def _print_stream(stream: dict[str, Any] | None) -> None:

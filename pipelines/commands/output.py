@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import shutil
 import sys
 from typing import Any, TextIO
 
@@ -25,10 +27,28 @@ class HarmlessFormatter(logging.Formatter):
 
 
 def never_fail_to_print() -> None:
-    """Let characters that standard output cannot encode be printed as `?`, not end the command."""
+    """Let characters that standard output cannot encode be printed as `?`, not end the command.
+
+    Where the caller closed an output (`>&-`), what is printed there is dropped.
+    """
+    # Python has None there.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # Python is less strict in the locale C, but not enough to print every text.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
+
+
+def shows_colour(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal whose user wants colours (https://no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def terminal_columns() -> int:
+    """Return the width to print lines at: at least 40 columns, or no line has room for its word."""
+    return max(shutil.get_terminal_size((120, 24)).columns, 40)
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:

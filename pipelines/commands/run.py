@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     embed.declare_options(parser).add_argument(
         "--max-memory",
         metavar="SIZE",
-        help="peak memory of building the index (default: 2G)",
+        help="peak memory of building the index; the model and PyTorch, which stay loaded, add"
+        " about 600 MB (default: 2G)",
     )
     upkeep = parser.add_argument_group("upkeep, for runs by a scheduler")
     upkeep.add_argument(
@@ -73,13 +74,15 @@ def execute(args: argparse.Namespace) -> int:
     if removed is not None:
         print(f"removed {counted(removed, 'old file')}")
     if corpus is not None:
-        example = "They sat on the [bank] of the river"
+        words = args.tokens != "none"
+        example = "They sat on the [bank] of the river" if words else "a loan from a bank"
         print(f"next: sensegrep search --corpus {args.corpus} '{example}'")
     return exit_status(report, args)
 
 
 def _check_upkeep(args: argparse.Namespace) -> None:
     """Refuse impossible limits before any work."""
+    _index_options(args)
     if args.compact_over is not None and args.compact_over < 1:
         raise UsageError(f"--compact-over is {args.compact_over}, expected at least 1")
     if args.vacuum_older_than is not None:

@@ -3,11 +3,11 @@
 import argparse
 import csv
 import json
-import shutil
 import sys
 from typing import Any, TextIO
 
-from pipelines.commands.output import harmless, print_json, say
+from pipelines.commands.devices import device_name
+from pipelines.commands.output import harmless, print_json, say, shows_colour, terminal_columns
 from pipelines.commands.wording import counted
 
 FOLD_LABELS = 4
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scope.add_argument(
         "--sample", type=int, metavar="N", help="show N random lines of the K nearest"
     )
-    scope.add_argument("--seed", type=int, default=0, help="of --sample")
+    scope.add_argument("--seed", type=int, default=0, help="seed of --sample")
     scope.add_argument(
         "--plain-ranking",
         action="store_true",
@@ -126,6 +126,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument(
         "--device",
+        type=device_name,
+        metavar="DEVICE",
         default="auto",
         help="encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
     )
@@ -230,9 +232,7 @@ def print_hits(hits: Any, *, explain: bool = False) -> None:
     from pipelines.search.explain import explain_lines
     from pipelines.search.kwic import Style, format_lines, format_sentences
 
-    colour = sys.stdout.isatty()
-    columns = shutil.get_terminal_size((120, 24)).columns
-    style = Style(columns=max(columns, 60), colour=colour)
+    style = Style(columns=terminal_columns(), colour=shows_colour(sys.stdout))
     by_word = any(hit.token_index is not None for hit in hits)
     if explain:
         lines = explain_lines(hits, style)

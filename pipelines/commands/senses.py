@@ -1,11 +1,10 @@
 """sensegrep senses: the induced senses of a word, with what is typical of each."""
 
 import argparse
-import shutil
 import sys
 from typing import Any
 
-from pipelines.commands.output import harmless, print_json, say
+from pipelines.commands.output import harmless, print_json, say, shows_colour, terminal_columns
 from pipelines.commands.wording import counted
 
 
@@ -97,9 +96,7 @@ def print_senses(described: Any) -> None:
     """Print each sense with its size, label words and prototype lines."""
     from pipelines.search.kwic import Style, format_lines
 
-    style = Style(
-        columns=max(shutil.get_terminal_size((120, 24)).columns, 60), colour=sys.stdout.isatty()
-    )
+    style = Style(columns=terminal_columns(), colour=shows_colour(sys.stdout))
     found = described.senses
     forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
     count = len(found.senses)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.commands.devices import DEVICES, device_name
 from pipelines.errors import UsageError
 
 
@@ -76,7 +77,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "corpus and model": (
         _option("--corpus", "DIR", "path or URL of the corpus"),
         _option("--model", "PATH", "path of the corpus's model, if it has moved"),
-        _option("--device", "NAME", "auto, cpu, cuda or cuda:N", "auto"),
+        _option("--device", "DEVICE", DEVICES, "auto", read=device_name),
         _option("--cache-dir", "DIR", "directory that keeps index files of a remote corpus"),
         _option(
             "--refresh",
@@ -181,7 +182,7 @@ def read_settings(given: Mapping[str, str | None], environment: Mapping[str, str
             continue
         try:
             values[option.field] = option.read(text)
-        except ValueError as error:
+        except (ValueError, argparse.ArgumentTypeError) as error:
             raise UsageError(f"{source}: {error}") from error
     if "corpus" not in values:
         raise UsageError("no corpus is given; name one with --corpus DIR or SENSEGREP_CORPUS")

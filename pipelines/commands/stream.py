@@ -127,7 +127,7 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--no-wait",
         action="store_true",
-        help="with --runner: submit the job and leave; merges, indexes and vacuums are then up to"
+        help="with --runner: submit the job and return; merges, indexes and vacuums are then up to"
         " you",
     )
     group.add_argument(
@@ -364,5 +364,5 @@ def _print_report(report: "StreamReport", args: argparse.Namespace, status: "Str
         + (f" ({listed})" if listed else "")
     )
     if report.rejected:
-        print(f"rejects: see sensegrep info --corpus {args.corpus} --rejects")
+        print(f"all rejects: sensegrep info --rejects --corpus {args.corpus}")
     print(f"corpus {args.corpus}: snapshot {report.snapshot}, restarts {status.restarts}")

@@ -25,6 +25,7 @@ from pipelines.commands.help_format import CommandParser, HelpFormatter
 from pipelines.commands.progress import ProgressDisplay, duration
 from pipelines.commands.train_mean import MEAN_SUMMARY, add_mean_arguments, train_mean
 from pipelines.commands.train_senses import SUMMARY, add_senses_arguments, train_senses
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _train_bilm(args: argparse.Namespace, out: Path) -> int:
     with ProgressDisplay() as display:
         tokens, steps = _train(args, out, config, options, display)
     _draw_curve(out)
-    print(f"trained on {tokens:,} tokens in {steps:,} steps; the model is in {out}")
+    print(f"trained on {tokens:,} tokens in {counted(steps, 'step')}; the model is in {out}")
     print(f"next: sensegrep run INPUT --model {out} --corpus DIR")
     return 0
 

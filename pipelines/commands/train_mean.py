@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
 
 MEAN_SUMMARY = "a model that is the weighted mean of trained models of one shape"
@@ -16,7 +17,7 @@ def add_mean_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="MODEL[=WEIGHT]",
         help="bundled names or directories in the official layout, each with its weight "
-        "(default 1); the pooling query is that of the heaviest",
+        "(default 1); the pooling query is taken from the model with the largest weight",
     )
     add("--out", required=True, metavar="DIR", help="directory of the mean; new or empty")
     add(
@@ -47,7 +48,7 @@ def train_mean(args: argparse.Namespace) -> int:
     card += [f"- {row}" for row in rows]
     card += ["", *(f"{name}: {words}" for name, words in said.items()), ""]
     (out / "MODEL_CARD.md").write_text("\n".join(card), encoding="utf-8")
-    print(f"the mean of {len(names)} models is in {out}: {', '.join(rows)}")
+    print(f"the mean of {counted(len(names), 'model')} is in {out}: {', '.join(rows)}")
     for name, words in said.items():
         print(f"{name}: {words}")
     print(f"next: sensegrep evaluate {out} --data DIR")

@@ -24,6 +24,6 @@ def execute(args: argparse.Namespace) -> int:
         say(f"fault: {fault}", file=sys.stderr)
     verdict = counted(len(report.faults), "fault") if report.faults else "all well"
     say(f"verified {counted(report.files, 'file')}, {counted(report.bytes, 'byte')}: {verdict}")
-    if report.faults:
-        say("restore these files from a backup, or embed the documents into a new corpus")
+    for line in report.advice:
+        say(line)
     return FAILED if report.faults else DONE

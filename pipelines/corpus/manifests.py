@@ -88,7 +88,8 @@ def read_segment(store: Store, segment_id: str, checksum: str | None = None) -> 
         data = store.read(path)
     except FileNotFoundError as error:
         raise CorpusError(
-            f"{store.url}/{path} is missing; run: sensegrep verify --corpus {store.url}"
+            f"{store.url}/{path} is missing; restore it from a backup, or embed the documents"
+            " into a new corpus"
         ) from error
     check_sum(f"{store.url}/{path}", data, checksum)
     try:

@@ -89,7 +89,7 @@ def rebase(base: CorpusView, current: CorpusView, plan: Plan) -> dict[str, list[
     if clashes:
         raise CommitRefusedError(
             f"another writer has committed {len(clashes)} of the same documents, such as"
-            f" {min(clashes)!r}; nothing of this slice was committed: run the command again"
+            f" {min(clashes)!r}; these were not written: run the command again"
         )
     if plan.remove:
         merged = _died_meanwhile(base, current, plan.remove)

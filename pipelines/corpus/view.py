@@ -46,6 +46,8 @@ class CorpusView:
         Raises:
           CorpusError: if there is no corpus, or it is damaged or of a newer version.
         """
+        if not str(root):
+            raise CorpusError("the path of the corpus is empty; give --corpus DIR")
         view = cls.open_or_create(root, single_writer=single_writer)
         if view.snapshot.number == 0:
             raise CorpusError(

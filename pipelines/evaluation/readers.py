@@ -374,7 +374,8 @@ def choose_sets(
         if source.language == language and (root / source.folder).is_dir()
     ) + ((TEXT_SET,) if text else ())
     if not found:
-        expected = ", ".join(s.folder for s in SOURCES.values() if s.language == language)
+        folders = (s.folder for s in SOURCES.values() if s.language == language)
+        expected = ", ".join(dict.fromkeys(folders))
         raise ValueError(
             f"no evaluation set in {root}; expected one folder or more of these names: {expected}"
         )

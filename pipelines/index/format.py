@@ -291,7 +291,7 @@ def read_manifest(store: Store, index_id: str, checksum: str | None = None) -> I
     except FileNotFoundError as error:
         raise CorpusError(
             f"the corpus at {store.url} names the index {index_id}, but {path} is missing;"
-            " build it again: sensegrep index --corpus DIR"
+            " build it again: sensegrep index --rebuild --corpus DIR"
         ) from error
     check_sum(path, data, checksum, "build the index again: sensegrep index --rebuild --corpus DIR")
     manifest = IndexManifest.from_json(data, path)
@@ -352,7 +352,8 @@ def default_cache_dir() -> Path:
 
 def _missing(file: IndexFile) -> CorpusError:
     return CorpusError(
-        f"{file.path} of the index is missing; build it again: sensegrep index --corpus DIR"
+        f"{file.path} of the index is missing; build it again: sensegrep index --rebuild"
+        " --corpus DIR"
     )
 
 

@@ -30,11 +30,13 @@ class VerifyReport:
       files: checked.
       bytes: read.
       faults: one line each; empty if all is well.
+      advice: what to do about them, a line for each kind of fault that does not say it itself.
     """
 
     files: int = 0
     bytes: int = 0
     faults: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
 
 
 def verify(corpus: CorpusView) -> VerifyReport:
@@ -55,13 +57,22 @@ def verify(corpus: CorpusView) -> VerifyReport:
                     f"segment {segment.segment_id}: {rows} rows of {table},"
                     f" but its manifest counts {segment.counts[count]}"
                 )
-    report.faults += _index_faults(corpus, report)
+    index_faults = _index_faults(corpus, report)
     report.faults += _state_faults(corpus, report)
+    if report.faults:
+        report.advice.append(
+            "restore these files from a backup, or embed the documents into a new corpus"
+        )
+    if index_faults:
+        report.advice.append(
+            f"build the index again: sensegrep index --rebuild --corpus {corpus.root}"
+        )
+    report.faults += index_faults + _unfinished_purge(corpus)
     return report
 
 
 def _state_faults(corpus: CorpusView, report: VerifyReport) -> list[str]:
-    """Check tombstones and all snapshots, and tell of a purge that was not finished."""
+    """Check tombstones and all snapshots."""
     store, faults = corpus.store, []
     report.files += len(corpus.snapshot.tombstones)
     try:
@@ -74,12 +85,16 @@ def _state_faults(corpus: CorpusView, report: VerifyReport) -> list[str]:
             read_snapshot(store, number)
         except (CorpusError, FileNotFoundError) as error:
             faults.append(str(error))
-    if corpus.snapshot.purge is not None:
-        faults.append(
-            "a purge was not finished: rows of deleted documents may be on the disk; run:"
-            f" sensegrep delete --purge --corpus {corpus.root}"
-        )
     return faults
+
+
+def _unfinished_purge(corpus: CorpusView) -> list[str]:
+    if corpus.snapshot.purge is None:
+        return []
+    return [
+        "a purge was not finished: rows of deleted documents may be on the disk; run:"
+        f" sensegrep delete --purge --corpus {corpus.root}"
+    ]
 
 
 def _index_faults(corpus: CorpusView, report: VerifyReport) -> list[str]:

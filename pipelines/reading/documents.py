@@ -76,7 +76,17 @@ class Reject:
 
 def described(reject: Reject) -> str:
     """Return a reject in words: its place, its reason, and what to do."""
-    return f"{reject.uri}:{reject.position}: {reject.reason}: {reject.detail}"
+    place = record_place(reject.uri, reject.position)
+    return f"{place}: {reject.reason}: {reject.detail}"
+
+
+def record_place(uri: str, position: int) -> str:
+    """Return in words where a record is: a number alone would be taken for that of a line."""
+    if uri.startswith("pubsub:"):
+        return uri  # which ends with the id of the message
+    in_rows = uri.lower().endswith(".parquet")  # which are counted from 0
+    unit = "offset" if uri.startswith("kafka:") else "row" if in_rows else "byte"
+    return f"{uri}, {unit} {position}"
 
 
 def raw_start(record: bytes | str) -> str:

@@ -10,6 +10,8 @@ from pipelines.reading.input_files import InputFile
 from pipelines.reading.lines import fetch_lines, not_utf8, scan_lines, what_bytes_are
 from pipelines.reading.options import InputOptions
 
+EXPECTED_OBJECT = 'expected a JSON object, as in {"text": "..."}'
+EXPECTED_ON_EACH_LINE = 'expected a JSON object on each line, as in {"text": "..."}'
 MAX_STRUCTURE_BYTES = 4 << 20
 
 
@@ -46,10 +48,17 @@ def record_from_line(file: InputFile, options: InputOptions, position: int, line
         detail = what_bytes_are(line) or f"{error}{_advice(line)}"
         return reject_record(file, position, Fault("invalid-json", detail), line)
     if not isinstance(fields, dict):
-        found = type(fields).__name__
-        detail = f"found a {found}, expected a JSON object with fields{_advice(line)}"
+        detail = f"found {json_kind(fields)}, {EXPECTED_OBJECT}"
+        advice = _advice(line)
+        detail += "" if EXPECTED_ON_EACH_LINE in advice else advice
         return reject_record(file, position, Fault("not-an-object", detail), line)
     return document_from_fields(file, options, position, fields, line)
+
+
+def json_kind(value: Any) -> str:
+    """Return what kind of JSON a value is, in words."""
+    names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
+    return names.get(type(value), str(value).lower() if isinstance(value, bool) else "a number")
 
 
 def parse_json(data: bytes) -> Any:
@@ -111,7 +120,7 @@ def _advice(line: bytes) -> str:
     if start == b"{" and bare.endswith(b"},"):
         return "; a comma follows the object: remove it (jq -c . FILE)"
     if start not in (b"{", b"[", b"]", b"}") and line[:1] == start:
-        return '; expected a JSON object on each line, as in {"text": "..."}'
+        return f"; {EXPECTED_ON_EACH_LINE}"
     if start == b"[":
         return "; this looks like a JSON array: write one object per line (jq -c '.[]' FILE)"
     if line.strip() in (b"{", b"}", b"},", b"]") or line[:1].isspace():

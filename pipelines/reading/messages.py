@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.reading.documents import Document, Reject
 from pipelines.reading.fields import Fault, document_from_fields, reject_record
 from pipelines.reading.input_files import InputFile
-from pipelines.reading.json_lines import parse_json
+from pipelines.reading.json_lines import EXPECTED_OBJECT, json_kind, parse_json
 from pipelines.reading.options import InputOptions
 
 # Ids stand in every row of a document's sentences and tokens.
@@ -108,8 +108,7 @@ def _object(payload: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Fault("invalid-json", str(error)) from None
     if not isinstance(fields, dict):
-        found = type(fields).__name__
-        raise Fault("not-an-object", f"found a {found}, expected a JSON object with fields")
+        raise Fault("not-an-object", f"found {json_kind(fields)}, {EXPECTED_OBJECT}")
     return fields
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines.errors import UsageError
 from pipelines.reading import csv_rows, json_lines, parquet_rows, plain_text
 from pipelines.reading.decompression import DAMAGE
-from pipelines.reading.documents import READ, Reject
+from pipelines.reading.documents import READ, Reject, record_place
 from pipelines.reading.fields import Record
 from pipelines.reading.input_files import STDIN, InputFile, open_bytes
 from pipelines.reading.options import InputOptions
@@ -122,7 +122,7 @@ def scan(
             position,
             READ,
             "damaged-file",
-            f"the file cannot be read beyond its record at {position}: {error}",
+            f"the file cannot be read beyond {record_place(file.uri, position)}: {error}",
         )
 
 

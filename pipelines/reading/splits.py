@@ -7,7 +7,7 @@ A planner that has read the input names the records it chose (`ReadTask`). Witho
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.reading.documents import Document, Reject
+from pipelines.reading.documents import Document, Reject, record_place
 from pipelines.reading.input_files import InputFile
 from pipelines.reading.options import InputOptions
 from pipelines.reading.parquet_rows import count_rows
@@ -105,8 +105,9 @@ def read_task(task: ReadTask) -> Iterator[Document | Reject]:
 
 def _still_a_document(record: Document | Reject) -> Document:
     if isinstance(record, Reject):
+        place = record_place(record.uri, record.position)
         raise RuntimeError(
-            f"input {record.uri} changed while it was read: the record at {record.position}"
-            f" was a document and is now rejected ({record.reason}); run the command again"
+            f"input {record.uri} changed while it was read: the record at {place} was a document"
+            f" and is now rejected ({record.reason}); run the command again"
         )
     return record

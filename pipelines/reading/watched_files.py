@@ -19,7 +19,7 @@ from fsspec.core import url_to_fs
 
 from pipelines.errors import UsageError
 from pipelines.reading.decompression import DAMAGE, compression_of
-from pipelines.reading.documents import READ, Reject
+from pipelines.reading.documents import READ, Reject, record_place
 from pipelines.reading.input_files import FORMATS, InputFile, open_bytes
 from pipelines.reading.lines import scan_lines
 from pipelines.reading.messages import Message, message_from_line
@@ -273,7 +273,7 @@ def json_messages(file: InputFile, options: InputOptions, start: int) -> Iterato
                 if position >= start:
                     yield message
     except (*DAMAGE, pa.ArrowException) as error:
-        detail = f"the file cannot be read beyond its record at {position}: {error}"
+        detail = f"the file cannot be read beyond {record_place(file.uri, position)}: {error}"
         yield Reject(file.uri, position, READ, "damaged-file", detail)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elmo_infer.arguments import DeviceError
 from pipelines.corpus.view import CorpusView
 from pipelines.errors import CorpusError, UsageError
 from pipelines.search.query import find_node, parse_query
@@ -73,6 +74,7 @@ class QueryEncoder:
         corpus.fingerprint  # noqa: B018  # several models in one corpus are refused here
         self._segment = corpus.segments[0]
         self._name = model or str(self._segment.model["name"])
+        self._moved = model is not None
         if model is None and "://" in self._name:
             raise CorpusError(
                 f"the corpus at {corpus.root} was embedded with the model {self._name}, and"
@@ -127,10 +129,17 @@ class QueryEncoder:
             if self._device in ("auto", "cpu") and not self._batches:
                 return elmo_infer.load_sentence_encoder(name, initial_state=state)
             return elmo_infer.load(name, device=self._device, initial_state=state)
+        except DeviceError:
+            raise  # has nothing to do with the model
         except (FileNotFoundError, ValueError) as error:
+            said = f"the model {name} cannot be loaded: {error}"
+            if not self._moved:
+                said = (
+                    f"the corpus was embedded with the model {name}, which cannot be loaded"
+                    f" ({error})"
+                )
             raise CorpusError(
-                f"the corpus was embedded with the model {name}, which cannot be loaded"
-                f" ({error}); give its place with --model"
+                f"{said}; give the path of the corpus's model with --model PATH"
             ) from error
 
     def tokens(self, text: str) -> list[tuple[int, int]]:

@@ -178,7 +178,7 @@ def _notes(
             f" {MIN_OCCURRENCES} occurrences are needed to find senses{_anyway(count)}"
         )
     elif options.force and rule.senses == 1:
-        notes.append(f"the occurrences of {word!r} do not differ, so nothing could be split")
+        notes.append(f"the occurrences of {word!r} are too few or too similar to be split")
     if options.at_most == 1:
         notes.append("with --at-most 1, senses are not told apart")
     elif rule.senses == 1 and (rule.surety or 0) >= needed_surety(looked_at - copies):

@@ -28,10 +28,9 @@ def blank_pipeline(language: str) -> Any:
     try:
         return spacy.blank("zh" if language == "zh-char" else language)
     except ImportError as error:
-        message = " ".join(str(error).split())
         raise UsageError(
-            f"there is no tokenizer for language {language!r}: {message}"
-            " (a spaCy language code is expected, such as en, de or zh)"
+            f"there is no tokenizer for --language {language}; expected an ISO 639-1 code that"
+            f" spaCy has, such as en, de or zh ({' '.join(str(error).split())})"
         ) from error
 
 

@@ -1,5 +1,7 @@
 """The command line as a whole: what it says when it is not understood."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.__main__ import main
-from pipelines.commands import info
+from pipelines.commands import embed, info
 
 
 def test_unknown_option_is_told_beside_the_options_of_its_command(
@@ -44,7 +46,9 @@ def test_unknown_command_is_told_beside_the_commands(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stopped:
         main(["serch", "the [bank]"])
     assert stopped.value.code == 2
-    assert "invalid choice: 'serch'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'serch' is not a COMMAND; expected one of 'run', " in said
+    assert "did you mean search?" in said
 
 
 @pytest.mark.parametrize(("said", "words"), [("", "memory; free"), ("9 GB", "memory (9 GB); free")])
@@ -62,6 +66,68 @@ def test_memory_that_is_short_is_told_with_what_lowers_it(
     error = capsys.readouterr().err
     assert f"sensegrep: error: there is not enough {words} some, or lower" in error
     assert "--max-memory of index" in error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "ids.txt"),
+            "ids.txt: No such file or directory; check the path\n",
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "d"),
+            "d: Is a directory; give the path of a file\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "corpus c: No space left on device; free some space, and run the command again\n",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "c/x"),
+            "c/x: Read-only file system; choose a place that can be written\n",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "c/x"), "check the permissions\n"),
+    ],
+)
+def test_an_error_of_the_system_is_told_with_its_file_and_what_to_do(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(info, "execute", fail)
+    assert main(["info", "--corpus", "c"]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Errno" not in told
+
+
+def test_a_job_that_is_interrupted_says_how_it_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "execute", interrupt)
+    monkeypatch.setattr(embed, "execute", interrupt)
+    assert main(["info", "--corpus", "c"]) == 1
+    assert capsys.readouterr().err == "sensegrep: interrupted\n"
+    assert main(["embed", "in.txt", "--corpus", "c"]) == 1
+    assert "interrupted; run the same command again: it continues" in capsys.readouterr().err
+
+
+def test_a_closed_output_and_the_locale_c_end_no_command() -> None:
+    program = "from pipelines.commands.output import never_fail_to_print as ready; ready()"
+    closed = f'{sys.executable} -c "{program}; print(1)" >&-'
+    done = subprocess.run(["bash", "-c", closed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; print('x\\u2026')"],
+        capture_output=True, text=True, check=False, env=plain,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "x?\n")
 
 
 @pytest.mark.parametrize("command", [["embed"], ["embed", "--dry-run"]])

@@ -40,5 +40,5 @@ def test_a_damaged_entry_is_refused(fields: dict[str, object]) -> None:
 def test_a_snapshot_with_a_damaged_entry_is_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StreamEntry, "to_fields", lambda _: {"source_id": "kafka:c/t"})
     text = Snapshot(number=2, stream=ENTRY).to_json()
-    with pytest.raises(ManifestError, match=r"snapshots/2 is not a snapshot: KeyError"):
+    with pytest.raises(ManifestError, match=r"snapshots/2 is not a snapshot \(KeyError"):
         Snapshot.from_json(text, "snapshots/2")

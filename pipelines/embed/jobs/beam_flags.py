@@ -30,7 +30,7 @@ def check_flags(flags: Sequence[str]) -> list[str]:
         if not name.startswith("--"):
             raise UsageError(f"unexpected {flag!r}; write flags for Beam as one word, --flag=value")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.75)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(
                 f"unknown option {name}{hint} (neither of sensegrep nor of Beam); see: sensegrep"

@@ -318,7 +318,7 @@ def check_reject_fraction(report: EmbedReport, current: Slice, limit: float) -> 
     examples = "".join(f"\n  {described(each)}" for each in current.rejects[:MAX_EXAMPLES])
     raise CorpusError(
         f"{rejected} of {read} records read so far were rejected, more than --max-reject-fraction"
-        f" {limit} ({listed}); nothing of this slice was committed: check the input, --text-field"
+        f" {limit} ({listed}); none of these documents was written: check the input, --text-field"
         f" and --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
     )
 

@@ -46,6 +46,7 @@ def test_rejects_give_status_3_each_time_and_their_file(
     assert "rejected: 2 (1 invalid-json, 1 duplicate-id)" in out
     [named] = [line for line in out.splitlines() if line.startswith("rejects: ")]
     assert Path(named.removeprefix("rejects: ")).is_file()
+    assert "all rejects: sensegrep info --rejects --corpus " in out
     assert sensegrep("embed", source) == 3
     assert "unchanged: 5; rejected: 2" in capsys.readouterr().out
     assert len(Corpus.open(tmp_path / "corpus").segments) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.__main__ import completion_script, main
+from pipelines.commands.embed_options import DTYPES
 from pipelines.commands.help_examples import EXAMPLES
 from pipelines.commands.train import RARE_ELMO_OPTIONS
 
@@ -76,6 +77,51 @@ def test_a_mistyped_option_is_guessed(capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().err
     assert "usage: sensegrep search [QUERY] --corpus DIR [options]" in said
     assert "did you mean --fold-case?" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("search --corpus c --k 1.5 x", ["--k is '1.5', expected a whole number\nall options: "]),
+        ("search --corpus c --min-score high x", ["--min-score is 'high', expected a number\n"]),
+        ("search --corpus c x --context -1:5", ["as --context=-VALUE\n"]),
+        ("search --corpus c x --json=5", ["--json takes no value, found '5'"]),
+        ("search --corpus c x --json --csv", ["give --csv or --json, not both"]),
+        ("search --corpus c x --device gpu", ["--device: 'gpu' is not a device; expected auto, "]),
+        ("search --corpus c They sat", ["arguments: sat; write quotes around a text of several"]),
+        ("search --corpus c x -k 3", ["unrecognized arguments: -k 3\n", "did you mean --k?"]),
+        ("search x --corpuss c", ["are required: --corpus\n", "did you mean --corpus?"]),
+        ("embed x --corpus c --tokens some", ["--tokens is 'some', expected one of 'all', "]),
+        ("embed x --corpus c --dtype float8", ["--dtype is 'float8', expected one of 'auto', "]),
+        ("train elmoo", ["'elmoo' is not a KIND; expected one of 'elmo', ", "did you mean elmo?"]),
+        ("--hlp", ["did you mean --help?"]),
+        (
+            "--corpus c search x",
+            ["--corpus stands before the command; write it after: sensegrep search ... --corpus"],
+        ),
+    ],
+)
+def test_what_is_typed_wrongly_is_told_in_plain_words(
+    capsys: pytest.CaptureFixture[str], typed: str, words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(typed.split())
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert [each for each in words if each not in said] == []
+    assert "did you mean" not in said or any("did you mean" in each for each in words)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_command_takes_help_all(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    said = printed(capsys, *command.split(), "--help-all")
+    assert all(example in said for example in EXAMPLES[command])
+
+
+def test_dtypes_are_those_of_the_model() -> None:
+    from elmo_infer.loading import DTYPES as KNOWN
+
+    assert {"auto", *KNOWN} == set(DTYPES)
 
 
 def test_a_shell_completes_commands_and_options(

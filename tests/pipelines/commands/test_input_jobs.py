@@ -112,7 +112,7 @@ def test_the_error_has_the_first_examples_and_a_dry_run_says_the_same(
         assert embed(str(source), *flags) == 1
         said.append(capsys.readouterr().err.partition("error:")[2])
     assert said[0] == said[1]
-    assert f"{source}:0: invalid-json:" in said[0]
+    assert f"{source}, byte 0: invalid-json:" in said[0]
     assert "looks like a JSON array" in said[0]
 
 
@@ -127,7 +127,7 @@ def test_the_first_rejects_are_shown_beside_what_was_embedded(
         assert embed(str(source), *flags) == 3
         printed = capsys.readouterr().out
         assert "\x1b" not in printed
-        shown = [line for line in printed.splitlines() if line.startswith(f"  {source}:")]
+        shown = [line for line in printed.splitlines() if line.startswith(f"  {source}, byte ")]
         assert [re.search(r": ([\w-]+): ", line)[1] for line in shown] == [
             "invalid-json", "missing-text", "invalid-json",
         ]  # fmt: skip

@@ -184,3 +184,29 @@ def test_a_run_that_is_killed_anywhere_goes_on(
     said = last.communicate(timeout=180)[0]
     assert last.returncode == 0, said
     assert_whole(tmp_path, 80)
+
+
+def test_what_to_type_next_fits_the_corpus(
+    tmp_path: Path, tiny_elmo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.txt").write_text("They sat on the bank.\n")
+    corpus = str(tmp_path / "corpus")
+    words = ["run", "--corpus", corpus, "--model", str(tiny_elmo_dir), "--tokens", "none"]
+    assert main([*words, str(tmp_path / "in.txt")]) == 0
+    out = capsys.readouterr().out
+    assert f"next: sensegrep search --corpus {corpus} 'a loan from a bank'" in out
+    assert "time of a search over all vectors: median " in out
+    (tmp_path / "empty.jsonl").write_text("")
+    assert main([*words, str(tmp_path / "empty.jsonl")]) == 0
+    assert "the input has no documents: check that its files" in capsys.readouterr().out
+
+
+def test_too_little_memory_for_the_index_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.txt").write_text("They sat on the bank.\n")
+    corpus = tmp_path / "corpus"
+    words = ["run", str(tmp_path / "in.txt"), "--corpus", str(corpus), "--max-memory", "1M"]
+    assert main(words) == 2
+    assert "--max-memory is 1048576 bytes; an index build needs at" in capsys.readouterr().err
+    assert not corpus.exists()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.commands.output import shows_colour
 from pipelines.commands.search import write_csv
 
 RIVER = "They sat on the bank of the river ."
@@ -244,3 +245,57 @@ def test_a_remote_index_is_searched_through_a_cache(corpus: str, tmp_path: Path,
     assert json.loads(remote)["hits"] == json.loads(local)["hits"]
     assert any(path.name.endswith(".faiss") for path in cache.iterdir())
     memory.rm("/remote", recursive=True)
+
+
+def test_colours_and_width_are_those_that_the_terminal_wants(
+    corpus: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    assert shows_colour(terminal)
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert not shows_colour(terminal)
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = run("search", "--corpus", corpus, "the [bank]", "--k", "3", "--no-senses")
+    lines = [line for line in out.splitlines() if not line.startswith("--")]
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 40
+
+
+def test_a_model_that_cannot_be_loaded_is_the_one_that_was_given(corpus: str, run: Run) -> None:
+    status, _, err = run("search", "--corpus", corpus, "the [bank]", "--model", "nowhere")
+    assert status == 1
+    assert "the model nowhere cannot be loaded: no model 'nowhere'" in err
+    assert "give the path of the corpus's model with --model PATH" in err
+    assert "was embedded with the model nowhere" not in err
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_model(corpus: str, run: Run) -> None:
+    status, _, err = run("search", "--corpus", corpus, "the [bank]", "--device", "cuda:99")
+    assert status == 1
+    assert "error: device 'cuda:99' was not found" in err
+    assert "choose cpu, or auto" in err
+
+
+def test_a_lost_index_is_built_again_by_the_command_that_the_error_names(
+    corpus: str, run: Run, tmp_path: Path
+) -> None:
+    copy = str(tmp_path / "corpus")
+    shutil.copytree(corpus, copy)
+    shutil.rmtree(Path(copy) / "indexes")
+    status, out, err = run("verify", "--corpus", copy)
+    assert status == 1
+    assert "indexes" in err
+    assert f": 1 fault\nbuild the index again: sensegrep index --rebuild --corpus {copy}\n" in out
+    assert "backup" not in out
+    status, _, err = run("search", "--corpus", copy, "the [bank]")
+    assert "build it again: sensegrep index --rebuild --corpus DIR" in err
+    assert run("index", "--rebuild", "--corpus", copy)[0] == 0
+    assert run("search", "--corpus", copy, "the [bank]")[0] == 0
+
+
+def test_an_empty_path_of_a_corpus_is_told(run: Run) -> None:
+    status, _, err = run("search", "--corpus", "", "the [bank]")
+    assert (status, "the path of the corpus is empty; give --corpus DIR" in err) == (1, True)

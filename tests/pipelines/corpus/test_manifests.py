@@ -67,7 +67,9 @@ def test_newest_snapshot_is_the_one_of_the_highest_number(store: Store) -> None:
 
 
 def test_segment_that_is_not_there_is_told(store: Store) -> None:
-    with pytest.raises(CorpusError, match=r"segments/7/segment.json is missing; run: sensegrep v"):
+    with pytest.raises(
+        CorpusError, match=r"segments/7/segment.json is missing; restore it from a b"
+    ):
         read_segment(store, "7")
 
 

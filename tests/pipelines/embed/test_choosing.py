@@ -201,11 +201,12 @@ def test_reject_limit_shows_the_first_examples(tmp_path: Path) -> None:
     with pytest.raises(CorpusError) as caught:
         check_reject_fraction(counts, 0.5)
     assert str(caught.value).split("; the first are:\n")[1] == "\n".join(
-        f"  {tmp_path}/0.jsonl:{12 * n}: missing-text: the record has no field 'text'; it has id"
+        f"  {tmp_path}/0.jsonl, byte {12 * n}: missing-text: the record has no field 'text';"
+        " it has id"
         for n in range(3)
     )
     del counts[next(name for name in sorted(counts) if name.startswith("example "))]
-    assert "/2.jsonl:0: missing-text" in str(_refusal(counts))
+    assert "/2.jsonl, byte 0: missing-text" in str(_refusal(counts))
 
 
 def _refusal(counts: dict[str, int]) -> CorpusError:

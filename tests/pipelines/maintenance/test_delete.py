@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipelines.__main__ import main
 from pipelines.api import Corpus
 from pipelines.maintenance.verify import verify
@@ -22,8 +24,21 @@ def test_deleted_documents_are_gone_from_every_table(corpus_dir: str, rows_of: R
     assert Corpus.open(corpus_dir).live_counts()["documents"] == 4
 
 
-def test_deleting_an_unknown_document_deletes_nothing(corpus_dir: str, rows_of: Run) -> None:
+def test_deleting_an_unknown_document_deletes_nothing(
+    corpus_dir: str, rows_of: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["delete", "d1", "nobody", "--corpus", corpus_dir]) == 2
+    assert f"the document 'nobody' is not in the corpus {corpus_dir}" in capsys.readouterr().err
+    assert main(["delete", "nobody", "else", "--corpus", corpus_dir]) == 2
+    assert "2 of these documents, such as 'else', are not in" in capsys.readouterr().err
+    assert len(rows_of("documents")) == 6
+
+
+def test_no_wait_without_a_purge_is_refused(
+    corpus_dir: str, rows_of: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["delete", "d1", "--no-wait", "--corpus", corpus_dir]) == 2
+    assert "--no-wait is for --purge, which may wait; give --purge" in capsys.readouterr().err
     assert len(rows_of("documents")) == 6
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipelines.reading.documents import record_place
 from pipelines.reading.input_files import InputFile, find_inputs
 from pipelines.reading.options import InputOptions
 from pipelines.reading.records import fetch, scan
@@ -104,3 +105,17 @@ def test_every_record_is_in_exactly_one_range(suffix: str, cuts: list[int], tmp_
     edges = [0, *cuts, None]
     parts = [scanned(file, start=a, end=b) for a, b in pairwise(edges)]
     assert [d for part in parts for d in part] == scanned(file)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("dir/in.jsonl.gz", "dir/in.jsonl.gz, byte 14"),
+        ("in.csv", "in.csv, byte 14"),
+        ("in.parquet", "in.parquet, row 14"),
+        ("kafka:articles/0", "kafka:articles/0, offset 14"),
+        ("pubsub:projects/p/subscriptions/s/77", "pubsub:projects/p/subscriptions/s/77"),
+    ],
+)
+def test_place_of_a_record_is_told_with_its_unit(uri: str, words: str) -> None:
+    assert record_place(uri, 14) == words

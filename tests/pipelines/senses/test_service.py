@@ -208,7 +208,7 @@ def test_a_word_in_one_line_only_has_one_sense_even_by_force(
         Corpus.open(corpus.root), "bank", options=SenseOptions(force=True)
     ).senses
     assert [sense.size for sense in forced.senses] == [1]
-    assert any("do not differ, so nothing could be split" in n for n in forced.notes)
+    assert any("are too few or too similar to be split" in n for n in forced.notes)
 
 
 def test_a_share_that_no_split_reaches_is_named(
