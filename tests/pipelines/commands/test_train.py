@@ -176,7 +176,7 @@ def test_directory_of_another_run_is_refused(
         (("--preset", "tiny"), "exactly one of minutes, epochs and steps"),
         (("--steps", "1", "--from", "nowhere"), "nor a bundled model; bundled are: en-small"),
         (("--steps", "1", "--from", "./nowhere"), "options.json is missing"),
-        (("--steps", "1", "--cells", "0"), "cell_dim is 0; expected at least 1"),
+        (("--steps", "1", "--cells", "0"), "--cells is 0; expected at least 1"),
         (("--steps", "1", "--filters", "60x8"), "filter [60, 8] is impossible"),
         (("--steps", "1", "--teacher", "nowhere"), "nowhere is not a teacher"),
         (("--steps", "1", "--teacher-share", "2"), "--teacher-share is 2.0; expected above 0"),
