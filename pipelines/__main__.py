@@ -8,6 +8,7 @@ import atexit
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -27,6 +28,7 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 COMPLETION = "--print-completion"
 # Commands that continue where they stopped.
 RESUMED = ("run", "embed", "stream")
+_SYSTEM_ERROR = re.compile(r"\[Errno (?P<number>\d+)\] (?P<said>[^:]+)(?:: '(?P<path>.*)')?")
 _ADVICE = {
     errno.ENOENT: "check the path",
     errno.EISDIR: "give the path of a file",
@@ -161,7 +163,7 @@ def main(argv: Sequence[str] | None = None, *, own_process: bool = False) -> int
     except MemoryError as error:
         return _report(_short_of_memory(error), args.verbose, FAILED)
     except (ValueError, RuntimeError) as error:
-        return _report(error, args.verbose, FAILED)
+        return _report(_advised(error, args) or error, args.verbose, FAILED)
     except BrokenPipeError:
         raise
     except Exception as error:  # of a store's client, a codec, ...: never a traceback for a user
@@ -243,14 +245,24 @@ def _named(error: Exception) -> Exception:
     return RuntimeError(text).with_traceback(error.__traceback__)
 
 
+def _advised(error: Exception, args: argparse.Namespace) -> OSError | None:
+    """Return an error of the system with its file or the corpus, and what to do; None of others."""
+    # Beam and Arrow raise errors again with nothing but their text.
+    found = _SYSTEM_ERROR.fullmatch(str(error))
+    if found is None or int(found["number"]) not in _ADVICE:
+        return None
+    corpus = getattr(args, "corpus", None)
+    place = getattr(error, "filename", None) or found["path"] or (corpus and f"corpus {corpus}")
+    told = f"{place}: {found['said']}" if place else found["said"]
+    advised = OSError(f"{told}; {_ADVICE[int(found['number'])]}")
+    return advised.with_traceback(error.__traceback__)
+
+
 def _placed(error: OSError, args: argparse.Namespace) -> OSError:
-    """Return an error with the corpus, where it does not say which file, and with what to do."""
+    """Return an error with what to do, or of a store's client with the corpus's URL."""
+    if advised := _advised(error, args):
+        return advised
     corpus = getattr(args, "corpus", None) or ""
-    advice = _ADVICE.get(error.errno or 0)
-    if advice and not isinstance(error, BrokenPipeError) and str(error).startswith("[Errno "):
-        place = error.filename or (f"corpus {corpus}" if corpus else "")
-        told = f"{place}: {error.strerror}; {advice}" if place else f"{error.strerror}; {advice}"
-        return OSError(told).with_traceback(error.__traceback__)
     if "://" not in corpus or corpus in str(error) or error.filename or "://" in str(error):
         return error
     # Not of the same class: a client's errors take other arguments.

@@ -69,7 +69,7 @@ def check_output_directory(out: Path, *, resume: bool, bytes_needed: int) -> Non
     if free < bytes_needed:
         raise OSError(
             f"no room in {out}: {free // 2**20} MB are free, but the text and two checkpoints need "
-            f"{bytes_needed // 2**20} MB"
+            f"{-(-bytes_needed // 2**20)} MB; free some, or give a directory on another disk"
         )
 
 

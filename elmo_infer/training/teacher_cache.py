@@ -231,7 +231,8 @@ class _Reader:
         if free < needed:
             raise OSError(
                 f"no room in {self._directory}: {free // 2**20} MB are free, the teacher's"
-                f" vectors of the text need {needed // 2**20} MB; give a smaller share of the text"
+                f" vectors of the text need {-(-needed // 2**20)} MB; give a smaller share of the"
+                " text"
             )
 
     def read(

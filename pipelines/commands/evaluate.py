@@ -144,7 +144,8 @@ def _earlier_reports(args: argparse.Namespace, labels: Sequence[str]) -> "list[M
         found = json.loads(args.beside.read_text(encoding="utf-8"))
         reports = from_json(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--beside {args.beside}: cannot be read: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"--beside {args.beside}: cannot be read: {said}") from error
     now = _settings(args)
     for name in ("language", "sample", "seed"):
         if found["settings"][name] != now[name]:

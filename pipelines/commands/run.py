@@ -1,6 +1,7 @@
 """`sensegrep run INPUT... --corpus DIR`: embed, then index."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def execute(args: argparse.Namespace) -> int:
     if corpus is not None and corpus.live_counts()["sentences"]:
         from pipelines.index.build import build_index
 
-        index = build_index(args.corpus, _index_options(args))
+        index = build_index(args.corpus, _index_options(args, embed.beam_args(args)))
     removed = _remove_old(args) if corpus is not None and args.vacuum_older_than else None
     if args.json:
         print_json({**as_json(report, args), "index": index})
@@ -82,7 +83,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _check_upkeep(args: argparse.Namespace) -> None:
     """Refuse impossible limits before any work."""
-    _index_options(args)
+    _index_options(args, ())
     if args.compact_over is not None and args.compact_over < 1:
         raise UsageError(f"--compact-over is {args.compact_over}, expected at least 1")
     if args.vacuum_older_than is not None:
@@ -113,10 +114,10 @@ def _remove_old(args: argparse.Namespace) -> int:
     return vacuum(CorpusView.open(args.corpus), older_than_seconds=age).files
 
 
-def _index_options(args: argparse.Namespace) -> "IndexOptions":
+def _index_options(args: argparse.Namespace, flags: Sequence[str]) -> "IndexOptions":
     from pipelines.index.options import IndexOptions, parse_size
 
     memory = (
         IndexOptions.max_memory_bytes if args.max_memory is None else parse_size(args.max_memory)
     )
-    return IndexOptions(max_memory_bytes=memory, beam_args=tuple(embed.beam_args(args)))
+    return IndexOptions(max_memory_bytes=memory, beam_args=tuple(flags))

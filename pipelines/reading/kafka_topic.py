@@ -313,7 +313,8 @@ def _read_config(path: str | None) -> dict[str, str]:
         with fsspec.open(path, encoding="utf-8", mode="rt") as file:
             lines = file.read().splitlines()
     except (OSError, ImportError, ValueError) as error:
-        raise UsageError(f"--kafka-config {path} cannot be read: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"--kafka-config {path} cannot be read: {said}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue

@@ -87,11 +87,16 @@ def test_memory_that_is_short_is_told_with_what_lowers_it(
             OSError(errno.EROFS, "Read-only file system", "c/x"),
             "c/x: Read-only file system; choose a place that can be written\n",
         ),
+        (RuntimeError("[Errno 28] No space left on device"), "corpus c: No space left on device"),
+        (
+            OSError("[Errno 30] Read-only file system: 'c/x'"),
+            "error: c/x: Read-only file system; choose a place that can be written\n",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "c/x"), "check the permissions\n"),
     ],
 )
 def test_an_error_of_the_system_is_told_with_its_file_and_what_to_do(
-    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: object) -> int:
         raise error
