@@ -52,7 +52,13 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="precision of the stored matrices; float16 takes half the space",
     )
-    add("--checkpoint-minutes", type=float, default=5.0, metavar="X", help="between checkpoints")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=5.0,
+        metavar="X",
+        help="minutes between checkpoints",
+    )
     add("--resume", action="store_true", help="continue the run in --out")
     add(
         "--from",
@@ -67,37 +73,37 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="processes that prepare batches (default 0: a thread does, which was fast enough for"
-        " one GPU); they change no batch",
+        help="processes that prepare batches; the batches are the same for every N (default 0: a"
+        " thread prepares them, which was fast enough for one GPU)",
     )
     add(
         "--lowercase-each-pass",
         action="store_true",
-        help="lower-case other documents in each pass over the text, --lowercase-share of them; a"
-        " teacher has to be uncased",
+        help="choose the documents to lower-case (--lowercase-share) anew in each pass over the"
+        " text; the teacher, if any, must be uncased",
     )
     add(
         "--layer-weights",
         type=float,
         nargs="+",
         metavar="W",
-        help="layers' coefficients that the model mixes by default, the token layer's first; "
-        "if not given those of --from, or equal ones",
+        help="default layer weights of the model, the token layer first (default: those of --from,"
+        " or equal weights)",
     )
     add(
         "--word-epochs",
         type=float,
         metavar="X",
-        help="first train the token layer on the teacher's vectors of the 150,000 most frequent"
-        " words, each word alone, X times",
+        help="first train the token layer alone: X passes over the teacher's vectors of the 150,000"
+        " most frequent words",
     )
     add(
         "--review-words",
         type=int,
         default=0,
         metavar="N",
-        help="after every second batch of sentences, train N such words again, so that the token"
-        " layer does not forget rare words",
+        help="after every second batch of sentences, train N of these words again, so that the"
+        " token layer does not forget rare words",
     )
     add(
         "--freeze-token-layer",
@@ -111,28 +117,29 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="N cells of each first LSTM layer begin as sums of the rarer words read so far,"
-        " which fade with distance; each has its own output, and with --from they are among the"
-        " new cells",
+        help="in the first LSTM layer of each direction, N cells start as sums of the rarer words"
+        " read so far, and the sums fade with distance; each of these cells has its own output;"
+        " with --from they are among the new cells",
     )
     _add_teacher(parser)
 
 
 def _add_teacher(parser: argparse.ArgumentParser) -> None:
-    about = "its vectors of the text are computed once and kept in OUT/teacher"
+    about = "the teacher's vectors of the text are computed once and kept in OUT/teacher"
     add = parser.add_argument_group("teacher", about).add_argument
     add(
         "--teacher",
         metavar="NAME|DIR",
-        help="sentence-transformers model (BERT or MPNet): a directory, or mpnet or minilm, which "
-        "are looked for where they have been downloaded to",
+        help="sentence-transformers model (BERT or MPNet): its directory, or mpnet or minilm if "
+        "it was downloaded to this machine",
     )
     add(
         "--teacher-layers",
         type=int,
         nargs="+",
         metavar="N",
-        help="layers whose mean is a word's state, from 1 (default: the two in the middle)",
+        help="layers of the teacher, counted from 1, whose mean is its vector of a word (default:"
+        " the two in the middle)",
     )
     add(
         "--teacher-sentence",
@@ -150,7 +157,13 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
         help="share of the text's sentences that the teacher reads (default 1); the others train"
         " only the language model",
     )
-    add("--teacher-weight", type=float, default=1.0, metavar="X", help="weight of all its losses")
+    add(
+        "--teacher-weight",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="weight of all losses of the teacher",
+    )
     add(
         "--teacher-loss",
         nargs="+",
@@ -167,13 +180,12 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
 
 def _losses_help() -> str:
     return (
-        "weights of single losses, 0 for none. Words: words (1; can be read off each layer), "
-        "relations (16; cosines of pairs), occurrences (4; the order of a word's occurrences), "
-        "across (1.5; one threshold for all words), nearest (1; a word's nearest occurrences), "
-        "single-words (0.5; words alone, in the token layer). Sentences: sentences (1), "
-        "sentence-relations (4), near-sentences (2; which are nearest). Mass of attention, "
-        "in training and when the pooling query is learned, with a teacher or without: "
-        "punctuation (2), stop-words (0.75)"
+        "weight of a loss; 0 turns it off; defaults are in brackets. Words: words (1; each layer "
+        "predicts the teacher's vector), relations (16; cosines of pairs), occurrences (4; the "
+        "order of a word's occurrences), across (1.5; one threshold for all words), nearest (1; "
+        "a word's nearest occurrences), single-words (0.5; words alone, in the token layer). "
+        "Sentences: sentences (1), sentence-relations (4), near-sentences (2; which are "
+        "nearest). Attention, also without a teacher: punctuation (2), stop-words (0.75)"
     )
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--purge",
         action="store_true",
-        help="remove their rows from the disk too, with those of all documents deleted or replaced"
+        help="also remove from the disk: their rows, the rows of all documents deleted or replaced"
         " before, all old snapshots, and the index; waits for running commands that may read them",
     )
     parser.add_argument(

@@ -130,7 +130,7 @@ def add_running_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help="documents per segment; a stopped job, run again, continues after the last one"
-        " (default: 2000; of short documents, up to 20000)",
+        " (default: 2000, or up to 20000 if they are short)",
     )
     group.add_argument(
         "--workers",

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sort",
         default="score",
         metavar="KEY",
-        help="order of lines: score, document, or a word beside the word: 1L to 3L, 1R to 3R",
+        help="order of lines: score, document, or words to the left (1L to 3L) or right (1R to 3R)",
     )
     shown.add_argument("--no-senses", action="store_true", help="do not show senses")
     shown.add_argument(

@@ -127,8 +127,8 @@ def _add_stream_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--no-wait",
         action="store_true",
-        help="with --runner: submit the job and return; merges, indexes and vacuums are then up to"
-        " you",
+        help="with --runner: submit the job and return; nothing is merged, indexed or vacuumed then"
+        " unless you run those commands",
     )
     group.add_argument(
         "--metrics-port",

@@ -87,7 +87,7 @@ def read_document(
         for document in _rows(index, "documents", ["doc_id", "metadata"], segment_id, doc_id):
             known = list(_rows(index, "sentences", _COLUMNS, segment_id, doc_id))
             return _view(doc_id, document["metadata"], known, around, window)
-    raise AbsentDocument(f"there is no live document {doc_id!r} in this corpus")
+    raise AbsentDocument(f"there is no document {doc_id!r} in this corpus")
 
 
 def _live_number(shard: OpenShard, doc_id: str) -> int | None:

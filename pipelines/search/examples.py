@@ -66,7 +66,7 @@ def find_example(index: OpenIndex, scorer: Scorer, table: str, vector_id: int) -
             sentences, tokens = scorer.sentences_of(one)
             return Example(one.vectors[0], form, sentences[0], tokens[0])
     raise UsageError(
-        f"there is no live {table[:-1]} with the vector_id {vector_id} in this corpus; ids are"
+        f"there is no {table[:-1]} with the vector_id {vector_id} in this corpus; ids are"
         " printed by sensegrep search --json"
     )
 

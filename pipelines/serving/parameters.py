@@ -102,7 +102,9 @@ SEARCH = (
         kind="boolean",
         summary="score each occurrence by itself, without the say of those it is near to",
     ),
-    Parameter(name="seed", kind="integer", default=0, low=0, high=_INT64 - 1, summary="of sample"),
+    Parameter(
+        name="seed", kind="integer", default=0, low=0, high=_INT64 - 1, summary="seed of sample"
+    ),
     Parameter(
         name="context",
         kind="string",
@@ -127,14 +129,14 @@ SENSES_MAP = (
     ),
 )
 DOCUMENT = (
-    Parameter(name="doc_id", kind="string", required=True, summary="of the document"),
+    Parameter(name="doc_id", kind="string", required=True, summary="id of the document"),
     Parameter(
         name="sentence_index",
         kind="integer",
         default=0,
         low=0,
         high=2**31 - 1,
-        summary="of the line to show the document around",
+        summary="number of the sentence to show the document around",
     ),
     Parameter(
         name="window",

@@ -66,7 +66,7 @@ def test_sentences_can_be_examples(searcher: Searcher) -> None:
     ("ids", "words"),
     [
         ([], "at least one vector_id"),
-        ([(1 << 40) + (1 << 39) + 99999], "no live token with the vector_id"),
+        ([(1 << 40) + (1 << 39) + 99999], "there is no token with the vector_id"),
         ([(1 << 40), (1 << 40) + (1 << 39)], "tokens and sentences; give ids of only one kind"),
     ],
 )

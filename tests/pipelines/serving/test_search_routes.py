@@ -119,7 +119,7 @@ def test_a_document_is_shown_around_a_line(server: Any) -> None:
     assert sum(found["sentences"][0]["attention"]) == pytest.approx(1, abs=1e-3)
     missing = server.get("/v1/document", params={"doc_id": "nowhere"})
     assert missing.status_code == 404
-    assert "there is no live document 'nowhere'" in missing.json()["error"]["message"]
+    assert "there is no document 'nowhere'" in missing.json()["error"]["message"]
 
 
 def test_a_deleted_document_is_not_shown(start: Callable[..., Any], own_corpus: str) -> None:
@@ -171,7 +171,7 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/search", 422, "give either q, a query, or like"),
         ("/v1/search?q=a&like=1", 422, "give either q, a query, or like"),
         ("/v1/search?q=a&unlike=1", 422, "unlike needs like"),
-        ("/v1/search?like=1", 422, "there is no live sentence with the vector_id 1"),
+        ("/v1/search?like=1", 422, "there is no sentence with the vector_id 1"),
         ("/v1/search?q=[bank]&filter=nokey=1", 422, "no document has the metadata nokey=1;"
          " the metadata keys of this corpus are: topic"),
         ("/v1/search?q=[bank]&filter=topic", 422, "write KEY=VALUE"),
@@ -189,11 +189,12 @@ def test_hostile_text_comes_back_as_it_is_and_as_json(server: Any) -> None:
         ("/v1/search?q=%ff", 400, "is not UTF-8"),
         ("/v1/search?q=" + "a" * 2001, 413, "q has 2,001 characters, more than the 2,000"),
         ("/v1/senses", 400, "word is missing"),
+        ("/v1/document", 400, "doc_id is missing: id of the document"),
         ("/v1/senses?word=+", 422, "the word is empty"),
         ("/v1/senses/map?word=bank&points=0", 422, "points is 0; expected 1 to 5000"),
         ("/v1/document?doc_id=other&sentence_index=9", 422, "sentence_index is 9, but the last"
          " sentence of document 'other' is 3"),
-        ("/v1/document?doc_id=none", 404, "there is no live document 'none' in this corpus"),
+        ("/v1/document?doc_id=none", 404, "there is no document 'none' in this corpus"),
         ("/v1/document?doc_id=other&window=-1", 422, "window is -1"),
         ("/v1/nowhere", 404, "there is nothing at '/v1/nowhere'; there are /v1/search"),
         ("/v1/search/", 404, "there is nothing at '/v1/search/'"),
