@@ -102,7 +102,7 @@ def plan(job: EmbedJob, announce: Callable[[str], None] | None = None) -> EmbedR
     with prepared.plan(job) as planner:
         for current in planner.slices():
             report.remark(current.remarks)
-            check_reject_fraction(report, current, job.running.max_reject_fraction)
+            check_reject_fraction(report, current, job)
             damaged += current.damaged
             report.read += current.read
             report.written += current.documents
@@ -206,7 +206,7 @@ class _LocalRun:
     def take(self, current: Slice) -> None:
         """Embed and commit one slice, if there is anything new in it."""
         report = self._report
-        check_reject_fraction(report, current, self._job.running.max_reject_fraction)
+        check_reject_fraction(report, current, self._job)
         counts = Counter[str]()
         if current.documents or current.rejects:
             counts.update(self._embed(current))
@@ -303,22 +303,25 @@ class _LocalRun:
             self._prepared.corpus = commit(self._prepared.corpus, change)
 
 
-def check_reject_fraction(report: EmbedReport, current: Slice, limit: float) -> None:
+def check_reject_fraction(report: EmbedReport, current: Slice, job: EmbedJob) -> None:
     """Refuse a slice with which too much of what was read would be rejected.
 
     Raises:
       CorpusError: if so; it has the first examples.
     """
+    limit = job.running.max_reject_fraction
     read = report.read + current.read
     rejected = report.rejected + current.rejected
     if not read or rejected / read <= limit:
         return
     reasons = report.reasons + Counter(reject.reason for reject in current.rejects)
-    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    listed = [f"{count} {reason}" for reason, count in reasons.most_common(3)]
+    if recorded := rejected - reasons.total():
+        listed.append(f"{recorded} in earlier runs: sensegrep info --rejects --corpus {job.corpus}")
     examples = "".join(f"\n  {described(each)}" for each in current.rejects[:MAX_EXAMPLES])
     raise CorpusError(
         f"{rejected} of {read} records read so far were rejected, more than --max-reject-fraction"
-        f" {limit} ({listed}); none of these documents was written: check the input, --text-field"
+        f" {limit} ({', '.join(listed)}); none of these documents was written: check the input, --text-field"
         f" and --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
     )
 

@@ -242,6 +242,15 @@ def test_too_many_rejects_fail_the_job_and_commit_nothing(
         Corpus.open(tmp_path / "corpus")
 
 
+def test_rejects_of_earlier_runs_are_named_when_they_are_too_many(
+    write_jsonl: Run, run_embed: Run
+) -> None:
+    source = write_jsonl([DOCUMENTS[0], "{", "["])
+    run_embed(source, max_reject_fraction=1.0)
+    with pytest.raises(CorpusError, match=r"2 in earlier runs: sensegrep info --rejects --corpus"):
+        run_embed(source, max_reject_fraction=0.5)
+
+
 def test_explicit_id_field_must_be_there(write_jsonl: Run, run_embed: Run, rows_of: Run) -> None:
     run_embed(write_jsonl([{"key": "k", "text": "x"}, {"text": "y"}]), id_field="key")
     assert [r["doc_id"] for r in rows_of("documents")] == ["k"]
