@@ -321,8 +321,9 @@ def check_reject_fraction(report: EmbedReport, current: Slice, job: EmbedJob) ->
     examples = "".join(f"\n  {described(each)}" for each in current.rejects[:MAX_EXAMPLES])
     raise CorpusError(
         f"{rejected} of {read} records read so far were rejected, more than --max-reject-fraction"
-        f" {limit} ({', '.join(listed)}); none of these documents was written: check the input, --text-field"
-        f" and --id-field, or raise the limit{'; the first are:' if examples else ''}{examples}"
+        f" {limit} ({', '.join(listed)}); none of these documents was written: check the input,"
+        " --text-field and --id-field, or raise the limit"
+        f"{'; the first are:' if examples else ''}{examples}"
     )
 
 
