@@ -133,7 +133,7 @@ def format_report(report: dict[str, Any]) -> str:
                 " trained on)"
             )
         lines.append(
-            f"  {table}: {known['vectors']} vectors, {known['factory']},"
+            f"  {table}: {counted(known['vectors'], 'vector')}, {known['factory']},"
             f" recall@10 {known['recall_at_10']:.3f}{measured},"
             f" time of a search over all vectors: median {_milliseconds(latency['p50'])},"
             f" 99th percentile {_milliseconds(latency['p99'])}"

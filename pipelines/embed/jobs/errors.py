@@ -21,7 +21,7 @@ _STEP = re.compile(r"(?: \[while running '[^']*'\])+$")
 _LOST_WORKER = re.compile("SDK worker disconnected|Channel closed prematurely")
 
 
-def engine_error(error: BaseException, engine: str) -> Exception:
+def engine_error(error: BaseException, engine: str) -> BaseException:
     """Return what went wrong on an engine: it went away, or a worker raised something.
 
     Args:
@@ -44,13 +44,15 @@ def engine_error(error: BaseException, engine: str) -> Exception:
     return told
 
 
-def worker_error(error: BaseException) -> Exception:
-    """Return what a worker raised, from the text of its traceback.
+def worker_error(error: BaseException) -> BaseException:
+    """Return what a worker raised, from the text of its traceback; an interrupt stays one.
 
     Args:
       error: as the runner raised it; its text may hold tracebacks of several processes.
     """
     lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines() if line.strip()]
+    if lines and _STEP.sub("", lines[-1]).rstrip(": ") == "KeyboardInterrupt":
+        return KeyboardInterrupt()
     found = [match for line in lines if (match := _RAISED.match(line))]
     if not found:  # it was raised in this very process, and is no text of a traceback
         kind = type(error).__name__

@@ -195,6 +195,7 @@ def test_what_to_type_next_fits_the_corpus(
     assert main([*words, str(tmp_path / "in.txt")]) == 0
     out = capsys.readouterr().out
     assert f"next: sensegrep search --corpus {corpus} 'a loan from a bank'" in out
+    assert "sentences: 1 vector, " in out
     assert "time of a search over all vectors: median " in out
     (tmp_path / "empty.jsonl").write_text("")
     assert main([*words, str(tmp_path / "empty.jsonl")]) == 0

@@ -33,6 +33,13 @@ def test_last_error_of_a_traceback_is_told(last: str, kind: type[Exception], mes
         assert str(found) == message
 
 
+@pytest.mark.parametrize("last", ["KeyboardInterrupt", "KeyboardInterrupt: "])
+def test_an_interrupt_stays_an_interrupt(last: str) -> None:
+    assert type(worker_error(RuntimeError(TRACEBACK.format(last=last)))) is KeyboardInterrupt
+    found = engine_error(RuntimeError(f"{last} [while running 'Embed']"), "PrismRunner")
+    assert type(found) is KeyboardInterrupt
+
+
 def test_error_of_this_process_keeps_its_kind_and_its_words() -> None:
     found = worker_error(CorpusError("documents are missing [while running 'Commit']"))
     assert type(found) is CorpusError
