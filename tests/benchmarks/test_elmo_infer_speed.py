@@ -120,9 +120,9 @@ def lstm_rate(elmo: Elmo, sentences: Sentences) -> float:
     vectors = bilm.encode_types(["bank"])
     spent = 0.0
     for batch in batches:
-        packing = Packing(lengths[batch])
+        packing = Packing(lengths[batch], bilm.n_lanes)
         ids = np.zeros(int(packing.starts[-1]), dtype=np.int64)
-        state = bilm.zero_state(len(batch))
+        state = bilm.zero_state(int(packing.rows[0]))
         read = partial(bilm.forward, vectors, ids, packing, state, elmo.n_layers)
         spent += spend(read).processor
     per_token = 2 * 9 * config.projection_dim * config.cell_dim  # 8 P C for gates, P C projected
@@ -266,8 +266,9 @@ def keep(result: dict) -> None:
         speeds = [round(rates[name]) for name in (cold, warm)]
         rows.append([dtype, *speeds, *(round(ratios[name], 1) for name in (cold, warm))])
     memory = result["memory"]
+    avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
     record(
-        f"speed-cpu-{result['size']}",
+        f"speed-cpu-{result['size']}{'-avx2' if avx2 else ''}",
         result,
         title=f"Speed on a processor, against AllenNLP 2.10.1: {result['size']}",
         columns=[
@@ -286,7 +287,8 @@ def keep(result: dict) -> None:
             f"inside the biLSTM {result['lstm_share_of_peak']:.0%} of the measured matrix-product "
             "peak, float32",
             f"peak memory beyond the imports {memory['run_mib']:.0f} MiB, "
-            f"{memory['run_to_weights']:.1f} times the weights",
+            f"{memory['run_to_weights']:.1f} times the weights; while it loads "
+            f"{memory['load_mib'] / memory['weights_mib']:.1f} times",
             f"largest difference to AllenNLP {result['largest_difference']:.1e}, float32",
         ],
     )

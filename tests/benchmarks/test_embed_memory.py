@@ -18,11 +18,14 @@ WORDS = [f"word{n}" for n in range(5000)]
 
 def peak_megabytes(source: Path, corpus: Path, model: Path) -> float:
     """Embed in a process of its own (the job has no others) and return its peak."""
-    program = (
-        "import resource, sys; from pipelines.__main__ import main; main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
     words = ["embed", str(source), "--corpus", str(corpus), "--model", str(model)]
+    return peak_of("from pipelines.__main__ import main; main(sys.argv[1:])", *words)
+
+
+def peak_of(program: str, *words: str) -> float:
+    """Return the peak memory of a program, in MiB."""
+    told = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    program = f"import resource, sys; {program}; {told}"
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         capture_output=True,
@@ -56,6 +59,7 @@ def test_peak_memory_is_the_same_for_twenty_times_the_documents(
         title="Peak memory of `embed` with a tiny model",
         columns=["documents of 60 words", "peak memory, MB"],
         rows=[[count, round(peak)] for count, peak in peaks.items()],
+        notes=[f"`import torch` alone takes {peak_of('import torch'):,.0f} MB"],
     )
     assert peaks[40_000] <= 1.1 * peaks[2_000]
 
