@@ -28,8 +28,8 @@ from elmo_infer.quantized_linear import by_output, padded_rows
 from elmo_infer.weights import BiLmWeights, ReadLstm
 from elmo_infer.workers import Workers
 
-# Lanes of a batch on a CPU: enough rows to read the weights of a large model seldom, few enough that
-# a batch of sentences of many lengths has hardly a step with less. 96 to 128 are as fast.
+# Lanes of a batch on a CPU: enough rows to read the weights of a large model seldom, few enough
+# that hardly a step of a mixed batch has less. 96 to 128 are as fast.
 LANES = 112
 
 
