@@ -137,7 +137,7 @@ def tokens_per_core_second() -> float:
 def core_seconds_per_million() -> tuple[float, float]:
     """Return the core-seconds of a million short documents: without the model, and to choose."""
     parts = {row[0]: row[1] for row in read_result("embed-throughput")["rows"]}
-    return parts["all"] - parts["the model"], parts["planning"] + parts["reading"]
+    return parts["all"] - parts["model"], parts["planning"] + parts["reading"]
 
 
 def duration(seconds: float) -> str:
