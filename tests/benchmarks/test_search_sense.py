@@ -239,6 +239,9 @@ def test_induced_senses_are_nearer_to_gold_than_chance(
             ["V-measure", means["v"], means["v_random"]],
             [f"senses of a word (gold: {means['gold']:.1f})", round(means["senses"], 1), None],
         ],
-        notes=[f"{len(rows)} words with up to {PER_WORD} occurrences each, means over words"],
+        notes=[
+            f"{len(rows)} words with up to {PER_WORD} occurrences each, means over words; each in"
+            " one spelling, where the table of aims takes capitals and small letters together"
+        ],
     )
     assert means["ari"] > means["ari_random"]  # one cluster for all would have ari 0, v 0
