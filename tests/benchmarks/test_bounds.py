@@ -26,7 +26,8 @@ from recording import RESULTS, record
 pytestmark = pytest.mark.benchmark
 WORDS = [f"word{n}{'x' * (n % 9)}" for n in range(5000)]
 PROGRAM = (
-    "import resource, sys; from pipelines.__main__ import main; status = main(sys.argv[1:]);"
+    "import resource, sys; from pipelines.__main__ import main;"
+    "status = main(sys.argv[1:], own_process=True);"
     "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 )
 Run = Callable[..., dict[str, Any]]

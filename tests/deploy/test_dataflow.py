@@ -210,7 +210,7 @@ def test_every_parameter_of_a_template_is_a_flag(
     parameters = json.loads((ROOT / template).read_text())["parameters"]
     given = [f"--{p['name']}=x" for p in parameters if f"--{p['name']}" != first.split("=")[0]]
     # Values that the parser holds against a list.
-    chosen = {"tokens": "all"}
+    chosen = {"tokens": "all", "device": "cuda", "dtype": "auto"}
     given = [f"--{n}={chosen.get(n, 'x')}" for n in (flag[2:-2] for flag in given)]
     words = entry.command([first, *given])
     args, rest = build_parser(words[0]).parse_known_args(words)

@@ -187,7 +187,7 @@ def test_version_1_reads_as_it_did() -> None:
 
 
 def test_unknown_language_is_refused() -> None:
-    with pytest.raises(UsageError, match="no tokenizer for language 'qq'"):
+    with pytest.raises(UsageError, match="no tokenizer for --language qq"):
         Tokenizer("qq")
     with pytest.raises(UsageError, match="max_sentence_tokens is 0, expected at least 1"):
         Tokenizer("en", 0)

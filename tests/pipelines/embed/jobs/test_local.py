@@ -288,7 +288,7 @@ def test_truncated_gzip_gives_what_was_whole_and_a_reject(
         ({"layer_weights": 3}, UsageError, "picks layer 3, .* layers 0 to 2"),
         ({"pooling": "sum"}, UsageError, "--pooling is 'sum', expected one of"),
         ({"commit_every": 0}, UsageError, "--commit-every is 0"),
-        ({"language": "qq"}, UsageError, "no tokenizer for language 'qq'"),
+        ({"language": "qq"}, UsageError, "no tokenizer for --language qq"),
     ],
 )
 def test_bad_usage_is_refused_before_any_work(
