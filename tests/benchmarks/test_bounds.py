@@ -88,8 +88,8 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
             columns=["input", "seconds", "peak memory, MB"],
             rows=[[name, row["seconds"], row.get("megabytes")] for name, row in rows.items()],
             notes=[
-                "each command is a process of its own, with the tests' tiny model; the smallest figure of"
-                " memory is that of the process that starts them: less is not told",
+                "each command is a process of its own, with the tests' tiny model; the smallest"
+                " figure of memory is that of the process that starts them: less is not told",
                 *([] if len(dates) == 1 else [f"measured from {dates[0]} to {dates[-1]}"]),
             ],
         )
