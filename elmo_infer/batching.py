@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,7 @@ class Packing:
         starts = np.concatenate(([0], np.cumsum(rows)))
         for name, value in (("lane", lane), ("begins", begins), ("rows", rows), ("starts", starts)):
             object.__setattr__(self, name, value)
-        for name, slots in zip(("forward", "backward"), self.slots(), strict=True):
+        for name, slots in zip(("forward", "backward"), self.slots, strict=True):
             tokens = np.empty(len(slots), dtype=np.int64)
             tokens[slots] = np.arange(len(slots))
             object.__setattr__(self, name, tokens)
@@ -94,15 +95,17 @@ class Packing:
         last = len(self.rows) - 1 - np.searchsorted(self.rows[::-1], lanes, side="right")
         return self.starts[last] + lanes
 
+    @cached_property
     def restarts(self) -> list[Indices]:
-        """Return, for each of the T steps, the lanes in which a sentence follows another."""
+        """For each of the T steps, the lanes in which a sentence follows another."""
         later = np.flatnonzero(self.begins)
         order = later[np.argsort(self.begins[later], kind="stable")]
         bounds = np.searchsorted(self.begins[order], np.arange(1, len(self.rows)))
         return np.split(self.lane[order], bounds)
 
+    @cached_property
     def slots(self) -> tuple[Indices, Indices]:
-        """Return the forward and the backward slot of every token, sentence by sentence."""
+        """The forward and the backward slot of every token, sentence by sentence."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
         position = np.arange(len(sentence)) - (np.cumsum(self.lengths) - self.lengths)[sentence]
         mirrored = self.lengths[sentence] - 1 - position

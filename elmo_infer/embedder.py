@@ -309,7 +309,7 @@ class Elmo:
         for batch, packing, forward, backward in zip(
             group, packings, runs[::2], runs[1::2], strict=True
         ):
-            forward_slots, backward_slots = packing.slots()
+            forward_slots, backward_slots = packing.slots
             computed.append(
                 _Computed(
                     batch=batch,

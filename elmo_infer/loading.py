@@ -52,7 +52,7 @@ def load(
       weights: ... and its HDF5 file.
       device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
       dtype: type of matrix products; everything else, LSTM cells included, is at least float32.
-        "auto" takes the fastest type of the device: float16 with CUDA; on a CPU bfloat16 if the
+        "auto" takes a fast type of the device: float16 with CUDA; on a CPU bfloat16 if the
         processor multiplies it, else int8 if it multiplies that (VNNI), else float32;
         "float32"; "float64"; "bfloat16", fast if the processor has AVX512-BF16 or AMX; "int8",
         CPU only, fast if the processor has AVX512-VNNI; "float16", CUDA
@@ -153,13 +153,13 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the type of matrix products; "auto" is the fastest of the device.
+    """Return the type of matrix products; "auto" is a fast one of the device.
 
     Raises:
       ValueError: if it is unknown, or the device cannot.
     """
     if dtype == "auto":
-        return _fastest_dtype(device)
+        return _fast_dtype(device)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; expected auto or one of {', '.join(DTYPES)}")
     chosen, devices = DTYPES[dtype]
@@ -172,7 +172,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return chosen
 
 
-def _fastest_dtype(device: torch.device) -> torch.dtype:
+def _fast_dtype(device: torch.device) -> torch.dtype:
     """Return the type of products that is faster than float32 here, as a short trial shows.
 
     The trial decides between yes and no only (see `has_products`), with room between, so that the

@@ -103,7 +103,7 @@ class ProjectedLstm:
         c.mul_(2.0)
         clip = self.config.projection_clip
         starts, steps = packing.starts.tolist(), packing.rows.tolist()
-        restarts = [self.indices(lanes) for lanes in packing.restarts()]
+        restarts = [self.indices(lanes) for lanes in packing.restarts]
         first_h, first_c = inputs[: len(c), width:].clone(), c.clone()
         n = 0
         for step, running in enumerate(steps):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.commands.devices import device_name
+from pipelines.commands.devices import add_device
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ def add_bilm_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="size of a batch; 4096 if not given, on a GPU 16384",
     )
-    add(
-        "--device",
-        type=device_name,
-        metavar="DEVICE",
-        default="auto",
-        help="cpu, cuda or cuda:N; auto takes CUDA if there is one",
-    )
+    add_device(parser, "cpu, cuda or cuda:N; auto takes CUDA if there is one")
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="highest learning rate")
     add("--vocabulary", type=int, default=60_000, metavar="N", help="words in the softmax")
     add("--samples", type=int, default=4096, metavar="N", help="softmax samples per batch")

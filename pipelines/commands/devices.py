@@ -1,9 +1,14 @@
-"""The values of --device."""
+"""The option --device and its values."""
 
 import argparse
 import re
 
 DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+def add_device(options: argparse._ActionsContainer, about: str = DEVICES) -> None:
+    """Declare --device."""
+    options.add_argument("--device", type=device_name, metavar="DEVICE", default="auto", help=about)
 
 
 def device_name(text: str) -> str:

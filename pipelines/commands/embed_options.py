@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from pipelines.commands.devices import device_name
+from pipelines.commands.devices import add_device
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,19 +69,13 @@ def add_reading_arguments(reading: argparse._ArgumentGroup) -> None:
 def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     """Declare the model and what rows are made of; `stream` has the same."""
     group.add_argument("--model", default="en-small", help="bundled name, path or URL")
-    group.add_argument(
-        "--device",
-        type=device_name,
-        metavar="DEVICE",
-        default="auto",
-        help="auto, cpu, cuda or cuda:N",
-    )
+    add_device(group)
     group.add_argument(
         "--dtype",
         choices=DTYPES,
         default="auto",
         metavar="DTYPE",
-        help="auto (the fastest), float32, float64, bfloat16, int8 (CPU) or float16 (CUDA)",
+        help="auto (fast here), float32, float64, bfloat16, int8 (CPU) or float16 (CUDA)",
     )
     group.add_argument(
         "--initial-state",

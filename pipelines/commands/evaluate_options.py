@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipelines.commands.devices import device_name
+from pipelines.commands.devices import add_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,13 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="poolings to score on sentence sets: attention, mean, max",
     )
-    parser.add_argument(
-        "--device",
-        type=device_name,
-        metavar="DEVICE",
-        default="auto",
-        help="auto, cpu, cuda or cuda:N",
-    )
+    add_device(parser)
     parser.add_argument(
         "--lowercase-fallback",
         action="store_true",

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any, TextIO
 
-from pipelines.commands.devices import device_name
+from pipelines.commands.devices import add_device
 from pipelines.commands.output import harmless, print_json, say, shows_colour, terminal_columns
 from pipelines.commands.wording import counted
 
@@ -124,13 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--model", metavar="PATH", help="path of the corpus's model, if it has moved"
     )
-    where.add_argument(
-        "--device",
-        type=device_name,
-        metavar="DEVICE",
-        default="auto",
-        help="encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N",
-    )
+    add_device(where, "encodes the query: auto (the CPU, without PyTorch), cpu, cuda or cuda:N")
     where.add_argument(
         "--cache-dir", metavar="DIR", help="directory that keeps index files of a remote corpus"
     )

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pipelines.commands.devices import device_name
+from pipelines.commands.devices import add_device
 from pipelines.commands.progress import ProgressDisplay
 from pipelines.commands.wording import counted
 from pipelines.errors import UsageError
@@ -44,13 +44,7 @@ def add_senses_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not learn directions: use the vectors unchanged",
     )
     add("--language", default="en", help="language of the text (ISO 639-1 code)")
-    add(
-        "--device",
-        type=device_name,
-        metavar="DEVICE",
-        default="auto",
-        help="auto, cpu, cuda or cuda:N",
-    )
+    add_device(parser)
     add("--seed", type=int, default=1, metavar="N", help="seed of all random choices")
 
 

@@ -186,8 +186,8 @@ class _CopiedRows:
     def _damaged(self, segment: Segment, fault: str) -> CorpusError:
         root = self._corpus.root
         return CorpusError(
-            f"segment {segment.segment_id} of the corpus at {root} is damaged: {fault}; nothing"
-            f" was changed; run: sensegrep verify --corpus {root}"
+            f"segment {segment.segment_id} of the corpus at {root} is damaged: {fault}; these"
+            f" documents were not changed; run: sensegrep verify --corpus {root}"
         )
 
 

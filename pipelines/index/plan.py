@@ -83,7 +83,7 @@ def plan_build(corpus: CorpusView, options: IndexOptions) -> BuildPlan:
     settings = _settings(options, base)
     dtype = str(segments[0].options["vector_dtype"])
     plans = _plans(segments, options, settings, dtype)
-    anew = "there is no index yet"
+    anew = "it is the first"
     if options.rebuild:
         anew = "--rebuild was given"
     if base is not None:

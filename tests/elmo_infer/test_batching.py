@@ -56,7 +56,7 @@ def test_slots_undo_the_packing(lengths: list[int]) -> None:
     packing = Packing(np.array(sorted(lengths, reverse=True)))
     everything = np.arange(sum(lengths))
 
-    forward, backward = packing.slots()
+    forward, backward = packing.slots
 
     np.testing.assert_array_equal(packing.forward[forward], everything)
     np.testing.assert_array_equal(packing.backward[backward], everything)
@@ -71,14 +71,14 @@ def test_lanes_by_hand() -> None:
     assert packing.forward.tolist() == [0, 3, 1, 4, 2, 5]
     assert packing.backward.tolist() == [2, 4, 1, 3, 0, 5]
     assert packing.ends.tolist() == [4, 5]
-    assert [lanes.tolist() for lanes in packing.restarts()] == [[], [], [1]]
+    assert [lanes.tolist() for lanes in packing.restarts] == [[], [], [1]]
 
 
 @given(lengths=LENGTHS, n_lanes=st.integers(1, 12))
 def test_lanes_hold_every_sentence_once_and_end_together(lengths: list[int], n_lanes: int) -> None:
     packing = Packing(np.array(sorted(lengths, reverse=True)), n_lanes)
     everything = np.arange(sum(lengths))
-    forward, backward = packing.slots()
+    forward, backward = packing.slots
     ends = packing.begins + packing.lengths
     totals = np.bincount(packing.lane, packing.lengths)
 
@@ -102,7 +102,7 @@ def test_restarts_are_where_later_sentences_begin(lengths: list[int], n_lanes: i
     packing = Packing(np.array(sorted(lengths, reverse=True)), n_lanes)
     later = packing.begins > 0
 
-    found = [(step, lane) for step, lanes in enumerate(packing.restarts()) for lane in lanes]
+    found = [(step, lane) for step, lanes in enumerate(packing.restarts) for lane in lanes]
 
     wanted = zip(packing.begins[later], packing.lane[later], strict=True)
     assert sorted(found) == sorted(wanted)

@@ -185,7 +185,7 @@ def test_damage_is_not_copied(write_jsonl: Run, run_embed: Run, tmp_path: Path, 
     words = {
         "gone": r"sentences/part-00000.parquet .* is missing; run: sensegrep verify",
         "cut": r"sentences/part-00000.parquet .* is damaged \(",
-        "fewer": r"segment 00000001 .* 9 sentences .* expected 14; nothing was changed",
+        "fewer": r"segment 00000001 .* 9 sentences .* expected 14; these documents were not",
     }
     with pytest.raises(CorpusError, match=words[fault]):
         run_embed(write_jsonl(FINAL))

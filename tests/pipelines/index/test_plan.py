@@ -41,7 +41,7 @@ def test_first_index_takes_every_segment(corpus: Corpus) -> None:
     found = planned(corpus)
     assert found.shards == {"00000": ("00000001", "00000002", "00000003", "00000004")}
     assert (found.current, found.reused, found.fitted, found.base_forms) == (None, (), None, None)
-    assert found.reason == "complete build: there is no index yet"
+    assert found.reason == "complete build: it is the first"
     assert {part.table for part in found.build.parts} == {"documents", "sentences", "tokens"}
     assert found.build.factories == {"sentences": None, "tokens": None}  # exact scans
     assert {held.share for held in found.build.held_out.values()} == {0.0}
